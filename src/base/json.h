@@ -1,0 +1,63 @@
+/* json.h - reading JSON through simdjson (json.cc), writing it with a small writer.
+ *
+ * A parser keeps the document it parsed last; values point into it and die with the next json_parse. Text is valid
+ * UTF-8 or refused. Numbers are int64, uint64 or double; an integer past 64 bits is refused. One thread at a time. */
+#ifndef SHOAL_BASE_JSON_H
+#define SHOAL_BASE_JSON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/slice.h"
+#include "base/status.h"
+
+struct json_parser;
+
+enum json_type { JSON_NULL, JSON_BOOL, JSON_INT, JSON_UINT, JSON_DOUBLE, JSON_STRING, JSON_ARRAY, JSON_OBJECT };
+
+/* JSON_UINT only for integers above INT64_MAX. */
+struct json_value {
+    const void *document;
+    size_t index;
+};
+
+/* NULL without memory. */
+struct json_parser *json_parser_new(void);
+void json_parser_free(struct json_parser *parser);
+/* Parses a whole document (copied inside when `text` has no spare room behind it). BAD_JSON sets *ret_offset to the
+ * first byte that cannot be right and *ret_reason to a static sentence; both may be NULL. Depth is at most
+ * LIMIT_JSON_DEPTH. Duplicate keys are let through; the first one counts. */
+STATUS_MUST_CHECK enum status json_parse(struct json_parser *parser, struct slice text, struct json_value *ret_root,
+                                         size_t *ret_offset, const char **ret_reason);
+
+enum json_type json_type_of(struct json_value value);
+/* Each is false, and leaves its output alone, when the value is of another type. */
+bool json_get_bool(struct json_value value, bool *ret);
+bool json_get_i64(struct json_value value, int64_t *ret); /* also for a double without a fraction, e.g. 2.0 */
+bool json_get_double(struct json_value value, double *ret); /* any number */
+bool json_get_str(struct json_value value, struct slice *ret); /* decoded, lives as long as the document */
+/* The member of an object by name; false when there is none or it is no object. */
+bool json_member(struct json_value object, const char *name, struct json_value *ret);
+
+/* Walks:  struct json_iter it = json_iter_of(value); while (json_next(&it, &key, &element)) …
+ * For arrays the key is empty. Any other value has no elements. */
+struct json_iter {
+    struct json_value container;
+    size_t at;
+    size_t end;
+    bool is_object;
+};
+struct json_iter json_iter_of(struct json_value container);
+bool json_next(struct json_iter *iter, struct slice *ret_key, struct json_value *ret_value);
+size_t json_count(struct json_value container);
+
+/* Appends the value as JSON without white space. */
+void json_print(struct buf *out, struct json_value value);
+
+/* Writing: plain functions that append to a buffer; the caller writes the braces and commas that are constant. */
+void json_write_str(struct buf *out, struct slice text); /* with quotes; invalid UTF-8 becomes U+FFFD */
+void json_write_double(struct buf *out, double value);
+
+#endif
