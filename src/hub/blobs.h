@@ -1,0 +1,41 @@
+/* blobs.h - large payloads as files named by their SHA-256: data/blobs/ab/abcdef….
+ *
+ * Written to a temporary file while they arrive, synced, renamed when the digest is known. Constant memory. Disk work
+ * runs on libuv's thread pool; calls and callbacks on the loop's thread. */
+#ifndef SHOAL_HUB_BLOBS_H
+#define SHOAL_HUB_BLOBS_H
+
+#include "base/hash.h"
+#include "net/loop.h"
+
+struct blob_store;
+struct blob_upload;
+
+STATUS_MUST_CHECK enum status blob_store_open(struct loop *loop, const char *dir, uint64_t size_max,
+                                              struct blob_store **ret_store);
+void blob_store_close(struct blob_store *store);
+
+/* Begins an upload. `expected_hex` (64 digits) or NULL. Pieces are copied and written in order; `on_room` is called when
+ * a paused uploader may go on. */
+STATUS_MUST_CHECK enum status blob_upload_begin(struct blob_store *store, const char *expected_hex,
+                                                void (*on_room)(void *ctx), void *ctx, struct blob_upload **ret_upload);
+/* False: pause until on_room. */
+bool blob_upload_write(struct blob_upload *upload, struct slice piece);
+/* Finishes: `done` comes with OK and the digest, or TOO_LARGE, DIGEST_MISMATCH, NO_SPACE, IO. Frees the upload. */
+void blob_upload_end(struct blob_upload *upload,
+                     void (*done)(void *ctx, enum status status, const char *hex, uint64_t size, bool is_new), void *ctx);
+/* The sender went away: drops what there is. */
+void blob_upload_abort(struct blob_upload *upload);
+
+/* Size of a stored blob: NOT_FOUND. Synchronous (one stat). `hex` must be 64 lower-case hex digits, else NOT_FOUND. */
+STATUS_MUST_CHECK enum status blob_stat(struct blob_store *store, const char *hex, uint64_t *ret_size);
+/* Reads a range in pieces of at most 256 KiB: each `on_piece` is followed by the next only after blob_read_next. The last
+ * one has len 0 and frees the reader. */
+struct blob_reader;
+STATUS_MUST_CHECK enum status blob_read_begin(struct blob_store *store, const char *hex, uint64_t offset, uint64_t len,
+                                              void (*on_piece)(void *ctx, enum status status, struct slice piece),
+                                              void *ctx, struct blob_reader **ret_reader);
+void blob_read_next(struct blob_reader *reader);
+void blob_read_abort(struct blob_reader *reader);
+
+#endif

@@ -1,0 +1,50 @@
+/* history.h - finished tasks and attempts in SQLite, exactly once by journal position.
+ *
+ * Rows arrive on the owner's thread (history_add, in order of seq), are written in big transactions by a thread of their
+ * own together with the position, and `on_done` tells the owner (through history_poll, after wake_owner) up to which seq
+ * everything is durable. A row that comes again (after a restart) replaces itself. Reads use a connection of their own on
+ * the owner's thread. File: data/history.db (WAL, synchronous=FULL, so that a position that was reported survives). */
+#ifndef SHOAL_HUB_HISTORY_H
+#define SHOAL_HUB_HISTORY_H
+
+#include "base/buf.h"
+#include "core/core.h"
+
+struct history;
+
+struct history_hooks {
+    void (*wake_owner)(void *ctx); /* from the history thread: call history_poll soon */
+    void (*on_done)(void *ctx, uint64_t seq); /* from history_poll */
+    void (*on_failed)(void *ctx, enum status status, const char *why); /* from history_poll */
+    void *ctx;
+};
+
+/* Opens or makes the file and starts the thread. *ret_seq is the position it holds. */
+STATUS_MUST_CHECK enum status history_open(const char *path, const struct history_hooks *hooks, struct history **ret_history,
+                                           uint64_t *ret_seq, struct buf *ret_why);
+/* Queues a row (copied). Owner's thread. */
+void history_add(struct history *history, const struct effect_finished *finished, uint64_t seq);
+/* Every row with a seq up to this one was added: the position may advance that far. */
+void history_advance(struct history *history, uint64_t seq);
+void history_poll(struct history *history);
+/* Rows queued and not written: past a limit the hub lets go of nothing and new work meets the task limit. */
+uint64_t history_backlog(const struct history *history);
+/* Writes what is queued, stops the thread, closes. */
+void history_close(struct history *history);
+
+/* --- reads --- */
+/* The row of a task (for task_view_get) into `row`; NOT_FOUND. */
+STATUS_MUST_CHECK enum status history_get(struct history *history, uint64_t task_id, struct buf *row);
+struct history_filter { /* empty or negative: any */
+    int state;
+    struct slice queue, kind;
+};
+/* Newest first, ids below `before`; visit returns false to stop. At most `scan_max` rows are looked at; *ret_last is the
+ * last id looked at (0: nothing is left below). */
+STATUS_MUST_CHECK enum status history_list(struct history *history, const struct history_filter *filter, uint64_t before,
+                                           uint32_t scan_max,
+                                           bool (*visit)(void *ctx, uint64_t task_id, struct slice row), void *ctx,
+                                           uint64_t *ret_last);
+uint64_t history_count(struct history *history);
+
+#endif
