@@ -2,8 +2,8 @@
  *
  * The agent (agent.c) keeps leases and slots; a launcher turns an input into an outcome, on the node's loop, without
  * blocking it. One launcher per kind, registered in launchers.c; its code lives in src/work/<area>/. */
-#ifndef SHOAL_NODE_LAUNCHER_H
-#define SHOAL_NODE_LAUNCHER_H
+#ifndef SHOAL_WORK_LAUNCHER_H
+#define SHOAL_WORK_LAUNCHER_H
 
 #include "base/buf.h"
 #include "base/json.h"
