@@ -30,6 +30,7 @@ struct hub_config { /* from the command line, then the file, then defaults; hub/
     char node_key[128]; /* empty: nodes need none */
 };
 
+struct routes;     /* routes.h: request contexts and the tables of routes.c */
 struct sessions;   /* sessions.h: WebSocket sessions of nodes, heartbeats, and HTTP workers' long polls */
 struct task_waits; /* task_waits.h: requests that wait for a task to become final */
 
@@ -41,6 +42,7 @@ struct hub {
     struct history *history;
     struct blob_store *blobs;
     struct http_server *server;
+    struct routes *routes;
     struct sessions *sessions;
     struct task_waits *task_waits;
     struct json_parser *json; /* for request bodies and messages, one at a time */
@@ -55,8 +57,12 @@ struct hub {
 };
 
 /* --- made by routes.c / sessions.c, called by hub_main.c --- */
-/* The HTTP callbacks of all routes. */
+/* The HTTP callbacks of all routes. Sets hub->routes, which routes_free frees after the server is gone. */
 struct http_callbacks routes_callbacks(struct hub *hub);
+void routes_free(struct hub *hub);
+/* The hub is stopping (is_stopping is set): answers every request that only waits (wait_ms, lease polls) and closes the
+ * nodes' WebSockets with 1001, without ending their sessions. Before http_server_close; flush the sequencer afterwards. */
+void routes_stop(struct hub *hub);
 STATUS_MUST_CHECK enum status sessions_new(struct hub *hub, struct sessions **ret_sessions);
 /* After recovery: every session in the core is given lost_ms to come back. */
 void sessions_start(struct sessions *sessions);
