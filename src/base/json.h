@@ -13,6 +13,10 @@
 #include "base/slice.h"
 #include "base/status.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct json_parser;
 
 enum json_type { JSON_NULL, JSON_BOOL, JSON_INT, JSON_UINT, JSON_DOUBLE, JSON_STRING, JSON_ARRAY, JSON_OBJECT };
@@ -28,7 +32,7 @@ struct json_parser *json_parser_new(void);
 void json_parser_free(struct json_parser *parser);
 /* Parses a whole document (copied inside when `text` has no spare room behind it). BAD_JSON sets *ret_offset to the
  * first byte that cannot be right and *ret_reason to a static sentence; both may be NULL. Depth is at most
- * LIMIT_JSON_DEPTH. Duplicate keys are let through; the first one counts. */
+ * LIMIT_JSON_DEPTH, where an empty array or object inside the deepest one is let through. Duplicate keys are let through; the first one counts. */
 STATUS_MUST_CHECK enum status json_parse(struct json_parser *parser, struct slice text, struct json_value *ret_root,
                                          size_t *ret_offset, const char **ret_reason);
 
@@ -36,13 +40,14 @@ enum json_type json_type_of(struct json_value value);
 /* Each is false, and leaves its output alone, when the value is of another type. */
 bool json_get_bool(struct json_value value, bool *ret);
 bool json_get_i64(struct json_value value, int64_t *ret); /* also for a double without a fraction, e.g. 2.0 */
+bool json_get_u64(struct json_value value, uint64_t *ret); /* any integer that is not negative, 2.0 as above */
 bool json_get_double(struct json_value value, double *ret); /* any number */
 bool json_get_str(struct json_value value, struct slice *ret); /* decoded, lives as long as the document */
 /* The member of an object by name; false when there is none or it is no object. */
 bool json_member(struct json_value object, const char *name, struct json_value *ret);
 
 /* Walks:  struct json_iter it = json_iter_of(value); while (json_next(&it, &key, &element)) …
- * For arrays the key is empty. Any other value has no elements. */
+ * For arrays the key is empty. ret_key may be NULL. Any other value has no elements. */
 struct json_iter {
     struct json_value container;
     size_t at;
@@ -58,6 +63,15 @@ void json_print(struct buf *out, struct json_value value);
 
 /* Writing: plain functions that append to a buffer; the caller writes the braces and commas that are constant. */
 void json_write_str(struct buf *out, struct slice text); /* with quotes; invalid UTF-8 becomes U+FFFD */
+/* The shortest text that reads back as the same double and as a double: 2.0 and 1e+22, not 2; null for NaN and
+ * infinities. Knows no locale. */
 void json_write_double(struct buf *out, double value);
+/* The same without the trailing .0, for finite values; no NUL. The length comes back. */
+#define JSON_NUMBER_SIZE 32
+size_t json_format_double(double value, char ret[JSON_NUMBER_SIZE]);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -1,0 +1,165 @@
+/* json_write.c - the writing half of json.h. */
+#include <math.h>
+#include <string.h>
+
+#include "base/json.h"
+
+#define REPLACEMENT "\xEF\xBF\xBD" /* U+FFFD */
+
+/* What a byte needs inside a string: 0 nothing, 1 an escape, 2 a look at the whole UTF-8 character. */
+static unsigned char need_of(unsigned char c)
+{
+    return c >= 0x80 ? 2 : c < 0x20 || c == '"' || c == '\\' ? 1 : 0;
+}
+
+#define EACH_BYTE(b) (UINT64_C(0x0101010101010101) * (b))
+
+/* Whether eight bytes are all plain: no quote, no backslash, none below 0x20 and none above 0x7F. A false alarm is
+ * impossible for the last two tests as they stand, and harmless for the others: the bytes are then looked at singly. */
+static bool eight_are_plain(const char *at)
+{
+    uint64_t word;
+    memcpy(&word, at, sizeof(word));
+    uint64_t quote = word ^ EACH_BYTE('"');
+    uint64_t backslash = word ^ EACH_BYTE('\\');
+    uint64_t odd = word | (word - EACH_BYTE(0x20)) | (quote - EACH_BYTE(1)) | (backslash - EACH_BYTE(1));
+    return (odd & EACH_BYTE(0x80)) == 0;
+}
+
+/* The length of the UTF-8 character at the front; 0 when there is none (Unicode, table 3-7). */
+static size_t utf8_len(const unsigned char *at, size_t len)
+{
+    unsigned char c = at[0];
+    size_t size = c >= 0xF0 ? 4 : c >= 0xE0 ? 3 : 2;
+    if (c < 0xC2 || c > 0xF4 || len < size) {
+        return 0;
+    }
+    unsigned char least = c == 0xE0 ? 0xA0 : c == 0xF0 ? 0x90 : 0x80;
+    unsigned char most = c == 0xED ? 0x9F : c == 0xF4 ? 0x8F : 0xBF;
+    if (at[1] < least || at[1] > most) {
+        return 0;
+    }
+    for (size_t i = 2; i < size; i++) {
+        if (at[i] < 0x80 || at[i] > 0xBF) {
+            return 0;
+        }
+    }
+    return size;
+}
+
+static void write_escape(struct buf *out, unsigned char c)
+{
+    static const char hex[] = "0123456789abcdef";
+    static const char *const short_form[0x20] = {
+        ['\b'] = "\\b", ['\f'] = "\\f", ['\n'] = "\\n", ['\r'] = "\\r", ['\t'] = "\\t"};
+    if (c >= 0x20) {
+        buf_append(out, (char[]){'\\', (char)c}, 2);
+    } else if (short_form[c] != NULL) {
+        buf_append(out, short_form[c], 2);
+    } else {
+        buf_append(out, (char[]){'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]}, 6);
+    }
+}
+
+void json_write_str(struct buf *out, struct slice text)
+{
+    buf_append_char(out, '"');
+    size_t start = 0; /* what lies between start and at is good as it is, and not written yet */
+    size_t at = 0;
+    while (at < text.len) {
+        if (text.len - at >= 8 && eight_are_plain(text.data + at)) {
+            at += 8;
+            continue;
+        }
+        unsigned char c = (unsigned char)text.data[at];
+        unsigned char need = need_of(c);
+        size_t good = need == 0 ? 1 : need == 2 ? utf8_len((const unsigned char *)text.data + at, text.len - at) : 0;
+        if (good > 0) {
+            at += good;
+            continue;
+        }
+        buf_append(out, text.data + start, at - start);
+        if (need == 1) {
+            write_escape(out, c);
+        } else {
+            buf_append_str(out, REPLACEMENT);
+        }
+        start = ++at;
+    }
+    buf_append(out, text.data + start, text.len - start);
+    buf_append_char(out, '"');
+}
+
+void json_write_double(struct buf *out, double value)
+{
+    if (!isfinite(value)) {
+        buf_append_str(out, "null");
+        return;
+    }
+    char text[JSON_NUMBER_SIZE];
+    size_t len = json_format_double(value, text);
+    buf_append(out, text, len);
+    if (memchr(text, '.', len) == NULL && memchr(text, 'e', len) == NULL) {
+        buf_append(out, ".0", 2);
+    }
+}
+
+static void print_scalar(struct buf *out, struct json_value value)
+{
+    int64_t i64;
+    uint64_t u64;
+    double number;
+    bool flag;
+    struct slice text;
+    switch (json_type_of(value)) {
+    case JSON_BOOL:
+        buf_append_str(out, json_get_bool(value, &flag) && flag ? "true" : "false");
+        break;
+    case JSON_INT:
+        if (json_get_i64(value, &i64)) {
+            buf_append_i64_dec(out, i64);
+        }
+        break;
+    case JSON_UINT:
+        if (json_get_u64(value, &u64)) {
+            buf_append_u64_dec(out, u64);
+        }
+        break;
+    case JSON_DOUBLE:
+        if (json_get_double(value, &number)) {
+            json_write_double(out, number);
+        }
+        break;
+    case JSON_STRING:
+        if (json_get_str(value, &text)) {
+            json_write_str(out, text);
+        }
+        break;
+    default:
+        buf_append_str(out, "null");
+    }
+}
+
+void json_print(struct buf *out, struct json_value value)
+{
+    enum json_type type = json_type_of(value);
+    if (type != JSON_ARRAY && type != JSON_OBJECT) {
+        print_scalar(out, value);
+        return;
+    }
+    struct json_iter iter = json_iter_of(value);
+    struct slice key;
+    struct json_value element;
+    buf_append_char(out, type == JSON_ARRAY ? '[' : '{');
+    for (bool is_first = true; json_next(&iter, &key, &element); is_first = false) {
+        if (!is_first) {
+            buf_append_char(out, ',');
+        }
+        if (type == JSON_OBJECT) {
+            json_write_str(out, key);
+            buf_append_char(out, ':');
+        }
+        json_print(out, element); /* no deeper than LIMIT_JSON_DEPTH */
+    }
+    buf_append_char(out, type == JSON_ARRAY ? ']' : '}');
+}
