@@ -2,7 +2,7 @@
  *
  *   node → hub   {"type":"hello","node":N,"instance":"<hex u64>","key":K?,"kinds":[…],"labels":[…],"cpu_milli":n,"memory_mib":n,
  *                 "gpu":n,"credit":n,"held":["<token>",…],"info":{…}}
- *                {"type":"report","credit":n?,"outcomes":[{"token":T,"outcome":"complete","result":<json>} |
+ *                {"type":"report","credit":n? (adds n),"credit_set":n? (n replaces what is left),"outcomes":[{"token":T,"outcome":"complete","result":<json>} |
  *                  {…"fail","error":{"kind":K,"message":M,"detail":<json>?},"final":bool?} | {…"extend","lease_ms":n?} |
  *                  {…"progress","permille":n,"note":S?,"checkpoint":<json>?} | {…"release","message":S?}]}
  *                {"type":"credit","n":n}            adds n
@@ -12,13 +12,13 @@
  *                {"type":"lease","token":T,"task":ID,"attempt":n,"kind":K,"queue":Q,"input":<json>,"checkpoint":<json>?,
  *                 "traceparent":S?,"lease_ms":n,"timeout_ms":n?}
  *                {"type":"reported","refused":[{"token":T,"code":"lease-lost"}],"seq":n}  answer to each report, in order, when durable
- *                {"type":"beat","directives":[{"do":"cancel","token":T,"reason":R} | {"do":"drain"} | {"do":"quiet","on":bool} |
+ *                {"type":"beat","directives":[{"do":"cancel","token":T,"reason":R} | {"do":"drain","on":bool} | {"do":"quiet","on":bool} |
  *                  {"do":"terminate","reason":R}]}   answer to a beat; also pushed at once when there is a directive
  *                {"type":"error","code":C,"detail":S}  before the hub closes
  *
  * A node keeps an outcome until `reported` acknowledges it, and repeats unacknowledged ones after a reconnect; a
  * repeated `complete` of a lease that this very report ended is refused with lease-lost and harmless.
- * The JSON of outcomes is the same in POST /v1/leases:report. Both ends use these functions. Pure. */
+ * Sessions are written as 13 base-32 digits, so that no client rounds them. The JSON of outcomes is the same in POST /v1/leases:report. Both ends use these functions. Pure. */
 #ifndef SHOAL_PROTO_WORK_H
 #define SHOAL_PROTO_WORK_H
 
@@ -66,6 +66,8 @@ void work_write_hello(struct buf *out, const struct command_node_hello *hello, s
 /* outcomes: already encoded JSON objects separated by commas, from work_write_outcome. */
 void work_write_outcome(struct buf *out, const struct outcome *outcome);
 void work_write_report(struct buf *out, struct slice outcomes_json, uint32_t credit_add);
+/* A report without outcomes that sets the credit left, e.g. to 0 when the node drains. */
+void work_write_credit_set(struct buf *out, uint32_t n);
 void work_write_credit(struct buf *out, uint32_t n);
 void work_write_beat(struct buf *out, const struct work_load *load);
 void work_write_leave(struct buf *out);

@@ -1,0 +1,1021 @@
+/* work.c - the messages between hub and node, both ends.
+ *
+ * What a node says is checked to the last member before anything is made of it: an unknown member, a value out of its
+ * range or a string past its limit refuses the whole message and names the place (RFC 6901). What a hub says is read
+ * more loosely, because the hub may be newer than its nodes.
+ *
+ * A node's message becomes a command of command.h. Strings of the command point into the parser's document; what has to
+ * change its form (outcomes, held tokens, info) is encoded into the caller's scratch buffer. The scratch may move while it grows,
+ * so offsets are kept until the message is complete and turned into slices at the very end. */
+#include "proto/work.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/base32.h"
+#include "base/ensure.h"
+#include "base/timefmt.h"
+
+#define INFO_SIZE_MAX 4096 /* command_node_hello.info */
+
+/* --- saying what is wrong --- */
+
+__attribute__((format(printf, 4, 5))) static enum status wrong(struct field_error *error, enum status status,
+                                                               const char *pointer, const char *detail_format, ...)
+{
+    error->status = status;
+    snprintf(error->pointer, sizeof error->pointer, "%s", pointer);
+    va_list args;
+    va_start(args, detail_format);
+    vsnprintf(error->detail, sizeof error->detail, detail_format, args);
+    va_end(args);
+    return status;
+}
+
+/* The same for a member of the object at `pointer`, with the name escaped as RFC 6901 wants it. */
+__attribute__((format(printf, 5, 6))) static enum status wrong_member(struct field_error *error, enum status status,
+                                                                      const char *pointer, struct slice name,
+                                                                      const char *detail_format, ...)
+{
+    char full[sizeof error->pointer];
+    size_t len = (size_t)snprintf(full, sizeof full, "%s/", pointer);
+    len = len < sizeof full ? len : sizeof full - 1;
+    for (size_t i = 0; i < name.len && len + 3 < sizeof full; i++) {
+        char c = name.data[i];
+        if (c == '~' || c == '/') {
+            full[len++] = '~';
+            full[len++] = c == '~' ? '0' : '1';
+        } else {
+            full[len++] = c;
+        }
+    }
+    full[len] = '\0';
+    char detail[sizeof error->detail];
+    va_list args;
+    va_start(args, detail_format);
+    vsnprintf(detail, sizeof detail, detail_format, args);
+    va_end(args);
+    return wrong(error, status, full, "%s", detail);
+}
+
+static enum status wrong_memory(struct field_error *error, const struct buf *buf)
+{
+    return wrong(error, buf_status(buf) == STATUS_OK ? STATUS_NO_MEMORY : buf_status(buf), "",
+                 "the message does not fit into memory");
+}
+
+/* --- reading values with their limits --- */
+
+/* A name: 1 to LIMIT_NAME_SIZE bytes, nothing that a terminal or a URL would trip over. */
+static bool read_name(struct json_value value, struct slice *ret_name)
+{
+    struct slice name;
+    if (!json_get_str(value, &name) || name.len == 0 || name.len > LIMIT_NAME_SIZE)
+        return false;
+    for (size_t i = 0; i < name.len; i++) {
+        if ((unsigned char)name.data[i] <= ' ' || name.data[i] == 0x7f)
+            return false;
+    }
+    *ret_name = name;
+    return true;
+}
+
+static bool read_u32(struct json_value value, uint32_t max, uint32_t *ret)
+{
+    int64_t number;
+    if (!json_get_i64(value, &number) || number < 0 || number > (int64_t)max)
+        return false;
+    *ret = (uint32_t)number;
+    return true;
+}
+
+static bool read_text(struct json_value value, size_t size_max, struct slice *ret)
+{
+    struct slice text;
+    if (!json_get_str(value, &text) || text.len > size_max)
+        return false;
+    *ret = text;
+    return true;
+}
+
+static bool read_hex_u64(struct json_value value, uint64_t *ret)
+{
+    struct slice text;
+    if (!json_get_str(value, &text) || text.len == 0 || text.len > 16)
+        return false;
+    uint64_t number = 0;
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.data[i];
+        unsigned digit;
+        if (c >= '0' && c <= '9')
+            digit = (unsigned)(c - '0');
+        else if (c >= 'a' && c <= 'f')
+            digit = (unsigned)(c - 'a') + 10;
+        else if (c >= 'A' && c <= 'F')
+            digit = (unsigned)(c - 'A') + 10;
+        else
+            return false;
+        number = number << 4 | digit;
+    }
+    *ret = number;
+    return true;
+}
+
+/* --- outcomes --- */
+
+enum outcome_member {
+    MEMBER_TOKEN = 1 << 0,
+    MEMBER_OUTCOME = 1 << 1,
+    MEMBER_RESULT = 1 << 2,
+    MEMBER_ERROR = 1 << 3,
+    MEMBER_FINAL = 1 << 4,
+    MEMBER_LEASE_MS = 1 << 5,
+    MEMBER_PERMILLE = 1 << 6,
+    MEMBER_NOTE = 1 << 7,
+    MEMBER_CHECKPOINT = 1 << 8,
+    MEMBER_MESSAGE = 1 << 9
+};
+
+static const struct {
+    const char *name;
+    enum outcome_member bit;
+} outcome_members[] = {
+    {"token", MEMBER_TOKEN},     {"outcome", MEMBER_OUTCOME},   {"result", MEMBER_RESULT},
+    {"error", MEMBER_ERROR},     {"final", MEMBER_FINAL},       {"lease_ms", MEMBER_LEASE_MS},
+    {"permille", MEMBER_PERMILLE}, {"note", MEMBER_NOTE},       {"checkpoint", MEMBER_CHECKPOINT},
+    {"message", MEMBER_MESSAGE},
+};
+
+/* The word of each outcome, and the members it takes besides token and outcome. */
+static const struct {
+    const char *name;
+    enum outcome_type type;
+    unsigned members;
+} outcome_types[] = {
+    {"complete", OUTCOME_COMPLETE, MEMBER_RESULT},
+    {"fail", OUTCOME_FAIL, MEMBER_ERROR | MEMBER_FINAL},
+    {"extend", OUTCOME_EXTEND, MEMBER_LEASE_MS},
+    {"progress", OUTCOME_PROGRESS, MEMBER_PERMILLE | MEMBER_NOTE | MEMBER_CHECKPOINT | MEMBER_LEASE_MS},
+    {"release", OUTCOME_RELEASE, MEMBER_MESSAGE},
+};
+
+/* Prints a JSON payload into `payload` (emptied before) and refuses one past the limit of inline payloads. */
+static enum status take_payload(struct json_value value, const char *pointer, const char *name, struct buf *payload,
+                                struct field_error *error)
+{
+    buf_reset(payload);
+    json_print(payload, value);
+    if (buf_status(payload) == STATUS_OK)
+        return STATUS_OK;
+    if (buf_status(payload) == STATUS_TOO_LARGE)
+        return wrong_member(error, STATUS_TOO_LARGE, pointer, slice_str(name),
+                            "at most %d bytes of JSON; put more into a blob", LIMIT_INPUT_SIZE);
+    return wrong_memory(error, payload);
+}
+
+/* "error": {"kind", "message", "detail"} */
+static enum status read_error_member(struct json_value value, const char *pointer, struct outcome *outcome,
+                                     struct buf *payload, struct field_error *error)
+{
+    if (json_type_of(value) != JSON_OBJECT)
+        return wrong_member(error, STATUS_INVALID, pointer, SLICE("error"), "must be an object");
+    char inner[sizeof error->pointer];
+    snprintf(inner, sizeof inner, "%s/error", pointer);
+    struct slice key;
+    struct json_value member;
+    for (struct json_iter it = json_iter_of(value); json_next(&it, &key, &member);) {
+        if (slice_equal_str(key, "kind")) {
+            if (!read_name(member, &outcome->error_kind))
+                return wrong_member(error, STATUS_INVALID, inner, key, "must be a word of 1 to %d bytes",
+                                    LIMIT_NAME_SIZE);
+        } else if (slice_equal_str(key, "message")) {
+            if (!read_text(member, LIMIT_ERROR_SIZE, &outcome->message))
+                return wrong_member(error, STATUS_INVALID, inner, key, "must be a string of at most %d bytes",
+                                    LIMIT_ERROR_SIZE);
+        } else if (slice_equal_str(key, "detail")) {
+            enum status status = take_payload(member, inner, "detail", payload, error);
+            if (status != STATUS_OK)
+                return status;
+            outcome->payload = buf_slice(payload);
+        } else {
+            return wrong_member(error, STATUS_UNKNOWN_FIELD, inner, key, "is not known here");
+        }
+    }
+    return STATUS_OK;
+}
+
+static enum status read_outcome_member(enum outcome_member bit, struct slice key, struct json_value value,
+                                       const char *pointer, struct outcome *outcome, struct buf *payload,
+                                       struct field_error *error)
+{
+    struct slice text;
+    uint32_t number;
+    enum status status;
+    switch (bit) {
+    case MEMBER_TOKEN:
+        if (!json_get_str(value, &text) || !lease_token_parse(text, &outcome->token))
+            return wrong_member(error, STATUS_INVALID, pointer, key, "must be the token of a lease");
+        return STATUS_OK;
+    case MEMBER_OUTCOME:
+        if (json_get_str(value, &text)) {
+            for (size_t i = 0; i < ARRAY_COUNT(outcome_types); i++) {
+                if (slice_equal_str(text, outcome_types[i].name)) {
+                    outcome->type = outcome_types[i].type;
+                    return STATUS_OK;
+                }
+            }
+        }
+        return wrong_member(error, STATUS_INVALID, pointer, key,
+                            "must be \"complete\", \"fail\", \"extend\", \"progress\" or \"release\"");
+    case MEMBER_RESULT:
+    case MEMBER_CHECKPOINT:
+        status = take_payload(value, pointer, bit == MEMBER_RESULT ? "result" : "checkpoint", payload, error);
+        if (status == STATUS_OK)
+            outcome->payload = buf_slice(payload);
+        return status;
+    case MEMBER_ERROR:
+        return read_error_member(value, pointer, outcome, payload, error);
+    case MEMBER_FINAL:
+        if (!json_get_bool(value, &outcome->is_final))
+            return wrong_member(error, STATUS_INVALID, pointer, key, "must be true or false");
+        return STATUS_OK;
+    case MEMBER_LEASE_MS:
+        if (!json_get_i64(value, &outcome->lease_ms) ||
+            (outcome->lease_ms != 0 &&
+             (outcome->lease_ms < LIMIT_LEASE_MS_MIN || outcome->lease_ms > LIMIT_LEASE_MS_MAX)))
+            return wrong_member(error, STATUS_INVALID, pointer, key, "must be 0 or %d to %d", LIMIT_LEASE_MS_MIN,
+                                LIMIT_LEASE_MS_MAX);
+        return STATUS_OK;
+    case MEMBER_PERMILLE:
+        if (!read_u32(value, 1000, &number))
+            return wrong_member(error, STATUS_INVALID, pointer, key, "must be 0 to 1000");
+        outcome->progress_permille = (uint16_t)number;
+        return STATUS_OK;
+    case MEMBER_NOTE:
+        if (!read_text(value, LIMIT_PROGRESS_SIZE, &outcome->message))
+            return wrong_member(error, STATUS_INVALID, pointer, key, "must be a string of at most %d bytes",
+                                LIMIT_PROGRESS_SIZE);
+        return STATUS_OK;
+    case MEMBER_MESSAGE:
+        if (!read_text(value, LIMIT_ERROR_SIZE, &outcome->message))
+            return wrong_member(error, STATUS_INVALID, pointer, key, "must be a string of at most %d bytes",
+                                LIMIT_ERROR_SIZE);
+        return STATUS_OK;
+    }
+    return STATUS_OK;
+}
+
+static enum status decode_outcome(struct json_value value, const char *pointer, struct buf *payload, struct buf *out,
+                                  struct field_error *error)
+{
+    if (json_type_of(value) != JSON_OBJECT)
+        return wrong(error, STATUS_INVALID, pointer, "must be an object");
+    struct outcome outcome = {0};
+    unsigned seen = 0;
+    struct slice key;
+    struct json_value member;
+    for (struct json_iter it = json_iter_of(value); json_next(&it, &key, &member);) {
+        size_t i = 0;
+        while (i < ARRAY_COUNT(outcome_members) && !slice_equal_str(key, outcome_members[i].name))
+            i++;
+        if (i == ARRAY_COUNT(outcome_members))
+            return wrong_member(error, STATUS_UNKNOWN_FIELD, pointer, key, "is not known here");
+        if ((seen & outcome_members[i].bit) != 0)
+            continue;
+        seen |= outcome_members[i].bit;
+        enum status status =
+            read_outcome_member(outcome_members[i].bit, key, member, pointer, &outcome, payload, error);
+        if (status != STATUS_OK)
+            return status;
+    }
+    if ((seen & MEMBER_TOKEN) == 0)
+        return wrong_member(error, STATUS_INVALID, pointer, SLICE("token"), "is missing");
+    if ((seen & MEMBER_OUTCOME) == 0)
+        return wrong_member(error, STATUS_INVALID, pointer, SLICE("outcome"), "is missing");
+    unsigned allowed = MEMBER_TOKEN | MEMBER_OUTCOME;
+    const char *word = "";
+    for (size_t i = 0; i < ARRAY_COUNT(outcome_types); i++) {
+        if (outcome_types[i].type == outcome.type) {
+            allowed |= outcome_types[i].members;
+            word = outcome_types[i].name;
+        }
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(outcome_members); i++) {
+        if ((seen & ~allowed & outcome_members[i].bit) != 0)
+            return wrong_member(error, STATUS_UNKNOWN_FIELD, pointer, slice_str(outcome_members[i].name),
+                                "does not belong to \"%s\"", word);
+    }
+    if (outcome.type == OUTCOME_COMPLETE && outcome.payload.len == 0)
+        outcome.payload = SLICE("null");
+    if (outcome.type == OUTCOME_FAIL && outcome.error_kind.len == 0)
+        outcome.error_kind = SLICE("failed");
+    outcome_put(out, &outcome);
+    return STATUS_OK;
+}
+
+enum status work_outcomes_decode(struct json_value array, const char *pointer, struct buf *out, uint32_t *ret_count,
+                                 struct field_error *ret_error)
+{
+    if (json_type_of(array) != JSON_ARRAY)
+        return wrong(ret_error, STATUS_INVALID, pointer, "must be an array");
+    if (json_count(array) > WORK_LIST_MAX)
+        return wrong(ret_error, STATUS_INVALID, pointer, "at most %d outcomes at a time", WORK_LIST_MAX);
+    struct buf payload;
+    buf_init(&payload, LIMIT_INPUT_SIZE);
+    uint32_t count = 0;
+    enum status status = STATUS_OK;
+    struct slice key;
+    struct json_value value;
+    for (struct json_iter it = json_iter_of(array); status == STATUS_OK && json_next(&it, &key, &value); count++) {
+        char place[sizeof ret_error->pointer];
+        snprintf(place, sizeof place, "%s/%" PRIu32, pointer, count);
+        status = decode_outcome(value, place, &payload, out, ret_error);
+    }
+    buf_free(&payload);
+    if (status == STATUS_OK && buf_status(out) != STATUS_OK)
+        status = wrong_memory(ret_error, out);
+    if (status == STATUS_OK)
+        *ret_count = count;
+    return status;
+}
+
+/* --- messages of a node --- */
+
+static enum status decode_names(struct json_value array, struct slice member, struct slice *ret_names, uint32_t max,
+                                uint32_t *ret_count, struct field_error *error)
+{
+    if (json_type_of(array) != JSON_ARRAY || json_count(array) > max)
+        return wrong_member(error, STATUS_INVALID, "", member, "must be an array of at most %" PRIu32 " names", max);
+    uint32_t count = 0;
+    struct slice key;
+    struct json_value value;
+    for (struct json_iter it = json_iter_of(array); json_next(&it, &key, &value); count++) {
+        if (!read_name(value, &ret_names[count])) {
+            char place[sizeof error->pointer];
+            snprintf(place, sizeof place, "/%.*s/%" PRIu32, SLICE_ARG(member), count);
+            return wrong(error, STATUS_INVALID, place, "must be a name of 1 to %d bytes without spaces",
+                         LIMIT_NAME_SIZE);
+        }
+    }
+    *ret_count = count;
+    return STATUS_OK;
+}
+
+struct hello_places { /* where in the scratch buffer the encoded parts begin and end */
+    size_t held, info, info_len;
+};
+
+static enum status decode_held(struct json_value array, struct buf *scratch, struct work_message *message,
+                               struct field_error *error)
+{
+    if (json_type_of(array) != JSON_ARRAY || json_count(array) > WORK_LIST_MAX)
+        return wrong(error, STATUS_INVALID, "/held", "must be an array of at most %d tokens", WORK_LIST_MAX);
+    uint32_t count = 0;
+    struct slice key, text;
+    struct json_value value;
+    for (struct json_iter it = json_iter_of(array); json_next(&it, &key, &value); count++) {
+        struct lease_token token;
+        if (!json_get_str(value, &text) || !lease_token_parse(text, &token)) {
+            char place[sizeof error->pointer];
+            snprintf(place, sizeof place, "/held/%" PRIu32, count);
+            return wrong(error, STATUS_INVALID, place, "must be the token of a lease");
+        }
+        lease_token_put(scratch, &token);
+    }
+    message->hello.held_count = count;
+    return STATUS_OK;
+}
+
+static enum status decode_hello_member(struct slice key, struct json_value value, struct buf *scratch,
+                                       struct work_message *message, struct hello_places *places,
+                                       struct field_error *error)
+{
+    struct command_node_hello *hello = &message->hello;
+    struct requirement *facts = &hello->facts;
+    if (slice_equal_str(key, "node"))
+        return read_name(value, &hello->node)
+                   ? STATUS_OK
+                   : wrong_member(error, STATUS_INVALID, "", key, "must be a name of 1 to %d bytes without spaces",
+                                  LIMIT_NAME_SIZE);
+    if (slice_equal_str(key, "instance"))
+        return read_hex_u64(value, &hello->instance)
+                   ? STATUS_OK
+                   : wrong_member(error, STATUS_INVALID, "", key, "must be 1 to 16 hexadecimal digits in a string");
+    if (slice_equal_str(key, "key"))
+        return read_text(value, LIMIT_KEY_SIZE, &message->key)
+                   ? STATUS_OK
+                   : wrong_member(error, STATUS_INVALID, "", key, "must be a string of at most %d bytes",
+                                  LIMIT_KEY_SIZE);
+    if (slice_equal_str(key, "kinds"))
+        return decode_names(value, key, hello->kinds, LIMIT_KINDS_PER_NODE, &hello->kind_count, error);
+    if (slice_equal_str(key, "labels"))
+        return decode_names(value, key, facts->labels, LIMIT_LABELS, &facts->label_count, error);
+    if (slice_equal_str(key, "cpu_milli") || slice_equal_str(key, "memory_mib") || slice_equal_str(key, "gpu")) {
+        uint32_t *field = key.data[0] == 'c'   ? &facts->cpu_milli
+                          : key.data[0] == 'm' ? &facts->memory_mib
+                                               : &facts->gpu;
+        return read_u32(value, UINT32_MAX, field)
+                   ? STATUS_OK
+                   : wrong_member(error, STATUS_INVALID, "", key, "must be 0 to %" PRIu32, UINT32_MAX);
+    }
+    if (slice_equal_str(key, "credit"))
+        return read_u32(value, LIMIT_CREDIT, &hello->credit)
+                   ? STATUS_OK
+                   : wrong_member(error, STATUS_INVALID, "", key, "must be 0 to %d", LIMIT_CREDIT);
+    if (slice_equal_str(key, "held")) {
+        places->held = scratch->len;
+        return decode_held(value, scratch, message, error);
+    }
+    if (slice_equal_str(key, "info")) {
+        if (json_type_of(value) != JSON_OBJECT)
+            return wrong_member(error, STATUS_INVALID, "", key, "must be an object");
+        places->info = scratch->len;
+        json_print(scratch, value);
+        places->info_len = scratch->len - places->info;
+        return places->info_len <= INFO_SIZE_MAX
+                   ? STATUS_OK
+                   : wrong_member(error, STATUS_INVALID, "", key, "at most %d bytes of JSON", INFO_SIZE_MAX);
+    }
+    return wrong_member(error, STATUS_UNKNOWN_FIELD, "", key, "is not known here");
+}
+
+static enum status decode_hello(struct json_value root, struct buf *scratch, struct work_message *message,
+                                struct field_error *error)
+{
+    struct hello_places places = {0};
+    bool has_instance = false;
+    bool has_held = false;
+    bool has_info = false;
+    struct slice key;
+    struct json_value value;
+    for (struct json_iter it = json_iter_of(root); json_next(&it, &key, &value);) {
+        if (slice_equal_str(key, "type"))
+            continue;
+        /* A second one would be encoded behind the first and confuse the offsets. */
+        if ((slice_equal_str(key, "held") && has_held) || (slice_equal_str(key, "info") && has_info))
+            continue;
+        has_instance |= slice_equal_str(key, "instance");
+        has_held |= slice_equal_str(key, "held");
+        has_info |= slice_equal_str(key, "info");
+        enum status status = decode_hello_member(key, value, scratch, message, &places, error);
+        if (status != STATUS_OK)
+            return status;
+    }
+    if (message->hello.node.len == 0)
+        return wrong(error, STATUS_INVALID, "/node", "is missing");
+    if (!has_instance)
+        return wrong(error, STATUS_INVALID, "/instance", "is missing");
+    if (buf_status(scratch) != STATUS_OK)
+        return wrong_memory(error, scratch);
+    if (message->hello.held_count > 0)
+        message->hello.held = scratch->data + places.held;
+    message->hello.info = places.info_len > 0 ? slice_of(scratch->data + places.info, places.info_len) : SLICE("{}");
+    return STATUS_OK;
+}
+
+static enum status decode_report(struct json_value root, struct buf *scratch, struct work_message *message,
+                                 struct field_error *error)
+{
+    struct command_node_report *report = &message->report;
+    size_t begin = scratch->len;
+    bool has_outcomes = false;
+    struct slice key;
+    struct json_value value;
+    for (struct json_iter it = json_iter_of(root); json_next(&it, &key, &value);) {
+        enum status status = STATUS_OK;
+        if (slice_equal_str(key, "type")) {
+            continue;
+        } else if (slice_equal_str(key, "credit")) {
+            if (!read_u32(value, LIMIT_CREDIT, &report->credit_add))
+                status = wrong_member(error, STATUS_INVALID, "", key, "must be 0 to %d", LIMIT_CREDIT);
+        } else if (slice_equal_str(key, "credit_set")) {
+            report->has_credit = true;
+            if (!read_u32(value, LIMIT_CREDIT, &report->credit_set))
+                status = wrong_member(error, STATUS_INVALID, "", key, "must be 0 to %d", LIMIT_CREDIT);
+        } else if (slice_equal_str(key, "outcomes")) {
+            if (!has_outcomes)
+                status = work_outcomes_decode(value, "/outcomes", scratch, &report->outcome_count, error);
+            has_outcomes = true;
+        } else {
+            status = wrong_member(error, STATUS_UNKNOWN_FIELD, "", key, "is not known here");
+        }
+        if (status != STATUS_OK)
+            return status;
+    }
+    report->outcomes =
+        scratch->len > begin ? slice_of(scratch->data + begin, scratch->len - begin) : (struct slice){NULL, 0};
+    return STATUS_OK;
+}
+
+static enum status decode_load(struct json_value value, struct work_load *load, struct field_error *error)
+{
+    if (json_type_of(value) != JSON_OBJECT)
+        return wrong(error, STATUS_INVALID, "/load", "must be an object");
+    struct slice key;
+    struct json_value member;
+    for (struct json_iter it = json_iter_of(value); json_next(&it, &key, &member);) {
+        uint32_t *field = slice_equal_str(key, "cpu_permille")      ? &load->cpu_permille
+                          : slice_equal_str(key, "memory_used_mib") ? &load->memory_used_mib
+                          : slice_equal_str(key, "running")         ? &load->running
+                                                                    : NULL;
+        if (field == NULL)
+            return wrong_member(error, STATUS_UNKNOWN_FIELD, "/load", key, "is not known here");
+        if (!read_u32(member, field == &load->cpu_permille ? 1000 : UINT32_MAX, field))
+            return wrong_member(error, STATUS_INVALID, "/load", key, "must be a whole number in its range");
+    }
+    load->is_known = true;
+    return STATUS_OK;
+}
+
+/* BEAT, CREDIT and LEAVE: at most one member besides "type". */
+static enum status decode_short(struct json_value root, struct work_message *message, struct field_error *error)
+{
+    bool has_credit = false;
+    struct slice key;
+    struct json_value value;
+    for (struct json_iter it = json_iter_of(root); json_next(&it, &key, &value);) {
+        enum status status = STATUS_OK;
+        if (slice_equal_str(key, "type"))
+            continue;
+        if (message->type == WORK_BEAT && slice_equal_str(key, "load")) {
+            status = decode_load(value, &message->load, error);
+        } else if (message->type == WORK_CREDIT && slice_equal_str(key, "n")) {
+            has_credit = true;
+            if (!read_u32(value, LIMIT_CREDIT, &message->credit))
+                status = wrong_member(error, STATUS_INVALID, "", key, "must be 0 to %d", LIMIT_CREDIT);
+        } else {
+            status = wrong_member(error, STATUS_UNKNOWN_FIELD, "", key, "is not known here");
+        }
+        if (status != STATUS_OK)
+            return status;
+    }
+    if (message->type == WORK_CREDIT && !has_credit)
+        return wrong(error, STATUS_INVALID, "/n", "is missing");
+    return STATUS_OK;
+}
+
+static const struct {
+    const char *name;
+    enum work_message_type type;
+} message_types[] = {
+    {"hello", WORK_HELLO}, {"report", WORK_REPORT}, {"credit", WORK_CREDIT},
+    {"beat", WORK_BEAT},   {"leave", WORK_LEAVE},
+};
+
+enum status work_message_decode(struct json_parser *parser, struct slice text, struct buf *scratch,
+                                struct work_message *ret_message, struct field_error *ret_error)
+{
+    *ret_message = (struct work_message){0};
+    *ret_error = (struct field_error){0};
+    struct json_value root, value;
+    size_t offset = 0;
+    const char *reason = "it is not JSON";
+    enum status status = json_parse(parser, text, &root, &offset, &reason);
+    if (status != STATUS_OK)
+        return wrong(ret_error, status, "", "at byte %zu: %s", offset, reason);
+    if (json_type_of(root) != JSON_OBJECT)
+        return wrong(ret_error, STATUS_INVALID, "", "a message must be an object");
+    struct slice name;
+    if (!json_member(root, "type", &value) || !json_get_str(value, &name))
+        return wrong(ret_error, STATUS_INVALID, "/type", "is missing");
+    for (size_t i = 0; i < ARRAY_COUNT(message_types); i++) {
+        if (slice_equal_str(name, message_types[i].name))
+            ret_message->type = message_types[i].type;
+    }
+    switch (ret_message->type) {
+    case WORK_HELLO:
+        return decode_hello(root, scratch, ret_message, ret_error);
+    case WORK_REPORT:
+        return decode_report(root, scratch, ret_message, ret_error);
+    case WORK_CREDIT:
+    case WORK_BEAT:
+    case WORK_LEAVE:
+        return decode_short(root, ret_message, ret_error);
+    }
+    return wrong(ret_error, STATUS_INVALID, "/type",
+                 "must be \"hello\", \"report\", \"credit\", \"beat\" or \"leave\"");
+}
+
+/* --- writing --- */
+
+static void write_token(struct buf *out, const struct lease_token *token)
+{
+    char text[LEASE_TOKEN_TEXT_SIZE];
+    lease_token_format(token, text);
+    buf_append_char(out, '"');
+    buf_append_str(out, text);
+    buf_append_char(out, '"');
+}
+
+static void write_id(struct buf *out, uint64_t id)
+{
+    char text[BASE32_TEXT_SIZE];
+    base32_format(id, text);
+    buf_append_char(out, '"');
+    buf_append_str(out, text);
+    buf_append_char(out, '"');
+}
+
+static void write_names(struct buf *out, const struct slice *names, uint32_t count)
+{
+    buf_append_char(out, '[');
+    for (uint32_t i = 0; i < count; i++) {
+        if (i > 0)
+            buf_append_char(out, ',');
+        json_write_str(out, names[i]);
+    }
+    buf_append_char(out, ']');
+}
+
+void work_write_hello(struct buf *out, const struct command_node_hello *hello, struct slice key)
+{
+    buf_append_str(out, "{\"type\":\"hello\",\"node\":");
+    json_write_str(out, hello->node);
+    buf_printf(out, ",\"instance\":\"%016" PRIx64 "\"", hello->instance);
+    if (key.len > 0) {
+        buf_append_str(out, ",\"key\":");
+        json_write_str(out, key);
+    }
+    buf_append_str(out, ",\"kinds\":");
+    write_names(out, hello->kinds, hello->kind_count);
+    buf_append_str(out, ",\"labels\":");
+    write_names(out, hello->facts.labels, hello->facts.label_count);
+    buf_printf(out, ",\"cpu_milli\":%" PRIu32 ",\"memory_mib\":%" PRIu32 ",\"gpu\":%" PRIu32 ",\"credit\":%" PRIu32,
+               hello->facts.cpu_milli, hello->facts.memory_mib, hello->facts.gpu, hello->credit);
+    buf_append_str(out, ",\"held\":[");
+    for (uint32_t i = 0; i < hello->held_count; i++) {
+        struct lease_token token = command_held_at(hello, i);
+        if (i > 0)
+            buf_append_char(out, ',');
+        write_token(out, &token);
+    }
+    buf_append_str(out, "],\"info\":");
+    buf_append_slice(out, hello->info.len > 0 ? hello->info : SLICE("{}"));
+    buf_append_char(out, '}');
+}
+
+void work_write_outcome(struct buf *out, const struct outcome *outcome)
+{
+    buf_append_str(out, "{\"token\":");
+    write_token(out, &outcome->token);
+    switch (outcome->type) {
+    case OUTCOME_COMPLETE:
+        buf_append_str(out, ",\"outcome\":\"complete\",\"result\":");
+        buf_append_slice(out, outcome->payload.len > 0 ? outcome->payload : SLICE("null"));
+        break;
+    case OUTCOME_FAIL:
+        buf_append_str(out, ",\"outcome\":\"fail\",\"error\":{\"kind\":");
+        json_write_str(out, outcome->error_kind.len > 0 ? outcome->error_kind : SLICE("failed"));
+        buf_append_str(out, ",\"message\":");
+        json_write_str(out, outcome->message);
+        if (outcome->payload.len > 0) {
+            buf_append_str(out, ",\"detail\":");
+            buf_append_slice(out, outcome->payload);
+        }
+        buf_append_char(out, '}');
+        if (outcome->is_final)
+            buf_append_str(out, ",\"final\":true");
+        break;
+    case OUTCOME_EXTEND:
+        buf_append_str(out, ",\"outcome\":\"extend\"");
+        break;
+    case OUTCOME_PROGRESS:
+        buf_printf(out, ",\"outcome\":\"progress\",\"permille\":%u", outcome->progress_permille);
+        if (outcome->message.len > 0) {
+            buf_append_str(out, ",\"note\":");
+            json_write_str(out, outcome->message);
+        }
+        if (outcome->payload.len > 0) {
+            buf_append_str(out, ",\"checkpoint\":");
+            buf_append_slice(out, outcome->payload);
+        }
+        break;
+    case OUTCOME_RELEASE:
+        buf_append_str(out, ",\"outcome\":\"release\"");
+        if (outcome->message.len > 0) {
+            buf_append_str(out, ",\"message\":");
+            json_write_str(out, outcome->message);
+        }
+        break;
+    }
+    if ((outcome->type == OUTCOME_EXTEND || outcome->type == OUTCOME_PROGRESS) && outcome->lease_ms > 0)
+        buf_printf(out, ",\"lease_ms\":%" PRId64, outcome->lease_ms);
+    buf_append_char(out, '}');
+}
+
+void work_write_report(struct buf *out, struct slice outcomes_json, uint32_t credit_add)
+{
+    buf_append_str(out, "{\"type\":\"report\"");
+    if (credit_add > 0)
+        buf_printf(out, ",\"credit\":%" PRIu32, credit_add);
+    buf_append_str(out, ",\"outcomes\":[");
+    buf_append_slice(out, outcomes_json);
+    buf_append_str(out, "]}");
+}
+
+void work_write_credit_set(struct buf *out, uint32_t n)
+{
+    buf_printf(out, "{\"type\":\"report\",\"credit_set\":%" PRIu32 ",\"outcomes\":[]}", n);
+}
+
+void work_write_credit(struct buf *out, uint32_t n)
+{
+    buf_printf(out, "{\"type\":\"credit\",\"n\":%" PRIu32 "}", n);
+}
+
+void work_write_beat(struct buf *out, const struct work_load *load)
+{
+    buf_append_str(out, "{\"type\":\"beat\"");
+    if (load->is_known)
+        buf_printf(out,
+                   ",\"load\":{\"cpu_permille\":%" PRIu32 ",\"memory_used_mib\":%" PRIu32 ",\"running\":%" PRIu32 "}",
+                   load->cpu_permille, load->memory_used_mib, load->running);
+    buf_append_char(out, '}');
+}
+
+void work_write_leave(struct buf *out)
+{
+    buf_append_str(out, "{\"type\":\"leave\"}");
+}
+
+void work_write_welcome(struct buf *out, const struct work_welcome *welcome)
+{
+    buf_append_str(out, "{\"type\":\"welcome\",\"session\":");
+    write_id(out, welcome->session);
+    buf_printf(out, ",\"beat_ms\":%" PRIu32 ",\"lost_ms\":%" PRIu32 ",\"seq\":%" PRIu64 ",\"resumed\":%s,\"lost\":[",
+               welcome->beat_ms, welcome->lost_ms, welcome->seq, welcome->is_resumed ? "true" : "false");
+    for (uint32_t i = 0; i < welcome->lost_count; i++) {
+        if (i > 0)
+            buf_append_char(out, ',');
+        write_token(out, &welcome->lost[i]);
+    }
+    buf_printf(out, "],\"drain\":%s,\"quiet\":%s}", welcome->drain ? "true" : "false",
+               welcome->quiet ? "true" : "false");
+}
+
+static void write_offer_members(struct buf *out, const struct work_lease_offer *offer)
+{
+    buf_append_str(out, "\"token\":");
+    write_token(out, &offer->token);
+    buf_append_str(out, ",\"task\":");
+    write_id(out, offer->token.task_id);
+    buf_printf(out, ",\"attempt\":%" PRIu32 ",\"kind\":", offer->token.attempt);
+    json_write_str(out, offer->kind);
+    buf_append_str(out, ",\"queue\":");
+    json_write_str(out, offer->queue);
+    buf_append_str(out, ",\"input\":");
+    buf_append_slice(out, offer->input.len > 0 ? offer->input : SLICE("null"));
+    if (offer->checkpoint.len > 0) {
+        buf_append_str(out, ",\"checkpoint\":");
+        buf_append_slice(out, offer->checkpoint);
+    }
+    if (offer->traceparent.len > 0) {
+        buf_append_str(out, ",\"traceparent\":");
+        json_write_str(out, offer->traceparent);
+    }
+    buf_printf(out, ",\"lease_ms\":%" PRId64, offer->lease_ms);
+    if (offer->timeout_ms > 0)
+        buf_printf(out, ",\"timeout_ms\":%" PRId64, offer->timeout_ms);
+}
+
+void work_write_lease(struct buf *out, const struct work_lease_offer *offer)
+{
+    buf_append_str(out, "{\"type\":\"lease\",");
+    write_offer_members(out, offer);
+    buf_append_char(out, '}');
+}
+
+void work_write_offer(struct buf *out, const struct work_lease_offer *offer)
+{
+    buf_append_char(out, '{');
+    write_offer_members(out, offer);
+    char time[TIME_TEXT_SIZE];
+    time_format(offer->expires_ns, time);
+    buf_printf(out, ",\"expires_at\":\"%s\"}", time);
+}
+
+void work_write_reported(struct buf *out, const struct work_refused *refused, uint32_t count, uint64_t seq)
+{
+    buf_append_str(out, "{\"type\":\"reported\",\"refused\":[");
+    for (uint32_t i = 0; i < count; i++) {
+        buf_append_str(out, i > 0 ? ",{\"token\":" : "{\"token\":");
+        write_token(out, &refused[i].token);
+        buf_printf(out, ",\"code\":\"%s\"}", status_slug(refused[i].status));
+    }
+    buf_printf(out, "],\"seq\":%" PRIu64 "}", seq);
+}
+
+static const char *const directive_names[] = {
+    [DIRECTIVE_CANCEL] = "cancel",
+    [DIRECTIVE_DRAIN] = "drain",
+    [DIRECTIVE_QUIET] = "quiet",
+    [DIRECTIVE_TERMINATE] = "terminate",
+};
+
+void work_write_beat_answer(struct buf *out, const struct directive *directives, uint32_t count)
+{
+    buf_append_str(out, "{\"type\":\"beat\",\"directives\":[");
+    for (uint32_t i = 0; i < count; i++) {
+        const struct directive *directive = &directives[i];
+        ensure(directive->type >= DIRECTIVE_CANCEL && directive->type <= DIRECTIVE_TERMINATE);
+        buf_printf(out, "%s{\"do\":\"%s\"", i > 0 ? "," : "", directive_names[directive->type]);
+        if (directive->type == DIRECTIVE_CANCEL) {
+            buf_append_str(out, ",\"token\":");
+            write_token(out, &directive->token);
+        }
+        if (directive->type == DIRECTIVE_CANCEL || directive->type == DIRECTIVE_TERMINATE) {
+            buf_append_str(out, ",\"reason\":");
+            json_write_str(out, slice_of(directive->reason, strnlen(directive->reason, sizeof directive->reason)));
+        } else {
+            buf_printf(out, ",\"on\":%s", directive->on ? "true" : "false");
+        }
+        buf_append_char(out, '}');
+    }
+    buf_append_str(out, "]}");
+}
+
+void work_write_error(struct buf *out, enum status status, struct slice detail)
+{
+    buf_printf(out, "{\"type\":\"error\",\"code\":\"%s\",\"detail\":", status_slug(status));
+    json_write_str(out, detail.len > 0 ? detail : slice_str(status_title(status)));
+    buf_append_char(out, '}');
+}
+
+/* --- what the hub says --- */
+
+/* Each member getter leaves its output alone when the member is missing or of another type. */
+static void member_i64(struct json_value object, const char *name, int64_t *ret)
+{
+    struct json_value value;
+    if (json_member(object, name, &value))
+        (void)json_get_i64(value, ret);
+}
+
+static void member_bool(struct json_value object, const char *name, bool *ret)
+{
+    struct json_value value;
+    if (json_member(object, name, &value))
+        (void)json_get_bool(value, ret);
+}
+
+static void member_str(struct json_value object, const char *name, struct slice *ret)
+{
+    struct json_value value;
+    if (json_member(object, name, &value))
+        (void)json_get_str(value, ret);
+}
+
+static bool member_token(struct json_value object, struct lease_token *ret)
+{
+    struct json_value value;
+    struct slice text;
+    return json_member(object, "token", &value) && json_get_str(value, &text) && lease_token_parse(text, ret);
+}
+
+static uint32_t clamp_u32(int64_t number)
+{
+    return number < 0 ? 0 : number > UINT32_MAX ? UINT32_MAX : (uint32_t)number;
+}
+
+static enum status read_welcome(struct json_value root, struct work_answer *answer)
+{
+    struct work_welcome *welcome = &answer->welcome;
+    *welcome = (struct work_welcome){.beat_ms = LIMIT_BEAT_MS, .lost_ms = LIMIT_LOST_MS, .lost = answer->lost};
+    struct slice session = {NULL, 0};
+    member_str(root, "session", &session);
+    if (!base32_parse(session, &welcome->session))
+        return STATUS_INVALID;
+    int64_t beat_ms = LIMIT_BEAT_MS, lost_ms = LIMIT_LOST_MS, seq = 0;
+    member_i64(root, "beat_ms", &beat_ms);
+    member_i64(root, "lost_ms", &lost_ms);
+    member_i64(root, "seq", &seq);
+    welcome->beat_ms = clamp_u32(beat_ms);
+    welcome->lost_ms = clamp_u32(lost_ms);
+    welcome->seq = (uint64_t)seq;
+    if (welcome->beat_ms == 0)
+        return STATUS_INVALID;
+    member_bool(root, "resumed", &welcome->is_resumed);
+    member_bool(root, "drain", &welcome->drain);
+    member_bool(root, "quiet", &welcome->quiet);
+    struct json_value list, value;
+    struct slice key, text;
+    if (json_member(root, "lost", &list)) {
+        for (struct json_iter it = json_iter_of(list); json_next(&it, &key, &value);) {
+            if (welcome->lost_count == WORK_LIST_MAX || !json_get_str(value, &text) ||
+                !lease_token_parse(text, &answer->lost[welcome->lost_count]))
+                return STATUS_INVALID;
+            welcome->lost_count++;
+        }
+    }
+    return STATUS_OK;
+}
+
+static enum status read_lease(struct json_value root, struct work_answer *answer)
+{
+    struct work_lease *lease = &answer->lease;
+    *lease = (struct work_lease){.lease_ms = LIMIT_LEASE_MS_DEFAULT};
+    member_str(root, "kind", &lease->kind);
+    member_str(root, "queue", &lease->queue);
+    member_str(root, "traceparent", &lease->traceparent);
+    member_i64(root, "lease_ms", &lease->lease_ms);
+    member_i64(root, "timeout_ms", &lease->timeout_ms);
+    lease->has_checkpoint = json_member(root, "checkpoint", &lease->checkpoint);
+    if (!member_token(root, &lease->token) || lease->kind.len == 0 || !json_member(root, "input", &lease->input) ||
+        lease->lease_ms <= 0 || lease->timeout_ms < 0)
+        return STATUS_INVALID;
+    lease->attempt = lease->token.attempt;
+    return STATUS_OK;
+}
+
+static enum status read_reported(struct json_value root, struct work_answer *answer)
+{
+    answer->refused_count = 0;
+    struct json_value list, value;
+    struct slice key;
+    if (!json_member(root, "refused", &list))
+        return STATUS_OK;
+    for (struct json_iter it = json_iter_of(list); json_next(&it, &key, &value);) {
+        struct work_refused *refused = &answer->refused[answer->refused_count];
+        if (answer->refused_count == WORK_LIST_MAX || !member_token(value, &refused->token))
+            return STATUS_INVALID;
+        struct slice code = {NULL, 0};
+        member_str(value, "code", &code);
+        char slug[32];
+        snprintf(slug, sizeof slug, "%.*s", SLICE_ARG(code));
+        if (!status_from_slug(slug, &refused->status))
+            refused->status = STATUS_LEASE_LOST;
+        answer->refused_count++;
+    }
+    return STATUS_OK;
+}
+
+static enum status read_directives(struct json_value root, struct work_answer *answer)
+{
+    answer->directive_count = 0;
+    struct json_value list, value;
+    struct slice key;
+    if (!json_member(root, "directives", &list))
+        return STATUS_OK;
+    for (struct json_iter it = json_iter_of(list); json_next(&it, &key, &value);) {
+        if (answer->directive_count == WORK_LIST_MAX)
+            return STATUS_INVALID;
+        struct directive *directive = &answer->directives[answer->directive_count];
+        *directive = (struct directive){.on = true};
+        struct slice name = {NULL, 0};
+        struct slice reason = {NULL, 0};
+        member_str(value, "do", &name);
+        member_str(value, "reason", &reason);
+        member_bool(value, "on", &directive->on);
+        snprintf(directive->reason, sizeof directive->reason, "%.*s", SLICE_ARG(reason));
+        for (enum directive_type type = DIRECTIVE_CANCEL; type <= DIRECTIVE_TERMINATE; type++) {
+            if (slice_equal_str(name, directive_names[type]))
+                directive->type = type;
+        }
+        if (directive->type == 0)
+            continue; /* of a newer hub */
+        if (directive->type == DIRECTIVE_CANCEL && !member_token(value, &directive->token))
+            return STATUS_INVALID;
+        answer->directive_count++;
+    }
+    return STATUS_OK;
+}
+
+enum status work_answer_decode(struct json_parser *parser, struct slice text, struct work_answer *ret_answer)
+{
+    struct json_value root;
+    enum status status = json_parse(parser, text, &root, NULL, NULL);
+    if (status != STATUS_OK)
+        return status;
+    struct slice name = {NULL, 0};
+    member_str(root, "type", &name);
+    if (slice_equal_str(name, "lease")) {
+        ret_answer->type = WORK_LEASE;
+        return read_lease(root, ret_answer);
+    }
+    if (slice_equal_str(name, "reported")) {
+        ret_answer->type = WORK_REPORTED;
+        return read_reported(root, ret_answer);
+    }
+    if (slice_equal_str(name, "beat")) {
+        ret_answer->type = WORK_DIRECTIVES;
+        return read_directives(root, ret_answer);
+    }
+    if (slice_equal_str(name, "welcome")) {
+        ret_answer->type = WORK_WELCOME;
+        return read_welcome(root, ret_answer);
+    }
+    if (slice_equal_str(name, "error")) {
+        ret_answer->type = WORK_ERROR;
+        struct slice code = {NULL, 0};
+        member_str(root, "code", &code);
+        char slug[32];
+        snprintf(slug, sizeof slug, "%.*s", SLICE_ARG(code));
+        if (!status_from_slug(slug, &ret_answer->error))
+            ret_answer->error = STATUS_INTERNAL;
+        ret_answer->error_detail = (struct slice){NULL, 0};
+        member_str(root, "detail", &ret_answer->error_detail);
+        return STATUS_OK;
+    }
+    return name.len > 0 ? STATUS_NOT_IMPLEMENTED : STATUS_INVALID;
+}
