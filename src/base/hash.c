@@ -75,11 +75,15 @@ uint32_t crc32c(uint32_t crc, const void *data, size_t len)
     return ~crc_portable(crc, data, len);
 }
 
+uint32_t crc32c_portable(uint32_t crc, const void *data, size_t len)
+{
+    return ~crc_portable(~crc, data, len);
+}
+
 uint64_t hash64(struct slice bytes, uint64_t seed)
 {
     return XXH3_64bits_withSeed(bytes.len > 0 ? bytes.data : "", bytes.len, seed);
 }
-
 
 void sha256(struct slice bytes, uint8_t ret_digest[SHA256_SIZE])
 {

@@ -13,6 +13,8 @@
 /* CRC-32C (Castagnoli, polynomial 0x1EDC6F41, reflected), as in iSCSI (RFC 3720 B.4). `crc` is 0 or the result of the
  * bytes before. Uses the SSE4.2 instruction where the processor has it. */
 uint32_t crc32c(uint32_t crc, const void *data, size_t len);
+/* The same without the instruction, so that tests can hold one against the other. */
+uint32_t crc32c_portable(uint32_t crc, const void *data, size_t len);
 
 /* XXH3 of the bytes: quick, not cryptographic. */
 uint64_t hash64(struct slice bytes, uint64_t seed);

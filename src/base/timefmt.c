@@ -120,7 +120,7 @@ enum status time_parse(struct slice text, int64_t *ret_wall_ns)
     }
     int64_t seconds = days_from_civil(year, month, day) * 86400 + (int64_t)hour * 3600 + (int64_t)minute * 60 +
                       (int64_t)second - offset_s;
-    if (seconds < 0) {
+    if (seconds < 0 || seconds >= days_from_civil(YEAR_MAX + 1, 1, 1) * 86400) { /* its offset may carry it out */
         return STATUS_INVALID;
     }
     *ret_wall_ns = seconds * NS_PER_S + fraction_ns;
