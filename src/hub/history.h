@@ -15,7 +15,8 @@ struct history;
 struct history_hooks {
     void (*wake_owner)(void *ctx); /* from the history thread: call history_poll soon */
     void (*on_done)(void *ctx, uint64_t seq); /* from history_poll */
-    void (*on_failed)(void *ctx, enum status status, const char *why); /* from history_poll */
+    /* From history_poll. NO_SPACE: nothing is lost, it is tried again every second. Anything else: it writes no more. */
+    void (*on_failed)(void *ctx, enum status status, const char *why);
     void *ctx;
 };
 
@@ -27,8 +28,12 @@ void history_add(struct history *history, const struct effect_finished *finished
 /* Every row with a seq up to this one was added: the position may advance that far. */
 void history_advance(struct history *history, uint64_t seq);
 void history_poll(struct history *history);
-/* Rows queued and not written: past a limit the hub lets go of nothing and new work meets the task limit. */
+/* Rows and bytes queued and not yet durable. No row is ever refused; the hub takes no new work past a limit. */
 uint64_t history_backlog(const struct history *history);
+uint64_t history_backlog_size(const struct history *history);
+/* The journal ends before the position that the file holds (the journal was repaired, or an unsafe durability lost its
+ * end): takes the position back, before the first row is added. */
+STATUS_MUST_CHECK enum status history_rewind(struct history *history, uint64_t seq);
 /* Writes what is queued, stops the thread, closes. */
 void history_close(struct history *history);
 

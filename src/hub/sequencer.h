@@ -13,8 +13,10 @@
 
 struct sequencer;
 
-/* A request that waits for its command's reply. Owned by the caller until `on_reply` (exactly once), which comes when
- * the entry is durable, or with status NOT_READY when the hub stops first. */
+/* A request that waits for its command's reply. The sequencer holds it from commit until `on_reply` (exactly once, never
+ * from inside commit), which comes when the entry is durable; or, with seq 0 and nothing done, with TOO_LARGE (the command
+ * does not fit an entry) or NO_SPACE; or with NOT_READY when the hub ends first (then the command may or may not have
+ * been done, as after any broken connection). */
 struct pending {
     void (*on_reply)(struct pending *pending, const struct effect_reply *reply, uint64_t seq);
     struct pending *next; /* of the sequencer */
@@ -67,5 +69,9 @@ struct core *sequencer_core(struct sequencer *sequencer);
 uint64_t sequencer_durable_seq(const struct sequencer *sequencer);
 /* Bytes of effects held back, entries applied and not durable. */
 uint64_t sequencer_held_size(const struct sequencer *sequencer);
+/* Bytes of entry bodies applied since it was made, replayed ones included. */
+uint64_t sequencer_applied_size(const struct sequencer *sequencer);
+/* From here on begin is NULL; what was committed goes its way. */
+void sequencer_stop(struct sequencer *sequencer);
 
 #endif
