@@ -1,0 +1,49 @@
+# A thin front to meson and ninja, which do the work. `make help` says what there is.
+#
+#   SANITIZE=address,undefined or SANITIZE=thread   build with sanitizers, into a folder of its own
+#   CC, CXX                                         other compilers (for a build folder that does not exist yet)
+#   BUILD_DIR                                       where to build
+
+SHELL := /bin/bash
+comma := ,
+SANITIZE ?=
+BUILD_DIR ?= build$(if $(SANITIZE),-$(subst $(comma),-,$(SANITIZE)))
+meson_options := $(if $(SANITIZE),-Db_sanitize=$(SANITIZE) -Db_lundef=false)
+export SANITIZE BUILD_DIR
+
+.DEFAULT_GOAL := build
+.PHONY: bench build clean demo help lint run setup test
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@echo '  options: SANITIZE=address,undefined | SANITIZE=thread, BUILD_DIR=...'
+
+setup: ## install the Debian packages that are missing
+	@scripts/setup.sh
+
+$(BUILD_DIR)/build.ninja: | setup
+	@meson setup $(meson_options) $(BUILD_DIR) >$(BUILD_DIR).log 2>&1 || { cat $(BUILD_DIR).log; rm -rf $(BUILD_DIR) $(BUILD_DIR).log; exit 1; }
+	@rm -f $(BUILD_DIR).log
+
+build: setup $(BUILD_DIR)/build.ninja ## build everything (what plain `make` does)
+	@ninja -C $(BUILD_DIR)
+
+demo: build ## hub, two nodes and the main job on real input, in a scratch directory
+	@SHOAL=$(abspath $(BUILD_DIR))/shoal scripts/demo.sh
+
+test: build ## build, and run every test
+	@scripts/test.sh
+
+run: build ## hub and one node until Ctrl-C
+	@$(BUILD_DIR)/shoal up
+
+lint: ## form, layers and common mistakes of the source
+	@scripts/setup.sh build lint
+	@scripts/lint.sh
+
+bench: build ## measure, against nginx and PostgreSQL
+	@scripts/setup.sh bench
+	@SHOAL=$(abspath $(BUILD_DIR))/shoal bench/run.sh
+
+clean: ## remove what was built
+	rm -rf build build-address-undefined build-thread build-release $(BUILD_DIR) test/e2e/node_modules

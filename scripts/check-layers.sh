@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# Includes go downwards only, and what must be deterministic includes nothing that can touch the world.
+#
+#   base < proto < journal < core < net < hub; work on net; node on work; cli on everything
+#
+# Every quoted include of src/ names its layer ("core/core.h"), so that this can be checked by reading.
+set -euo pipefail
+cd "${1:-$(dirname "$0")/..}"
+
+# What each layer may include beside itself. As the meson.build of each says what it links.
+may_include() {
+    case $1 in
+    base) echo "" ;;
+    proto) echo "base" ;;
+    journal) echo "base proto" ;;
+    core) echo "base proto journal" ;;
+    net) echo "base proto journal core" ;;
+    hub) echo "base proto journal core net" ;;
+    work) echo "base proto net" ;;
+    node) echo "base proto net work" ;;
+    bench) echo "base proto net" ;;
+    cli) echo "base proto journal core net hub work node bench" ;;
+    *) return 1 ;;
+    esac
+}
+
+# Headers by which a pure layer could reach sockets, threads, clocks, files or randomness.
+impure='^(sys/.*|netinet/.*|arpa/.*|linux/.*|net/.*|unistd|fcntl|poll|pthread|threads|semaphore|time|signal|spawn|dirent|netdb|sched|uv|sqlite3|curl/.*|seccomp|stdatomic)\.h$'
+impure_base='^base/(clock|rng|log)\.h$'
+
+status=0
+complain() {
+    echo "$1"
+    status=1
+}
+
+while IFS=: read -r file line include; do
+    layer=${file#src/}
+    layer=${layer%%/*}
+    include=${include#*include}
+    include=${include#"${include%%[![:space:]]*}"}
+    kind=${include:0:1}
+    header=${include:1}
+    header=${header%%[\">]*}
+    if ! allowed=$(may_include "$layer"); then
+        complain "$file:$line: src/$layer is no layer that scripts/check-layers.sh knows"
+        continue
+    fi
+    if [ "$kind" = '"' ]; then
+        target=${header%%/*}
+        if [ "$target" = "$header" ] || ! [ -e "src/$header" ]; then
+            complain "$file:$line: \"$header\" is not a header of src/ with its layer in front"
+        elif [ "$target" != "$layer" ] && [[ " $allowed " != *" $target "* ]]; then
+            complain "$file:$line: $layer must not include \"$header\""
+        fi
+    fi
+    case $layer in
+    core | proto | journal)
+        [ "$file" = src/journal/disk_posix.c ] && continue
+        if [[ $kind = '<' && $header =~ $impure ]] || [[ $kind = '"' && $header =~ $impure_base ]]; then
+            complain "$file:$line: $layer must stay pure and not include $header"
+        fi
+        ;;
+    esac
+done < <(grep -rnE --include='*.c' --include='*.h' --include='*.cc' --include='*.def' '^[[:space:]]*#[[:space:]]*include[[:space:]]*["<]' src)
+
+# The one C++ file.
+while IFS= read -r file; do
+    [ "$file" = src/base/json.cc ] || complain "$file: src/base/json.cc is the only C++ file"
+done < <(find src -name '*.cc' -o -name '*.cpp' -o -name '*.cxx')
+
+[ $status -eq 0 ] && echo "layers: includes go downwards only"
+exit $status
