@@ -1,0 +1,64 @@
+/* memfile.c - memory files. A path can be swapped for a symlink between a check and its use; a descriptor cannot. */
+#include "work/sandbox/memfile.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int memfile_new(const char *name)
+{
+    return memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+}
+
+int memfile_of(const char *name, struct slice content)
+{
+    int fd = memfile_new(name);
+    if (fd < 0)
+        return -1;
+    for (size_t done = 0; done < content.len;) {
+        ssize_t written = write(fd, content.data + done, content.len - done);
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written <= 0) {
+            int error = errno;
+            close(fd);
+            errno = error;
+            return -1;
+        }
+        done += (size_t)written;
+    }
+    if (fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+int memfile_reopen_read(int fd)
+{
+    char path[32];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+enum status memfile_read(int fd, struct buf *out)
+{
+    struct stat st;
+    if (fstat(fd, &st) != 0 || st.st_size < 0)
+        return STATUS_IO;
+    if (buf_reserve(out, (size_t)st.st_size) != STATUS_OK)
+        return STATUS_TOO_LARGE;
+    for (size_t done = 0; done < (size_t)st.st_size;) {
+        ssize_t got = pread(fd, out->data + out->len, (size_t)st.st_size - done, (off_t)done);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return STATUS_IO;
+        out->len += (size_t)got;
+        done += (size_t)got;
+    }
+    return STATUS_OK;
+}

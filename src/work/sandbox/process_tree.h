@@ -1,0 +1,20 @@
+/* process_tree.h - what a process and its descendants use, read from /proc; for machines without control groups. */
+#ifndef SHOAL_WORK_SANDBOX_PROCESS_TREE_H
+#define SHOAL_WORK_SANDBOX_PROCESS_TREE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct process_usage {
+    int64_t cpu_us;       /* of the living, and of the dead they have waited for */
+    int64_t memory_bytes; /* anonymous and shared memory in RAM and swap, without files */
+    uint32_t count;
+};
+
+/* Sums over `root` and all below it. */
+void process_tree_usage(pid_t root, struct process_usage *ret_usage);
+/* Processes whose real user is `uid`; sends each `signal` unless it is 0. Returns how many there are. */
+uint32_t process_tree_of_user(uid_t uid, int signal);
+
+#endif

@@ -1,0 +1,155 @@
+/* seccomp_filter.c - which system calls a sandboxed program may make.
+ *
+ * An allow-list with three answers. What ordinary programs and the five runtimes need is allowed. What only an attack
+ * on the sandbox needs kills the process with SIGSYS, which is what the verdict SECURITY is read from. All else,
+ * among it every call that a later kernel will invent, fails with ENOSYS, because that is the answer on which the C
+ * library and the runtimes fall back to older ways (clone3 to clone, whose flags can be looked at; io_uring to epoll).
+ *
+ * The filter is the second fence, not the first: namespaces, a lost set of capabilities and no new privileges already
+ * make the killed calls fail. It keeps the kernel's rarely used doors out of reach while a hole in one is unknown.
+ *
+ * Sockets: AF_UNIX only. Any other family fails with EACCES rather than killing, since the C library asks for
+ * AF_NETLINK and AF_INET merely to resolve a name, and a program may well handle having no network. */
+#include "work/sandbox/seccomp_filter.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/ensure.h"
+
+/* Names, not numbers: a name that this architecture or libseccomp does not know is passed over. */
+static const char *const allowed[] = {
+    /* memory */
+    "brk", "mmap", "mmap2", "munmap", "mprotect", "mremap", "madvise", "msync", "mincore", "mlock", "mlock2", "munlock",
+    "mlockall", "munlockall", "membarrier", "memfd_create", "pkey_alloc", "pkey_free", "pkey_mprotect", "get_mempolicy",
+    /* files */
+    "open", "openat", "openat2", "creat", "close", "close_range", "read", "write", "readv", "writev", "pread64",
+    "pwrite64", "preadv", "pwritev", "preadv2", "pwritev2", "lseek", "_llseek", "fstat", "fstat64", "stat", "stat64",
+    "lstat", "lstat64", "newfstatat", "fstatat64", "statx", "statfs", "statfs64", "fstatfs", "fstatfs64", "access",
+    "faccessat", "faccessat2", "dup", "dup2", "dup3", "fcntl", "fcntl64", "flock", "fsync", "fdatasync", "sync",
+    "syncfs", "sync_file_range", "truncate", "ftruncate", "fallocate", "fadvise64", "readahead", "getdents",
+    "getdents64", "getcwd", "chdir", "fchdir", "mkdir", "mkdirat", "rmdir", "rename", "renameat", "renameat2", "link",
+    "linkat", "unlink", "unlinkat", "symlink", "symlinkat", "readlink", "readlinkat", "chmod", "fchmod", "fchmodat",
+    "fchmodat2", "chown", "fchown", "lchown", "fchownat", "umask", "utime", "utimes", "futimesat", "utimensat", "mknod",
+    "mknodat", "getxattr", "lgetxattr", "fgetxattr", "listxattr", "llistxattr", "flistxattr", "setxattr", "lsetxattr",
+    "fsetxattr", "removexattr", "lremovexattr", "fremovexattr", "pipe", "pipe2", "sendfile", "sendfile64", "splice",
+    "tee", "vmsplice", "copy_file_range", "inotify_init", "inotify_init1", "inotify_add_watch", "inotify_rm_watch",
+    /* waiting */
+    "select", "_newselect", "pselect6", "poll", "ppoll", "epoll_create", "epoll_create1", "epoll_ctl", "epoll_ctl_old",
+    "epoll_wait", "epoll_wait_old", "epoll_pwait", "epoll_pwait2", "eventfd", "eventfd2", "signalfd", "signalfd4",
+    "timerfd_create", "timerfd_settime", "timerfd_gettime", "futex", "futex_waitv", "get_robust_list",
+    "set_robust_list", "nanosleep", "clock_nanosleep", "pause", "restart_syscall",
+    /* processes and threads */
+    "fork", "vfork", "execve", "execveat", "exit", "exit_group", "wait4", "waitid", "waitpid", "kill", "tkill", "tgkill",
+    "pidfd_open", "pidfd_send_signal", "getpid", "getppid", "gettid", "getpgid", "getpgrp", "setpgid", "getsid",
+    "setsid", "set_tid_address", "set_thread_area", "get_thread_area", "arch_prctl", "prctl", "rseq", "getuid", "getgid",
+    "geteuid", "getegid", "getresuid", "getresgid", "getgroups", "setuid", "setgid", "setreuid", "setregid", "setresuid",
+    "setresgid", "setfsuid", "setfsgid", "setgroups", "capget", "capset", "getpriority", "setpriority", "ioprio_get",
+    "ioprio_set", "sched_yield", "sched_getaffinity", "sched_setaffinity", "sched_getparam", "sched_setparam",
+    "sched_getscheduler", "sched_setscheduler", "sched_get_priority_max", "sched_get_priority_min",
+    "sched_rr_get_interval", "sched_getattr", "sched_setattr", "getrlimit", "setrlimit", "prlimit64", "getrusage",
+    "times", "getcpu", "sysinfo", "uname", "getrandom",
+    /* signals */
+    "rt_sigaction", "rt_sigprocmask", "rt_sigpending", "rt_sigsuspend", "rt_sigtimedwait", "rt_sigqueueinfo",
+    "rt_tgsigqueueinfo", "rt_sigreturn", "sigaltstack", "sigreturn", "alarm", "setitimer", "getitimer",
+    /* clocks and timers */
+    "time", "gettimeofday", "clock_gettime", "clock_getres", "clock_gettime64", "timer_create", "timer_settime",
+    "timer_gettime", "timer_getoverrun", "timer_delete",
+    /* sockets inside the sandbox */
+    "socketpair", "bind", "listen", "accept", "accept4", "connect", "sendto", "recvfrom", "sendmsg", "recvmsg",
+    "sendmmsg", "recvmmsg", "shutdown", "getsockname", "getpeername", "setsockopt", "getsockopt",
+    /* devices: a session of its own has no controlling terminal whose input TIOCSTI could fake */
+    "ioctl",
+    /* System V IPC, in a namespace of its own */
+    "shmget", "shmat", "shmdt", "shmctl", "semget", "semop", "semtimedop", "semctl", "msgget", "msgsnd", "msgrcv",
+    "msgctl", "ipc"};
+
+static const char *const deadly[] = {
+    /* other processes */
+    "ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd", "kcmp",
+    /* mounts and namespaces */
+    "mount", "umount", "umount2", "pivot_root", "chroot", "setns", "unshare", "move_mount", "open_tree", "fsopen",
+    "fsconfig", "fsmount", "fspick", "mount_setattr", "open_by_handle_at", "quotactl", "quotactl_fd", "acct", "swapon",
+    "swapoff", "fanotify_init",
+    /* the kernel itself */
+    "bpf", "perf_event_open", "userfaultfd", "keyctl", "add_key", "request_key", "kexec_load", "kexec_file_load",
+    "reboot", "init_module", "finit_module", "delete_module", "create_module", "syslog", "iopl", "ioperm", "vm86",
+    "vm86old", "lookup_dcookie", "_sysctl", "vhangup", "nfsservctl",
+    /* the machine's name and time */
+    "sethostname", "setdomainname", "settimeofday", "stime", "clock_settime", "clock_settime64"};
+
+static const uint64_t clone_namespaces[] = {CLONE_NEWNS,  CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC,
+                                            CLONE_NEWUSER, CLONE_NEWPID,   CLONE_NEWNET};
+
+static int add_all(scmp_filter_ctx filter, uint32_t action, const char *const *names, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        int number = seccomp_syscall_resolve_name(names[i]);
+        if (number == __NR_SCMP_ERROR)
+            continue;
+        int rc = seccomp_rule_add(filter, action, number, 0);
+        if (rc != 0 && rc != -EDOM) /* EDOM: not on this architecture */
+            return rc;
+    }
+    return 0;
+}
+
+static int add_argument_rules(scmp_filter_ctx filter)
+{
+    uint64_t all = 0;
+    int rc = 0;
+    for (size_t i = 0; i < ARRAY_COUNT(clone_namespaces) && rc == 0; i++) {
+        uint64_t flag = clone_namespaces[i];
+        all |= flag;
+        rc = seccomp_rule_add(filter, SCMP_ACT_KILL_PROCESS, SCMP_SYS(clone), 1,
+                              SCMP_A0(SCMP_CMP_MASKED_EQ, flag, flag));
+    }
+    if (rc == 0)
+        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1, SCMP_A0(SCMP_CMP_MASKED_EQ, all, 0));
+    if (rc == 0)
+        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
+    if (rc == 0)
+        rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_NE, AF_UNIX));
+    /* 0xffffffff asks; 0 is the plain one */
+    if (rc == 0)
+        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(personality), 1, SCMP_A0(SCMP_CMP_EQ, 0xffffffffu));
+    if (rc == 0)
+        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(personality), 1, SCMP_A0(SCMP_CMP_EQ, 0));
+    return rc;
+}
+
+enum status seccomp_filter_make(int *ret_fd, struct buf *ret_why)
+{
+    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
+    if (filter == NULL) {
+        buf_append_str(ret_why, "libseccomp cannot make a filter on this machine");
+        return STATUS_UNSUPPORTED_HOST;
+    }
+    int rc = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
+    seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2); /* a tree instead of a list; libseccomp >= 2.5 */
+    if (rc == 0)
+        rc = add_all(filter, SCMP_ACT_ALLOW, allowed, ARRAY_COUNT(allowed));
+    if (rc == 0)
+        rc = add_all(filter, SCMP_ACT_KILL_PROCESS, deadly, ARRAY_COUNT(deadly));
+    if (rc == 0)
+        rc = add_argument_rules(filter);
+    int fd = rc == 0 ? memfd_create("seccomp", MFD_CLOEXEC) : -1;
+    if (rc == 0 && fd < 0)
+        rc = -errno;
+    if (rc == 0)
+        rc = seccomp_export_bpf(filter, fd);
+    seccomp_release(filter);
+    if (rc != 0) {
+        if (fd >= 0)
+            close(fd);
+        buf_printf(ret_why, "libseccomp cannot make the filter: %s", strerror(-rc));
+        return STATUS_UNSUPPORTED_HOST;
+    }
+    *ret_fd = fd;
+    return STATUS_OK;
+}
