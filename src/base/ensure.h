@@ -9,8 +9,7 @@
 
 _Noreturn void ensure_failed(const char *condition, const char *file, int line, const char *function);
 
-#define ensure(condition)                                                                                              \
-    ((condition) ? (void)0 : ensure_failed(#condition, __FILE__, __LINE__, __func__))
+#define ensure(condition) ((condition) ? (void)0 : ensure_failed(#condition, __FILE__, __LINE__, __func__))
 
 /* The first member of an object is `uint32_t magic`. It is set when the object is made, checked where the object
  * crosses a border, and zeroed when it dies. */

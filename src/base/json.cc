@@ -23,8 +23,9 @@
 #include "base/json_tape.h"
 #include "base/limits.h"
 
-namespace {
-constexpr size_t capacity_min = 4096;        /* about 60 KiB of tables in all; task bodies are smaller than that */
+namespace
+{
+constexpr size_t capacity_min = 4096;         /* about 60 KiB of tables in all; task bodies are smaller than that */
 constexpr size_t capacity_kept = 1024 * 1024; /* a parser that grew past it shrinks again when it gets a small text */
 } // namespace
 
@@ -98,8 +99,7 @@ enum status json_parse(struct json_parser *parser, struct slice text, struct jso
         memcpy(parser->copy, text.data, text.len);
     }
     memset(parser->copy + text.len, 0, simdjson::SIMDJSON_PADDING);
-    simdjson::error_code error =
-        parser->parser.parse_into_document(parser->doc, parser->copy, text.len, false).error();
+    simdjson::error_code error = parser->parser.parse_into_document(parser->doc, parser->copy, text.len, false).error();
     if (error == simdjson::SUCCESS) {
         *ret_root = json_value{&parser->tape, 1};
         return STATUS_OK;

@@ -39,9 +39,9 @@ STATUS_MUST_CHECK enum status json_parse(struct json_parser *parser, struct slic
 enum json_type json_type_of(struct json_value value);
 /* Each is false, and leaves its output alone, when the value is of another type. */
 bool json_get_bool(struct json_value value, bool *ret);
-bool json_get_i64(struct json_value value, int64_t *ret); /* also for a double without a fraction, e.g. 2.0 */
-bool json_get_u64(struct json_value value, uint64_t *ret); /* any integer that is not negative, 2.0 as above */
-bool json_get_double(struct json_value value, double *ret); /* any number */
+bool json_get_i64(struct json_value value, int64_t *ret);      /* also for a double without a fraction, e.g. 2.0 */
+bool json_get_u64(struct json_value value, uint64_t *ret);     /* any integer that is not negative, 2.0 as above */
+bool json_get_double(struct json_value value, double *ret);    /* any number */
 bool json_get_str(struct json_value value, struct slice *ret); /* decoded, lives as long as the document */
 /* The member of an object by name; false when there is none or it is no object. */
 bool json_member(struct json_value object, const char *name, struct json_value *ret);

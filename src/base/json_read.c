@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "base/json_tape.h"
 
+#define TWO_TO_63 9223372036854775808.0
 #define PAYLOAD_MASK ((UINT64_C(1) << 56) - 1)
 
 static const uint64_t *word_at(struct json_value value)
@@ -80,7 +81,7 @@ bool json_get_i64(struct json_value value, int64_t *ret)
         return true;
     }
     double number;
-    if (tag_of(value) != 'd' || !json_get_double(value, &number) || !(number >= -0x1p63 && number < 0x1p63) ||
+    if (tag_of(value) != 'd' || !json_get_double(value, &number) || !(number >= -TWO_TO_63 && number < TWO_TO_63) ||
         number != (double)(int64_t)number) {
         return false;
     }

@@ -150,8 +150,9 @@ static bool scan_number(struct scan *scan)
         return fits_64_bits(scan->data + first, scan->at - first, is_negative) ||
                refuse_at(scan, start, "The integer does not fit into 64 bits.");
     }
-    bool is_infinite = significant > 0 && (point - 1 > EXPONENT_MAX || (point - 1 == EXPONENT_MAX &&
-                       memcmp(digits, infinite_from, MANTISSA_DIGITS) >= 0));
+    bool is_infinite =
+        significant > 0 && (point - 1 > EXPONENT_MAX ||
+                            (point - 1 == EXPONENT_MAX && memcmp(digits, infinite_from, MANTISSA_DIGITS) >= 0));
     return !is_infinite || refuse_at(scan, start, "The number is past the range of a double.");
 }
 
@@ -230,8 +231,9 @@ static bool scan_escape(struct scan *scan)
     if (scan->at >= scan->len) {
         return refuse(scan, "");
     }
-    return refuse_at(scan, start, unit < 0 ? "Four hexadecimal digits belong behind \\u."
-                                           : "Half of a surrogate pair stands alone.");
+    return refuse_at(scan, start,
+                     unit < 0 ? "Four hexadecimal digits belong behind \\u."
+                              : "Half of a surrogate pair stands alone.");
 }
 
 static bool scan_string(struct scan *scan)
@@ -283,7 +285,7 @@ static bool scan_name(struct scan *scan)
 
 static bool scan_document(struct scan *scan)
 {
-    char closers[LIMIT_JSON_DEPTH];
+    char closers[LIMIT_JSON_DEPTH] = {0};
     size_t depth = 0;
     enum expect expect = EXPECT_VALUE;
     do {

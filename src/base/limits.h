@@ -5,40 +5,40 @@
 #define SHOAL_BASE_LIMITS_H
 
 /* --- names (queue, kind, node, fairness key, labels) --- */
-#define LIMIT_NAME_SIZE 128       /* bytes of a queue, kind, node or label name */
-#define LIMIT_KEY_SIZE 256        /* bytes of an idempotency, unique or fairness key */
-#define LIMIT_LABELS 32           /* labels on one node or in one requirement */
+#define LIMIT_NAME_SIZE 128 /* bytes of a queue, kind, node or label name */
+#define LIMIT_KEY_SIZE 256  /* bytes of an idempotency, unique or fairness key */
+#define LIMIT_LABELS 32     /* labels on one node or in one requirement */
 #define LIMIT_KINDS_PER_NODE 64
-#define LIMIT_SYMBOLS 1000000     /* distinct names in the core's table */
+#define LIMIT_SYMBOLS 1000000 /* distinct names in the core's table */
 
 /* --- tasks --- */
-#define LIMIT_TASKS 16000000      /* live tasks; a task id keeps 24 bits for its index (16.7 M) */
-#define LIMIT_INPUT_SIZE 65536    /* inline input, checkpoint or result; larger ones are blobs (DESIGN section 1) */
+#define LIMIT_TASKS 16000000   /* live tasks; a task id keeps 24 bits for its index (16.7 M) */
+#define LIMIT_INPUT_SIZE 65536 /* inline input, checkpoint or result; larger ones are blobs (DESIGN section 1) */
 #define LIMIT_PAYLOAD_TOTAL_SIZE (UINT64_C(3) << 30) /* all inline payloads together: 4 GiB less the records */
-#define LIMIT_PROGRESS_SIZE 1024  /* bytes of a progress message */
-#define LIMIT_ERROR_SIZE 4096     /* bytes of an attempt's error message */
-#define LIMIT_BATCH_TASKS 1000    /* tasks in one tasks:batch */
+#define LIMIT_PROGRESS_SIZE 1024                     /* bytes of a progress message */
+#define LIMIT_ERROR_SIZE 4096                        /* bytes of an attempt's error message */
+#define LIMIT_BATCH_TASKS 1000                       /* tasks in one tasks:batch */
 #define LIMIT_PRIORITY_MAX 9
 #define LIMIT_WEIGHT_MAX 1000
-#define LIMIT_ATTEMPTS 1000       /* retry.max at most */
-#define LIMIT_ATTEMPTS_LOST 10    /* an attempt lost with its node counts apart; a task that kills ten nodes is dead */
-#define LIMIT_ATTEMPTS_KEPT 16    /* attempts remembered for each task, the newest ones */
+#define LIMIT_ATTEMPTS 1000    /* retry.max at most */
+#define LIMIT_ATTEMPTS_LOST 10 /* an attempt lost with its node counts apart; a task that kills ten nodes is dead */
+#define LIMIT_ATTEMPTS_KEPT 16 /* attempts remembered for each task, the newest ones */
 #define LIMIT_DURATION_MS (INT64_C(366) * 86400 * 1000) /* any *_ms field */
 #define LIMIT_IDEMPOTENCY_KEYS 4000000
 #define LIMIT_IDEMPOTENCY_MS (INT64_C(24) * 3600 * 1000)
-#define LIMIT_SIGNATURES 4096     /* distinct requirement sets */
+#define LIMIT_SIGNATURES 4096 /* distinct requirement sets */
 #define LIMIT_QUEUES 10000
-#define LIMIT_FLOWS 1000000       /* (queue, fairness key) pairs with work */
+#define LIMIT_FLOWS 1000000 /* (queue, fairness key) pairs with work */
 #define LIMIT_RETRY_POLICIES 4096
 #define LIMIT_FINISHED_KEEP_MS (60 * 1000) /* finished tasks stay in memory this long once history has them */
 
 /* --- leases and nodes --- */
 #define LIMIT_NODES 65536
-#define LIMIT_CREDIT 4096         /* leases that a node may hold or wait for */
+#define LIMIT_CREDIT 4096 /* leases that a node may hold or wait for */
 #define LIMIT_LEASE_MS_DEFAULT 30000
 #define LIMIT_LEASE_MS_MIN 1000
 #define LIMIT_LEASE_MS_MAX 3600000
-#define LIMIT_BEAT_MS 500         /* DESIGN section 6: heartbeat, suspect, lost, grace after a closed connection */
+#define LIMIT_BEAT_MS 500 /* DESIGN section 6: heartbeat, suspect, lost, grace after a closed connection */
 #define LIMIT_SUSPECT_MS 1500
 #define LIMIT_LOST_MS 2500
 #define LIMIT_CLOSED_GRACE_MS 250
@@ -47,25 +47,25 @@
 /* --- journal --- */
 #define LIMIT_SEGMENT_SIZE (64u << 20)
 #define LIMIT_SEGMENT_SIZE_MIN (64u << 10)
-#define LIMIT_ENTRY_SIZE (4u << 20)        /* body of one entry */
-#define LIMIT_UNSYNCED_SIZE (64u << 20)    /* bytes proposed and not yet durable; past it the hub is busy */
+#define LIMIT_ENTRY_SIZE (4u << 20)           /* body of one entry */
+#define LIMIT_UNSYNCED_SIZE (64u << 20)       /* bytes proposed and not yet durable; past it the hub is busy */
 #define LIMIT_HELD_SIZE (UINT64_C(256) << 20) /* effects waiting for durability; past it the hub is busy */
 #define LIMIT_HISTORY_BACKLOG_SIZE (UINT64_C(256) << 20) /* rows waiting for SQLite; past it no new work is taken */
-#define LIMIT_SNAPSHOT_EVERY_SIZE (256u << 20) /* journal bytes between two snapshots */
+#define LIMIT_SNAPSHOT_EVERY_SIZE (256u << 20)           /* journal bytes between two snapshots */
 
 /* --- HTTP --- */
 #define LIMIT_HTTP_TARGET_SIZE 8192
 #define LIMIT_HTTP_HEADERS_SIZE 32768
 #define LIMIT_HTTP_HEADER_COUNT 100
-#define LIMIT_HTTP_BODY_SIZE (8u << 20)    /* a buffered body; blobs stream past it */
-#define LIMIT_HTTP_PIPELINE 128            /* requests of one connection being answered */
+#define LIMIT_HTTP_BODY_SIZE (8u << 20) /* a buffered body; blobs stream past it */
+#define LIMIT_HTTP_PIPELINE 128         /* requests of one connection being answered */
 #define LIMIT_HTTP_CONNECTIONS 20000
-#define LIMIT_HTTP_HEADER_MS 10000         /* a request's head must be complete within */
-#define LIMIT_HTTP_BODY_IDLE_MS 30000      /* a body must not pause for longer */
-#define LIMIT_HTTP_IDLE_MS 75000           /* keep-alive, as nginx */
-#define LIMIT_HTTP_OUT_SIZE (16u << 20)    /* unsent bytes of one connection; past it its reading stops */
+#define LIMIT_HTTP_HEADER_MS 10000      /* a request's head must be complete within */
+#define LIMIT_HTTP_BODY_IDLE_MS 30000   /* a body must not pause for longer */
+#define LIMIT_HTTP_IDLE_MS 75000        /* keep-alive, as nginx */
+#define LIMIT_HTTP_OUT_SIZE (16u << 20) /* unsent bytes of one connection; past it its reading stops */
 #define LIMIT_WS_MESSAGE_SIZE (8u << 20)
-#define LIMIT_WAIT_MS 60000                /* wait_ms of a GET or of a lease poll */
+#define LIMIT_WAIT_MS 60000 /* wait_ms of a GET or of a lease poll */
 #define LIMIT_BLOB_SIZE (UINT64_C(16) << 30)
 #define LIMIT_PAGE_DEFAULT 50
 #define LIMIT_PAGE_MAX 1000

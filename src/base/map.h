@@ -13,7 +13,7 @@
 #define MAP_NONE UINT32_MAX
 
 struct map_slot {
-    uint32_t hash; /* the high half of the 64-bit hash; the low half chooses the place */
+    uint32_t hash;  /* the high half of the 64-bit hash; the low half chooses the place */
     uint32_t value; /* MAP_NONE: empty */
 };
 

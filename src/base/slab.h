@@ -17,9 +17,9 @@ struct slab {
     uint32_t *free_next;  /* owned; per index: SLAB_USED, or the next free index, or SLAB_NONE at the end */
     uint32_t record_size; /* bytes */
     uint32_t chunk_count;
-    uint32_t len;   /* indices ever handed out: all of them are < len */
-    uint32_t used;  /* records live now */
-    uint32_t max;   /* most records at a time */
+    uint32_t len;  /* indices ever handed out: all of them are < len */
+    uint32_t used; /* records live now */
+    uint32_t max;  /* most records at a time */
     uint32_t free_head;
     uint32_t free_cap;
 };

@@ -9,7 +9,10 @@ static void test_known(void **state)
         uint64_t value;
         const char *text;
     } cases[] = {
-        {0, "0000000000000"}, {31, "000000000000z"}, {32, "0000000000010"}, {UINT64_MAX, "fzzzzzzzzzzzz"},
+        {0, "0000000000000"},
+        {31, "000000000000z"},
+        {32, "0000000000010"},
+        {UINT64_MAX, "fzzzzzzzzzzzz"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         char text[BASE32_TEXT_SIZE];
@@ -29,13 +32,23 @@ static void test_known(void **state)
 static void test_refused(void **state)
 {
     (void)state;
-    static const char *const texts[] = {"", "0", "000000000000", "00000000000000", "g000000000000",
-                                        "zzzzzzzzzzzzz", "000000000000u", "000000000000-", " 000000000000"};
+    static const char *const texts[] = {"",
+                                        "0",
+                                        "000000000000",
+                                        "00000000000000",
+                                        "g000000000000",
+                                        "zzzzzzzzzzzzz",
+                                        "000000000000u",
+                                        "000000000000-",
+                                        " 000000000000"};
     uint64_t value = 77;
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         assert_false(base32_parse(slice_str(texts[i]), &value));
     }
-    assert_false(base32_parse(slice_of("00000000000\0" "0", 13), &value));
+    assert_false(base32_parse(slice_of("00000000000\0"
+                                       "0",
+                                       13),
+                              &value));
     assert_int_equal(value, 77);
 }
 

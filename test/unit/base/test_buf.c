@@ -96,7 +96,9 @@ static void test_reader_refuses_what_is_not_there(void **state)
 {
     (void)state;
     /* a length of 4 G with 3 bytes behind it */
-    struct reader reader = reader_of(slice_of("\xFF\xFF\xFF\xFF" "abc", 7));
+    struct reader reader = reader_of(slice_of("\xFF\xFF\xFF\xFF"
+                                              "abc",
+                                              7));
     struct slice got = reader_lv(&reader);
     assert_int_equal(got.len, 0);
     assert_true(reader.failed);

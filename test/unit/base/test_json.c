@@ -138,7 +138,10 @@ struct refusal {
     size_t offset;
     const char *word; /* stands in the reason */
 };
-#define REFUSAL(text, offset, word) {{(text), sizeof(text) - 1}, (offset), (word)}
+#define REFUSAL(text, offset, word)                                                                                    \
+    {                                                                                                                  \
+        {(text), sizeof(text) - 1}, (offset), (word)                                                                   \
+    }
 
 static void test_refused(void **state)
 {
@@ -179,10 +182,10 @@ static void test_refused(void **state)
         REFUSAL("\"\\ud800\\ud800\"", 1, "surrogate"),
         REFUSAL("\"x\\udc00\"", 2, "surrogate"),
         REFUSAL("\"\x80\"", 1, "UTF-8"),
-        REFUSAL("\"\xC0\xAF\"", 1, "UTF-8"),             /* overlong */
-        REFUSAL("\"\xE0\x80\xAF\"", 2, "UTF-8"),         /* overlong */
-        REFUSAL("\"\xED\xA0\x80\"", 2, "UTF-8"),         /* a surrogate */
-        REFUSAL("\"\xF4\x90\x80\x80\"", 2, "UTF-8"),     /* past U+10FFFF */
+        REFUSAL("\"\xC0\xAF\"", 1, "UTF-8"),         /* overlong */
+        REFUSAL("\"\xE0\x80\xAF\"", 2, "UTF-8"),     /* overlong */
+        REFUSAL("\"\xED\xA0\x80\"", 2, "UTF-8"),     /* a surrogate */
+        REFUSAL("\"\xF4\x90\x80\x80\"", 2, "UTF-8"), /* past U+10FFFF */
         REFUSAL("\"ab\xC3\"", 4, "UTF-8"),
         REFUSAL("\"\xE2\x82", 3, "ends"),
         REFUSAL("{\"\xFF\":1}", 2, "UTF-8"),
@@ -224,10 +227,22 @@ static void test_accepted(void **state)
 {
     (void)state;
     static const char *const cases[][2] = {
-        {"1", "1"}, {"-0", "0"}, {"-0.0", "-0.0"}, {"1e2", "100.0"}, {"1E-400", "0.0"}, {"1e22", "1e+22"},
-        {"123456789012345678901.0", "123456789012345683968.0"}, {"1.7976931348623157e308", "1.7976931348623157e+308"},
-        {"0e999", "0.0"}, {"5e-324", "5e-324"}, {"0.1", "0.1"}, {"\"\"", "\"\""}, {"[]", "[]"}, {" { } ", "{}"},
-        {"\"\\/\\b\\f\\n\\r\\t\\\"\\\\\"", "\"/\\b\\f\\n\\r\\t\\\"\\\\\""}, {"\"\\u001f\\u007f\"", "\"\\u001f\x7f\""},
+        {"1", "1"},
+        {"-0", "0"},
+        {"-0.0", "-0.0"},
+        {"1e2", "100.0"},
+        {"1E-400", "0.0"},
+        {"1e22", "1e+22"},
+        {"123456789012345678901.0", "123456789012345683968.0"},
+        {"1.7976931348623157e308", "1.7976931348623157e+308"},
+        {"0e999", "0.0"},
+        {"5e-324", "5e-324"},
+        {"0.1", "0.1"},
+        {"\"\"", "\"\""},
+        {"[]", "[]"},
+        {" { } ", "{}"},
+        {"\"\\/\\b\\f\\n\\r\\t\\\"\\\\\"", "\"/\\b\\f\\n\\r\\t\\\"\\\\\""},
+        {"\"\\u001f\\u007f\"", "\"\\u001f\x7f\""},
         {"\"\\u00e9\\u20AC\\uD83D\\uDE00\"", "\"\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80\""},
         {"[9223372036854775807,-9223372036854775808,9223372036854775808]",
          "[9223372036854775807,-9223372036854775808,9223372036854775808]"},
@@ -277,7 +292,8 @@ static void test_depth(void **state)
 static void test_every_truncation(void **state)
 {
     (void)state;
-    static const char text[] = "{\"a\":[1,-2.5e+3,true,false,null],\"b\":{\"c\":\"x\\n\\u00e9\\ud83d\\ude00\xC3\xA9\"}}";
+    static const char text[] =
+        "{\"a\":[1,-2.5e+3,true,false,null],\"b\":{\"c\":\"x\\n\\u00e9\\ud83d\\ude00\xC3\xA9\"}}";
     for (size_t len = 0; len < sizeof(text) - 1; len++) {
         char *copy = malloc(len + 1); /* exactly so long, for the address sanitizer */
         assert_non_null(copy);
@@ -293,8 +309,14 @@ static void test_every_truncation(void **state)
 
 static void write_random(struct buf *to, struct rng *rng, int depth)
 {
-    static const char *const texts[] = {"", "a", "key \"quoted\"", "\xC3\xA9", "\xF0\x9F\x98\x80 longer than eight bytes",
-                                        "tab\there", "0123456789abcdef\\", "nul\x01"};
+    static const char *const texts[] = {"",
+                                        "a",
+                                        "key \"quoted\"",
+                                        "\xC3\xA9",
+                                        "\xF0\x9F\x98\x80 longer than eight bytes",
+                                        "tab\there",
+                                        "0123456789abcdef\\",
+                                        "nul\x01"};
     double number;
     uint64_t bits = rng_u64(rng);
     memcpy(&number, &bits, sizeof(number));
@@ -410,7 +432,11 @@ static void test_write_str_mends_utf8(void **state)
         struct slice text;
         const char *written;
     } cases[] = {
-        {{"a\xFF" "b", 3}, "\"a\xEF\xBF\xBD" "b\""},
+        {{"a\xFF"
+          "b",
+          3},
+         "\"a\xEF\xBF\xBD"
+         "b\""},
         {{"\xC3", 1}, "\"\xEF\xBF\xBD\""},
         {{"\xC3\"", 2}, "\"\xEF\xBF\xBD\\\"\""},
         {{"\xED\xA0\x80", 3}, "\"\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\""},

@@ -48,8 +48,9 @@ static void test_model(void **state)
             check_against(&slab, &model);
         }
         if (rng_below(&rng, 100) < lean) {
-            uint32_t expected = model.free_count > 0 ? model.free_order[model.free_count - 1]
-                                : model.len < MODEL_MAX ? model.len : SLAB_NONE;
+            uint32_t expected = model.free_count > 0    ? model.free_order[model.free_count - 1]
+                                : model.len < MODEL_MAX ? model.len
+                                                        : SLAB_NONE;
             uint32_t index = slab_alloc(&slab);
             assert_int_equal(index, expected);
             if (index == SLAB_NONE) {
@@ -116,10 +117,9 @@ static void test_restore_refuses_contradictions(void **state)
         uint32_t order[3];
         uint32_t count;
     } cases[] = {
-        {10, {1, 1}, 2}, /* twice free */
-        {10, {10}, 1},   /* past the end */
-        {2, {0, 1, 0}, 3},
-        {101, {0}, 0}, /* past the maximum */
+        {10, {1, 1}, 2},                     /* twice free */
+        {10, {10}, 1},                       /* past the end */
+        {2, {0, 1, 0}, 3},    {101, {0}, 0}, /* past the maximum */
         {10, {SLAB_NONE}, 1},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

@@ -29,7 +29,7 @@ static void test_out_of_range(void **state)
 {
     (void)state;
     assert_string_equal(status_slug((enum status)STATUS_COUNT), "internal");
-    assert_string_equal(status_slug((enum status)-1), "internal");
+    assert_string_equal(status_slug((enum status) - 1), "internal");
     assert_int_equal(status_http((enum status)9999), 500);
 }
 
