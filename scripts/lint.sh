@@ -45,7 +45,8 @@ mistakes() {
     # What is suppressed: headers that cppcheck need not see, and advice that fights the style of tables and callbacks.
     cppcheck --quiet --error-exitcode=1 -j "$(nproc)" --std=c11 --language=c --inline-suppr \
         --enable=warning,performance,portability --suppress=missingIncludeSystem --suppress=missingInclude \
-        --suppress=unknownMacro --suppress=normalCheckLevelMaxBranches --suppress=uninitvar:test/* \
+        --suppress=unknownMacro --suppress=nullPointerRedundantCheck \
+        --suppress=nullPointerArithmeticRedundantCheck --suppress=normalCheckLevelMaxBranches --suppress=uninitvar:test/* \
         --template='{file}:{line}: {severity}: {message} [{id}]' \
         --library=scripts/cppcheck.cfg -D_GNU_SOURCE -D__linux__ -D__x86_64__ -U__cplusplus -U__has_feature -I src \
         $(printf '%s\n' "${sources[@]}" | grep '^src/.*\.c$\|^bench/.*\.c$')

@@ -3,13 +3,13 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/utf8.h"
 
 #define REPLACEMENT "\xEF\xBF\xBD" /* U+FFFD */
 
-/* What a byte needs inside a string: 0 nothing, 1 an escape, 2 a look at the whole UTF-8 character. */
-static unsigned char need_of(unsigned char c)
+static bool is_plain(unsigned char c)
 {
-    return c >= 0x80 ? 2 : c < 0x20 || c == '"' || c == '\\' ? 1 : 0;
+    return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
 }
 
 #define EACH_BYTE(b) (UINT64_C(0x0101010101010101) * (b))
@@ -26,27 +26,6 @@ static bool eight_are_plain(const char *at)
     return (odd & EACH_BYTE(0x80)) == 0;
 }
 
-/* The length of the UTF-8 character at the front; 0 when there is none (Unicode, table 3-7). */
-static size_t utf8_len(const unsigned char *at, size_t len)
-{
-    unsigned char c = at[0];
-    size_t size = c >= 0xF0 ? 4 : c >= 0xE0 ? 3 : 2;
-    if (c < 0xC2 || c > 0xF4 || len < size) {
-        return 0;
-    }
-    unsigned char least = c == 0xE0 ? 0xA0 : c == 0xF0 ? 0x90 : 0x80;
-    unsigned char most = c == 0xED ? 0x9F : c == 0xF4 ? 0x8F : 0xBF;
-    if (at[1] < least || at[1] > most) {
-        return 0;
-    }
-    for (size_t i = 2; i < size; i++) {
-        if (at[i] < 0x80 || at[i] > 0xBF) {
-            return 0;
-        }
-    }
-    return size;
-}
-
 static void write_escape(struct buf *out, unsigned char c)
 {
     static const char hex[] = "0123456789abcdef";
@@ -61,32 +40,51 @@ static void write_escape(struct buf *out, unsigned char c)
     }
 }
 
-void json_write_str(struct buf *out, struct slice text)
+/* How many bytes at the front are plain ASCII that needs no escape. */
+static size_t plain_len(struct slice text)
 {
-    buf_append_char(out, '"');
-    size_t start = 0; /* what lies between start and at is good as it is, and not written yet */
     size_t at = 0;
+    while (text.len - at >= 8 && eight_are_plain(text.data + at)) {
+        at += 8;
+    }
+    while (at < text.len && is_plain((unsigned char)text.data[at])) {
+        at++;
+    }
+    return at;
+}
+
+/* From `at` on: the rest of a text that is not plain throughout. */
+static void write_mixed(struct buf *out, struct slice text, size_t at)
+{
+    size_t start = 0; /* what lies between start and at is good as it is, and not written yet */
     while (at < text.len) {
-        if (text.len - at >= 8 && eight_are_plain(text.data + at)) {
-            at += 8;
-            continue;
-        }
         unsigned char c = (unsigned char)text.data[at];
-        unsigned char need = need_of(c);
-        size_t good = need == 0 ? 1 : need == 2 ? utf8_len((const unsigned char *)text.data + at, text.len - at) : 0;
+        size_t good = c >= 0x80 ? utf8_character_len((const unsigned char *)text.data + at, text.len - at) : 0;
         if (good > 0) {
             at += good;
-            continue;
-        }
-        buf_append(out, text.data + start, at - start);
-        if (need == 1) {
-            write_escape(out, c);
         } else {
-            buf_append_str(out, REPLACEMENT);
+            buf_append(out, text.data + start, at - start);
+            if (c < 0x80) {
+                write_escape(out, c);
+            } else {
+                buf_append_str(out, REPLACEMENT);
+            }
+            start = ++at;
         }
-        start = ++at;
+        at += plain_len(slice_of(text.data + at, text.len - at));
     }
     buf_append(out, text.data + start, text.len - start);
+}
+
+void json_write_str(struct buf *out, struct slice text)
+{
+    size_t plain = plain_len(text);
+    buf_append_char(out, '"');
+    if (plain == text.len) {
+        buf_append_slice(out, text);
+    } else {
+        write_mixed(out, text, plain);
+    }
     buf_append_char(out, '"');
 }
 

@@ -1,7 +1,7 @@
 #include "base/utf8.h"
 
-/* The length of the character at the front; 0 when there is none. The second byte's range depends on the first. */
-static size_t character_len(const unsigned char *at, size_t len)
+/* The second byte's range depends on the first. */
+size_t utf8_character_len(const unsigned char *at, size_t len)
 {
     unsigned char low = 0x80;
     unsigned char high = 0xbf;
@@ -46,7 +46,7 @@ bool utf8_is_valid(struct slice text)
                 continue;
             }
         }
-        size_t len = character_len(bytes + at, text.len - at);
+        size_t len = utf8_character_len(bytes + at, text.len - at);
         if (len == 0) {
             return false;
         }

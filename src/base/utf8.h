@@ -6,5 +6,7 @@
 
 /* No overlong forms, no surrogates, nothing past U+10FFFF. ASCII goes eight bytes at a time. */
 bool utf8_is_valid(struct slice text);
+/* The length of the character at the front (len >= 1); 0 when there is none. */
+size_t utf8_character_len(const unsigned char *at, size_t len);
 
 #endif
