@@ -67,9 +67,15 @@ enum status buf_status(const struct buf *buf)
     return buf->failed ? STATUS_TOO_LARGE : STATUS_OK;
 }
 
+/* Whether `more` bytes fit into what is allocated; the usual case, for which buf_reserve would be a call too many. */
+static inline bool has_room(const struct buf *buf, size_t more)
+{
+    return more <= buf->cap - buf->len && more <= buf->max - buf->len && !buf->failed;
+}
+
 void buf_append(struct buf *buf, const void *data, size_t len)
 {
-    if (len == 0 || buf_reserve(buf, len) != STATUS_OK) {
+    if (len == 0 || (!has_room(buf, len) && buf_reserve(buf, len) != STATUS_OK)) {
         return;
     }
     memcpy(buf->data + buf->len, data, len);
@@ -88,7 +94,10 @@ void buf_append_str(struct buf *buf, const char *string)
 
 void buf_append_char(struct buf *buf, char c)
 {
-    buf_append(buf, &c, 1);
+    if (!has_room(buf, 1) && buf_reserve(buf, 1) != STATUS_OK) {
+        return;
+    }
+    buf->data[buf->len++] = c;
 }
 
 void buf_append_zeros(struct buf *buf, size_t count)
