@@ -38,6 +38,8 @@ struct disk {
     enum status (*sync_dir)(struct disk *disk, const char *path); /* makes names durable */
     /* Calls visit for each plain file of a directory, in any order; stops when it returns false. */
     enum status (*list)(struct disk *disk, const char *path, bool (*visit)(void *ctx, const char *name), void *ctx);
+    /* Bytes that can still be written. */
+    enum status (*free_size)(struct disk *disk, uint64_t *ret_size);
 };
 
 /* The machine's disk below `root` (made when missing). Owned by the caller: disk_posix_close. */

@@ -22,6 +22,7 @@ struct file_journal_config {
     uint64_t unsynced_size_max;
     enum durability durability;
     int64_t sync_interval_ms; /* with DURABILITY_INTERVAL */
+    uint64_t salt; /* a secret: random for each process (a simulation: its seed); see segment.c for what it is good for */
 };
 
 /* Hooks through which owner and writer meet. All NULL: single-threaded, nothing to lock. */
@@ -41,14 +42,16 @@ struct file_journal_recovery {
     uint64_t last_seq;
     uint64_t entries;        /* replayed */
     uint64_t truncated_size; /* bytes of a torn tail that were cut */
-    char detail[256];        /* when recovery fails: file, offset and what is wrong, for people */
+    char detail[256];        /* for people: when recovery fails, file, offset and what is wrong; else what it found
+                              * (a torn tail, a damaged snapshot), empty when there was nothing to say */
 };
 
 struct file_journal;
 
 /* Recovery: finds the newest sound snapshot, gives its state to `on_snapshot`, then every entry after it to
  * callbacks.on_entry (on_durable is not called for those), cuts a torn tail, and returns a journal ready for propose.
- * CORRUPT when anything else is damaged (ret_recovery->detail says where). The journal is owned by the caller: close. */
+ * CORRUPT when anything else is damaged (ret_recovery->detail says where). The journal is owned by the caller: close,
+ * after its writer has stopped; close writes and syncs what is left, in place, and calls nothing back. */
 STATUS_MUST_CHECK enum status file_journal_open(const struct file_journal_config *config,
                                                 const struct file_journal_hooks *hooks,
                                                 const struct journal_callbacks *callbacks,
@@ -59,7 +62,10 @@ STATUS_MUST_CHECK enum status file_journal_open(const struct file_journal_config
  * DURABILITY_INTERVAL also call it when file_journal_sync_due_ns() has passed. */
 bool file_journal_write(struct journal *journal);
 int64_t file_journal_sync_due_ns(struct journal *journal);
-/* Prepares (zero-fills) the next segment if none is ready; slow, meant for a thread that has time. AGAIN: nothing to do. */
+/* Prepares (zero-fills) the next segment if none is ready, one piece of 1 MiB a call so that a batch never waits long
+ * behind it: OK: call again when there is nothing to write. AGAIN: nothing to do. NO_SPACE: the disk is full; call again in
+ * a second or so. Any one thread that has time. While no room is prepared, entries that do not fit are refused (BUSY, or
+ * NO_SPACE on a full disk) and nothing is lost; when it comes, poll calls on_durable even if nothing new is durable. */
 enum status file_journal_prepare(struct journal *journal);
 
 /* --- snapshots (snapshot.c): files snapshot/<seq>.snap, SHA-256 over everything, two kept --- */

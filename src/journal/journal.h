@@ -36,7 +36,9 @@ struct journal; /* of the driver; begins with this table */
 
 struct journal_driver {
     /* Puts a batch into the order. `now_ns` is the proposer's wall clock; the entry's time is at least that of the entry
-     * before (J5). BUSY when too much is unsynced: nothing happened, try again after the next on_durable. */
+     * before (J5). BUSY when too much is unsynced or room is being made: nothing happened, try again after the next
+     * on_durable. NO_SPACE when the disk has no room for it: nothing happened, the journal goes on, later ones may fit.
+     * TOO_LARGE past LIMIT_ENTRY_SIZE. */
     enum status (*propose)(struct journal *journal, int64_t now_ns, struct slice body);
     /* Lets the driver report what has happened meanwhile (on_durable, on_entry, on_failed). Called by the owner when the
      * driver's wake-up came. */

@@ -1,0 +1,336 @@
+/* repair.c - looking at a journal that nobody has open (`shoal verify`), and making a damaged one usable again
+ * (`shoal repair`).
+ *
+ * Repair cuts the log where opening would refuse it. Nothing that might be of use is deleted: what is cut off is first
+ * copied to, or renamed into, a file whose name ends in .damaged, and the report says which entries are lost. Spares and
+ * half-made files hold nothing and go. The order is such that a crash, or a full disk, on the way leaves a journal that can
+ * be repaired again: copies first, then whole files from the newest to the oldest, and the cut itself last.
+ *
+ *   segment   sound sound sound S###### later later │ later segment │ later segment
+ *   becomes   sound sound sound 0000000000000000000   .seg.damaged    .seg.damaged
+ *   and       .seg.damaged: a copy of the whole segment as it was
+ *
+ * Entries behind the damage are sound but cannot be kept: what they do depends on the one that is gone. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/ensure.h"
+#include "journal/file_journal.h"
+#include "journal/walk.h"
+
+#define SNAPSHOTS_MAX 16
+#define COPY_SIZE ((size_t)1 << 20)
+
+/* --- scan --- */
+
+enum status file_journal_scan(struct disk *disk, uint64_t from,
+                              bool (*visit)(void *ctx, const struct journal_entry *entry), void *ctx,
+                              struct file_journal_recovery *ret_recovery)
+{
+    struct walk_files files;
+    *ret_recovery = (struct file_journal_recovery){0};
+    enum status status = walk_files_list(disk, &files);
+    if (status != STATUS_OK) {
+        snprintf(ret_recovery->detail, sizeof(ret_recovery->detail), "the folder journal cannot be read: %s",
+                 status_title(status));
+        return status;
+    }
+    struct walk walk = {.disk = disk, .files = &files, .from = from, .visit = visit, .ctx = ctx};
+    status = walk_run(&walk);
+    walk_files_free(&files);
+    ret_recovery->first_seq = walk.first_visited;
+    ret_recovery->entries = walk.visited;
+    ret_recovery->last_seq = walk.expected_seq - 1;
+    ret_recovery->truncated_size = walk.end == WALK_TORN ? walk.tail_size : 0;
+    memcpy(ret_recovery->detail, walk.detail, sizeof(ret_recovery->detail));
+    if (status == STATUS_OK && walk.end == WALK_DAMAGED) {
+        return STATUS_CORRUPT;
+    }
+    return status;
+}
+
+/* --- repair --- */
+
+struct repair {
+    struct disk *disk;
+    bool is_dry_run;
+    struct file_journal_repair *report;
+    size_t detail_len;
+    struct walk_files files;
+    uint64_t base_seq; /* newest sound snapshot; 0: none */
+};
+
+static void say(struct repair *repair, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void say(struct repair *repair, const char *format, ...)
+{
+    char *detail = repair->report->detail;
+    size_t room = sizeof(repair->report->detail) - repair->detail_len;
+    if (repair->detail_len > 0 && room > 2) {
+        repair->detail_len += (size_t)snprintf(detail + repair->detail_len, room, "; ");
+        room = sizeof(repair->report->detail) - repair->detail_len;
+    }
+    va_list args;
+    va_start(args, format);
+    int len = vsnprintf(detail + repair->detail_len, room, format, args);
+    va_end(args);
+    size_t most = room > 0 ? room - 1 : 0;
+    repair->detail_len += len > 0 && (size_t)len < most ? (size_t)len : most;
+}
+
+/* path -> path.damaged, or .damaged-2, … when an earlier repair left one. */
+static enum status aside_path(struct repair *repair, const char *path, char ret_aside[SEGMENT_PATH_SIZE])
+{
+    for (unsigned attempt = 1; attempt < 1000; attempt++) {
+        struct disk_file *file;
+        if (attempt == 1) {
+            snprintf(ret_aside, SEGMENT_PATH_SIZE, "%s.damaged", path);
+        } else {
+            snprintf(ret_aside, SEGMENT_PATH_SIZE, "%s.damaged-%u", path, attempt);
+        }
+        enum status status = repair->disk->open(repair->disk, ret_aside, DISK_OPEN_READ, &file);
+        if (status == STATUS_NOT_FOUND) {
+            return STATUS_OK;
+        }
+        if (status == STATUS_OK) {
+            repair->disk->close(repair->disk, file);
+        }
+    }
+    return STATUS_CONFLICT;
+}
+
+static enum status rename_aside(struct repair *repair, const char *path)
+{
+    char aside[SEGMENT_PATH_SIZE];
+    enum status status = aside_path(repair, path, aside);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    say(repair, "%s %s", repair->is_dry_run ? "would rename to .damaged" : "renamed to .damaged:", path);
+    repair->report->files_changed++;
+    return repair->is_dry_run ? STATUS_OK : repair->disk->rename(repair->disk, path, aside);
+}
+
+/* Verifies every snapshot; those that are damaged go aside. */
+static enum status repair_snapshots(struct repair *repair)
+{
+    struct snapshot_info infos[SNAPSHOTS_MAX];
+    size_t count;
+    enum status status = snapshot_list(repair->disk, infos, SNAPSHOTS_MAX, &count);
+    bool has_changed = false;
+    for (size_t i = 0; status == STATUS_OK && i < count; i++) {
+        struct snapshot_info info;
+        char *state;
+        size_t len;
+        enum status read_status = snapshot_read(repair->disk, infos[i].seq, &info, &state, &len);
+        if (read_status == STATUS_OK) {
+            free(state);
+            repair->base_seq = info.seq > repair->base_seq ? info.seq : repair->base_seq;
+        } else if (read_status == STATUS_CORRUPT || read_status == STATUS_IO) {
+            char path[SEGMENT_PATH_SIZE];
+            snprintf(path, sizeof(path), "snapshot/%020llu.snap", (unsigned long long)infos[i].seq);
+            status = rename_aside(repair, path);
+            has_changed = true;
+        } else {
+            status = read_status;
+        }
+    }
+    if (status == STATUS_OK && has_changed && !repair->is_dry_run) {
+        status = repair->disk->sync_dir(repair->disk, "snapshot");
+    }
+    return status;
+}
+
+/* A recycled file may hold records of any past; after a cut, seqs begin again below some of them. */
+static enum status remove_spares(struct repair *repair)
+{
+    enum status status = STATUS_OK;
+    for (size_t i = 0; status == STATUS_OK && i < repair->files.spare_count && !repair->is_dry_run; i++) {
+        char path[SEGMENT_PATH_SIZE];
+        segment_spare_path(repair->files.spares[i], path);
+        status = repair->disk->remove(repair->disk, path);
+    }
+    return status;
+}
+
+/* Writes a copy of an image under a name that ends in .damaged. */
+static enum status copy_aside(struct repair *repair, const char *path, const struct walk_image *image)
+{
+    struct disk *disk = repair->disk;
+    struct disk_file *file;
+    char aside[SEGMENT_PATH_SIZE];
+    enum status status = aside_path(repair, path, aside);
+    if (status == STATUS_OK) {
+        status = disk->open(disk, aside, DISK_OPEN_CREATE, &file);
+    }
+    if (status != STATUS_OK) {
+        return status;
+    }
+    for (uint64_t at = 0; status == STATUS_OK && at < image->size;) {
+        size_t len = image->size - at < COPY_SIZE ? (size_t)(image->size - at) : COPY_SIZE;
+        status = disk->write_at(disk, file, at, image->data + at, len);
+        at += len;
+    }
+    if (status == STATUS_OK) {
+        status = disk->sync(disk, file);
+    }
+    disk->close(disk, file);
+    if (status == STATUS_OK) {
+        status = disk->sync_dir(disk, "journal");
+    } else {
+        (void)disk->remove(disk, aside); /* an incomplete copy of something that is still there */
+    }
+    return status;
+}
+
+/* Zeros the segment from `offset` on, and gives it the size it should have. */
+static enum status cut_segment(struct repair *repair, const char *path, uint64_t offset, uint64_t size)
+{
+    struct disk *disk = repair->disk;
+    struct disk_file *file;
+    char *zeros = calloc(1, COPY_SIZE);
+    if (zeros == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    enum status status = disk->open(disk, path, DISK_OPEN_WRITE, &file);
+    if (status != STATUS_OK) {
+        free(zeros);
+        return status;
+    }
+    for (uint64_t at = offset; status == STATUS_OK && at < size;) {
+        size_t len = size - at < COPY_SIZE ? (size_t)(size - at) : COPY_SIZE;
+        status = disk->write_at(disk, file, at, zeros, len);
+        at += len;
+    }
+    if (status == STATUS_OK) {
+        status = disk->sync(disk, file);
+    }
+    disk->close(disk, file);
+    free(zeros);
+    return status;
+}
+
+/* Cuts the log where the walk ended. */
+static enum status cut(struct repair *repair, const struct walk *walk)
+{
+    struct walk_files *files = &repair->files;
+    bool has_sound_part = walk->end_offset > 0 && walk->expected_seq > files->segments[walk->end_index].first_seq;
+    char path[SEGMENT_PATH_SIZE];
+    enum status status = STATUS_OK;
+    segment_path(files->segments[walk->end_index].first_seq, path);
+    if (has_sound_part) {
+        struct walk_image image;
+        status = walk_image_load(repair->disk, path, true, &image);
+        if (status == STATUS_OK) {
+            say(repair, "%s at offset %llu: %s", repair->is_dry_run ? "would cut" : "cut",
+                (unsigned long long)walk->end_offset, path);
+            repair->report->files_changed++;
+            status = repair->is_dry_run ? STATUS_OK : copy_aside(repair, path, &image);
+            free(image.data);
+        }
+    }
+    for (size_t i = files->segment_count; status == STATUS_OK && i > walk->end_index + (has_sound_part ? 1 : 0); i--) {
+        char later[SEGMENT_PATH_SIZE];
+        segment_path(files->segments[i - 1].first_seq, later);
+        status = rename_aside(repair, later);
+    }
+    if (repair->is_dry_run) {
+        return status;
+    }
+    if (status == STATUS_OK) {
+        status = repair->disk->sync_dir(repair->disk, "journal");
+    }
+    if (status == STATUS_OK && has_sound_part) {
+        status = cut_segment(repair, path, walk->end_offset, walk->end_header.size);
+    }
+    return status;
+}
+
+static void report_loss(struct repair *repair, const struct walk *walk)
+{
+    struct file_journal_repair *report = repair->report;
+    uint64_t kept = walk->expected_seq - 1 > repair->base_seq ? walk->expected_seq - 1 : repair->base_seq;
+    report->kept_last_seq = kept;
+    if (walk->end != WALK_DAMAGED) {
+        return;
+    }
+    if (walk->lost_last_seq > kept) {
+        report->lost_entries = walk->lost_last_seq - kept;
+        say(repair, "lost: entries %llu to %llu", (unsigned long long)(kept + 1),
+            (unsigned long long)walk->lost_last_seq);
+    }
+    if (walk->is_loss_unknown || walk->lost_last_seq <= kept) {
+        report->lost_entries = UINT64_MAX;
+        say(repair, "how many entries behind it are lost is not known");
+    }
+}
+
+/* Segments in front of those the newest snapshot needs: damage there costs no entry, but a fall-back to the older
+ * snapshot must not meet it. They go aside with everything before them. */
+static enum status repair_older(struct repair *repair, size_t needed_index)
+{
+    struct walk_files older = repair->files;
+    older.segment_count = needed_index + 1; /* the needed one too, so that the joint is looked at */
+    struct walk walk = {.disk = repair->disk, .files = &older, .is_read_error_damage = true};
+    enum status status = needed_index > 0 ? walk_run(&walk) : STATUS_OK;
+    if (status != STATUS_OK || needed_index == 0 || (walk.end != WALK_DAMAGED && walk.end_index == needed_index)) {
+        return status;
+    }
+    for (size_t i = 0; status == STATUS_OK && i <= walk.end_index && i < needed_index; i++) {
+        char path[SEGMENT_PATH_SIZE];
+        segment_path(repair->files.segments[i].first_seq, path);
+        status = rename_aside(repair, path);
+    }
+    return status == STATUS_OK && !repair->is_dry_run ? repair->disk->sync_dir(repair->disk, "journal") : status;
+}
+
+static enum status repair_segments(struct repair *repair)
+{
+    struct walk walk = {
+        .disk = repair->disk,
+        .files = &repair->files,
+        .from = repair->base_seq + 1,
+        .is_read_error_damage = true,
+    };
+    enum status status = walk_run(&walk);
+    if (status != STATUS_OK) {
+        say(repair, "%s", walk.detail);
+        return status;
+    }
+    if (walk.end == WALK_DAMAGED) {
+        say(repair, "%s", walk.detail);
+        if (walk.expected_seq == repair->base_seq + 1 && repair->files.segments[0].first_seq > walk.expected_seq) {
+            walk.end_index = 0; /* nothing can be kept: what the first segment builds on is gone */
+            walk.end_offset = 0;
+        }
+        status = cut(repair, &walk);
+    }
+    report_loss(repair, &walk);
+    if (status == STATUS_OK && walk.start_index > 0) {
+        status = repair_older(repair, walk.start_index);
+    }
+    return status;
+}
+
+enum status file_journal_repair(struct disk *disk, bool is_dry_run, struct file_journal_repair *ret_report)
+{
+    struct repair repair = {.disk = disk, .is_dry_run = is_dry_run, .report = ret_report};
+    *ret_report = (struct file_journal_repair){0};
+    enum status status = walk_files_list(disk, &repair.files);
+    if (status != STATUS_OK) {
+        say(&repair, "the folder journal cannot be read: %s", status_title(status));
+        return status;
+    }
+    status = repair_snapshots(&repair);
+    if (status == STATUS_OK) {
+        status = repair_segments(&repair);
+    }
+    if (status == STATUS_OK && ret_report->files_changed > 0) {
+        status = remove_spares(&repair);
+    }
+    if (status == STATUS_OK && ret_report->files_changed == 0) {
+        say(&repair, "nothing is damaged");
+    }
+    walk_files_free(&repair.files);
+    return status;
+}
