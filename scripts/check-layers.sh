@@ -48,8 +48,10 @@ while IFS=: read -r file line include; do
     fi
     if [ "$kind" = '"' ]; then
         target=${header%%/*}
-        if [ "$target" = "$header" ] || ! [ -e "src/$header" ]; then
-            complain "$file:$line: \"$header\" is not a header of src/ with its layer in front"
+        if [ "$target" = "$header" ]; then
+            complain "$file:$line: \"$header\" lacks its layer in front"
+        elif ! [ -e "src/$header" ]; then
+            complain "$file:$line: there is no src/$header"
         elif [ "$target" != "$layer" ] && [[ " $allowed " != *" $target "* ]]; then
             complain "$file:$line: $layer must not include \"$header\""
         fi

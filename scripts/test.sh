@@ -90,7 +90,9 @@ e2e_test() { # file
     # timeout gives the test a process group of its own, whose leftovers are ended afterwards.
     timeout --kill-after=20 $((600 * slower)) "$file" >"$log" 2>&1 </dev/null &
     pid=$!
+    trap 'kill -KILL -- "-$pid" 2>/dev/null; exit 130' INT TERM
     wait "$pid" || status=$?
+    trap - INT TERM
     kill -KILL -- "-$pid" 2>/dev/null || true
     seconds=$(LC_ALL=C awk -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }')
     case $status in

@@ -2,11 +2,14 @@
  * removes stays as quick as a fresh one. Load is kept under 3/4. */
 #include "base/map.h"
 
+#include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/ensure.h"
 
 #define MAP_CAP_MIN 16u
+static_assert(MAP_NONE == UINT32_MAX, "grow() writes it as bytes of 0xFF");
 
 void map_init(struct map *map)
 {
@@ -55,9 +58,7 @@ static bool grow(struct map *map, map_hash_of *hash_of, const void *ctx)
     if (bigger.slots == NULL) {
         return false;
     }
-    for (uint32_t i = 0; i < bigger.cap; i++) {
-        bigger.slots[i] = (struct map_slot){0, MAP_NONE};
-    }
+    memset(bigger.slots, 0xFF, (size_t)bigger.cap * sizeof(*bigger.slots)); /* every value MAP_NONE */
     for (uint32_t i = 0; i < map->cap; i++) {
         if (map->slots[i].value != MAP_NONE) {
             place(&bigger, hash_of(ctx, map->slots[i].value), map->slots[i].value);
