@@ -1,0 +1,585 @@
+/* agent.c - leases in, outcomes out, whatever happens to the connection.
+ *
+ * The connection:
+ *
+ *   OFFLINE ──timer──▶ CONNECTING ──open, hello──▶ GREETING ──welcome──▶ ONLINE ──▶ LEAVING
+ *      ▲                   │                           │                    │           │
+ *      └───────closed──────┴───────────closed──────────┴──────closed────────┘        closed ─▶ ended
+ *
+ * A job (one attempt in one slot):
+ *
+ *   RUNNING ──done──▶ FINISHED ──reported──▶ gone
+ *      └─cancel, time-out, lease lost, drain over─▶ STOPPING ──done──▶ FINISHED, or gone when the lease is lost
+ *
+ * The hub never waits for a node, and a node never needs the hub to work: a job runs on while the connection is away, its
+ * outcome waits, and `hello.held` names every job, running or finished, so that the hub keeps their leases. What the hub no
+ * longer wants comes back in `welcome.lost` and is dropped.
+ *
+ * Invariants:
+ *  A1 a job that has a run occupies its slot; free_slots + jobs with a run = slots
+ *  A2 credit at the hub + credit not yet said + jobs with a run <= slots: a lease beyond that is given back
+ *  A3 an outcome is kept until a `reported` answers the report that carried it on this very connection
+ *  A4 reports are answered in order, so the n-th `reported` of a connection answers its n-th report
+ *
+ * Outcomes that come up in one turn of the loop leave in one report, flushed before the loop waits.
+ * Rejected: credit beyond the free slots (prefetch). It would hide a millisecond between two tasks and hold work that an
+ * idle node elsewhere could start now. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/ensure.h"
+#include "base/log.h"
+#include "node/agent_internal.h"
+
+static void connect_now(struct agent *agent);
+static void end_with(struct agent *agent, enum status status, const char *why);
+
+/* --- saying it --- */
+
+static void send_text(struct agent *agent)
+{
+    if (buf_status(&agent->text) != STATUS_OK) {
+        log_error("node.send", "why=\"a message does not fit into memory\"");
+        return;
+    }
+    ws_client_send_text(agent->client, buf_slice(&agent->text));
+}
+
+static void send_report(struct agent *agent)
+{
+    buf_reset(&agent->text);
+    work_write_report(&agent->text, buf_slice(&agent->list), agent->credit_unsaid);
+    agent->credit_at_hub += agent->credit_unsaid;
+    agent->credit_unsaid = 0;
+    agent->reports_sent++;
+    send_text(agent);
+    buf_reset(&agent->list);
+}
+
+/* Notes first, so that nothing said of a job follows its end. */
+static void flush(struct agent *agent)
+{
+    buf_reset(&agent->list);
+    buf_append_slice(&agent->list, buf_slice(&agent->notes));
+    buf_reset(&agent->notes);
+    for (struct job *job = agent->jobs; job != NULL; job = job->next) {
+        if (job->state != JOB_FINISHED || job->report_number != 0)
+            continue;
+        if (agent->list.len > 0 && agent->list.len + job->outcome.len > REPORT_SIZE_MAX)
+            send_report(agent);
+        if (agent->list.len > 0)
+            buf_append_char(&agent->list, ',');
+        buf_append_slice(&agent->list, buf_slice(&job->outcome));
+        job->report_number = agent->reports_sent + 1;
+    }
+    if (agent->list.len > 0) {
+        send_report(agent);
+    } else if (agent->credit_unsaid > 0) {
+        buf_reset(&agent->text);
+        work_write_credit(&agent->text, agent->credit_unsaid);
+        agent->credit_at_hub += agent->credit_unsaid;
+        agent->credit_unsaid = 0;
+        send_text(agent);
+    }
+}
+
+static void on_flush(struct loop_flush *self)
+{
+    struct agent *agent = (struct agent *)((char *)self - offsetof(struct agent, flush));
+    ensure_magic(agent, AGENT_MAGIC);
+    if (agent->state == AGENT_ONLINE && !agent->is_ending)
+        flush(agent);
+    agent_check_end(agent);
+}
+
+void agent_mark_dirty(struct agent *agent)
+{
+    if (!agent->is_closing_handles)
+        loop_flush_soon(agent->loop, &agent->flush);
+}
+
+static void on_beat_timer(uv_timer_t *timer)
+{
+    struct agent *agent = timer->data;
+    if (agent->state != AGENT_ONLINE)
+        return;
+    /* The hub answers every beat: silence means that the connection is dead, whatever TCP believes. */
+    if (agent_now_ns(agent) - agent->heard_ns > agent->lost_ms * NS_PER_MS) {
+        log_warn("node.silent", "why=\"the hub has said nothing for %" PRId64 " ms\"", agent->lost_ms);
+        uv_timer_stop(&agent->beat_timer);
+        ws_client_close(agent->client);
+        return;
+    }
+    struct work_load load = {.is_known = true};
+    if (agent->config.sample_load != NULL)
+        agent->config.sample_load(agent->config.ctx, &load);
+    load.running = agent_runs(agent);
+    buf_reset(&agent->text);
+    work_write_beat(&agent->text, &load);
+    send_text(agent);
+}
+
+static void send_hello(struct agent *agent)
+{
+    buf_reset(&agent->list);
+    uint32_t held_count = 0;
+    for (const struct job *job = agent->jobs; job != NULL; job = job->next) {
+        if (job->end == END_DROPPED)
+            continue;
+        lease_token_put(&agent->list, &job->token);
+        held_count++;
+    }
+    agent->credit_unsaid = 0;
+    agent->credit_at_hub = agent_takes_work(agent) ? agent->free_slots : 0;
+    struct command_node_hello hello = {.node = agent->config.name,
+                                       .instance = agent->config.instance,
+                                       .facts = agent->config.facts,
+                                       .info = agent->config.info,
+                                       .kind_count = agent->config.kind_count,
+                                       .credit = agent->credit_at_hub,
+                                       .held = agent->list.data,
+                                       .held_count = held_count};
+    for (uint32_t i = 0; i < agent->config.kind_count; i++)
+        hello.kinds[i] = slice_str(agent->config.kinds[i].launcher->kind);
+    buf_reset(&agent->text);
+    work_write_hello(&agent->text, &hello, agent->config.key);
+    buf_reset(&agent->list);
+    send_text(agent);
+}
+
+/* --- hearing it --- */
+
+static void handle_welcome(struct agent *agent, const struct work_welcome *welcome)
+{
+    agent->state = AGENT_ONLINE;
+    agent->backoff_ms = BACKOFF_MIN_MS;
+    agent->beat_ms = welcome->beat_ms;
+    agent->lost_ms = welcome->lost_ms > 2 * welcome->beat_ms ? welcome->lost_ms : 2 * welcome->beat_ms;
+    agent->stats.connects++;
+    uv_timer_stop(&agent->connect_timer);
+    uv_timer_start(&agent->beat_timer, on_beat_timer, (uint64_t)agent->beat_ms, (uint64_t)agent->beat_ms);
+    bool is_first = !agent->was_welcomed;
+    agent->was_welcomed = true;
+    log_info("node.welcome", "hub=%s resumed=%s held=%" PRIu32 " lost=%" PRIu32 "%s%s", agent->config.hub_url,
+             welcome->is_resumed ? "yes" : "no", agent->job_count, welcome->lost_count,
+             welcome->drain ? " drain=on" : "", welcome->quiet ? " quiet=on" : "");
+    for (uint32_t i = 0; i < welcome->lost_count; i++) {
+        struct job *job = agent_job_find(agent, &welcome->lost[i]);
+        if (job != NULL)
+            agent_job_drop(job, "the hub gave the task to somebody else while it was away");
+    }
+    for (struct job *job = agent->jobs; job != NULL; job = job->next)
+        job->extend_due_ns = job->state == JOB_RUNNING ? 0 : INT64_MAX; /* leases ran on while nobody could extend them */
+    agent_mark_dirty(agent);
+    if (agent->is_draining && agent->credit_at_hub > 0) { /* the drain began between hello and welcome */
+        buf_reset(&agent->text);
+        work_write_credit_set(&agent->text, 0);
+        agent->credit_at_hub = 0;
+        agent->reports_sent++;
+        send_text(agent);
+    }
+    agent_arm_work_timer(agent);
+    if (agent->config.on_welcome != NULL)
+        agent->config.on_welcome(agent->config.ctx, is_first);
+    agent_check_end(agent);
+}
+
+static void handle_reported(struct agent *agent, const struct work_answer *answer)
+{
+    agent->reports_answered++;
+    for (uint32_t i = 0; i < answer->refused_count; i++) {
+        struct job *job = agent_job_find(agent, &answer->refused[i].token);
+        if (job == NULL)
+            continue;
+        if (job->state != JOB_FINISHED || job->report_number == agent->reports_answered)
+            agent_job_drop(job, status_title(answer->refused[i].status));
+    }
+    struct job *next;
+    for (struct job *job = agent->jobs; job != NULL; job = next) {
+        next = job->next;
+        if (job->state == JOB_FINISHED && job->report_number != 0 && job->report_number <= agent->reports_answered)
+            agent_job_free(job);
+    }
+    agent_check_end(agent);
+}
+
+static void handle_directive(struct agent *agent, const struct directive *directive)
+{
+    struct job *job;
+    switch (directive->type) {
+    case DIRECTIVE_CANCEL:
+        job = agent_job_find(agent, &directive->token);
+        if (job != NULL && job->state != JOB_FINISHED)
+            agent_job_drop(job, directive->reason);
+        break;
+    case DIRECTIVE_DRAIN:
+    case DIRECTIVE_QUIET:
+        /* The hub itself hands out nothing meanwhile; credit stays as it is for the time after. */
+        log_info("node.directive", "do=%s on=%s", directive->type == DIRECTIVE_DRAIN ? "drain" : "quiet",
+                 directive->on ? "yes" : "no");
+        break;
+    case DIRECTIVE_TERMINATE:
+        if (strcmp(directive->reason, "superseded") == 0 || strcmp(directive->reason, "replaced") == 0)
+            end_with(agent, STATUS_SESSION_LOST, "another process has joined under this node's name");
+        else if (strcmp(directive->reason, "unauthorized") == 0)
+            end_with(agent, STATUS_UNAUTHORIZED, "the hub does not accept this node's key");
+        else if (strcmp(directive->reason, "lost") == 0 || strcmp(directive->reason, "silent") == 0 ||
+                 strcmp(directive->reason, "closed") == 0 || strcmp(directive->reason, "session-lost") == 0)
+            ws_client_close(agent->client); /* the session is over, not the node: come back with a new one */
+        else
+            end_with(agent, STATUS_CANCELLED, "the hub told this node to end");
+        break;
+    }
+}
+
+/* Errors that another try cannot mend. */
+static bool is_fatal(enum status status)
+{
+    switch (status) {
+    case STATUS_UNAUTHORIZED:
+    case STATUS_INVALID:
+    case STATUS_UNKNOWN_FIELD:
+    case STATUS_BAD_JSON:
+    case STATUS_BAD_REQUEST:
+    case STATUS_TOO_LARGE:
+    case STATUS_NOT_IMPLEMENTED:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void on_message(struct ws_client *client, struct slice message)
+{
+    struct agent *agent = ws_client_user(client);
+    ensure_magic(agent, AGENT_MAGIC);
+    agent->heard_ns = agent_now_ns(agent);
+    struct work_answer *answer = agent->answer;
+    enum status status = work_answer_decode(agent->parser, message, answer);
+    if (status == STATUS_NOT_IMPLEMENTED)
+        return; /* a newer hub */
+    if (status != STATUS_OK) {
+        log_error("node.message", "why=\"the hub sent a message that is not understood\"");
+        ws_client_close(client);
+        return;
+    }
+    if (answer->type == WORK_ERROR) {
+        char why[sizeof agent->end_why];
+        snprintf(why, sizeof why, "the hub refuses this node: %.*s", SLICE_ARG(answer->error_detail));
+        log_warn("node.refused", "code=%s detail=\"%.*s\"", status_slug(answer->error),
+                 SLICE_ARG(answer->error_detail));
+        if (is_fatal(answer->error))
+            end_with(agent, answer->error, why);
+        return; /* the hub closes */
+    }
+    if (agent->state == AGENT_GREETING && answer->type == WORK_WELCOME) {
+        handle_welcome(agent, &answer->welcome);
+        return;
+    }
+    if (agent->state != AGENT_ONLINE)
+        return; /* leaving, or said before the welcome */
+    switch (answer->type) {
+    case WORK_LEASE:
+        agent_take_lease(agent, &answer->lease);
+        break;
+    case WORK_REPORTED:
+        handle_reported(agent, answer);
+        break;
+    case WORK_DIRECTIVES:
+        for (uint32_t i = 0; i < answer->directive_count && agent->state == AGENT_ONLINE; i++)
+            handle_directive(agent, &answer->directives[i]);
+        break;
+    default:
+        break;
+    }
+}
+
+/* --- the connection --- */
+
+static void on_connect_timer(uv_timer_t *timer)
+{
+    struct agent *agent = timer->data;
+    if (agent->state == AGENT_OFFLINE) {
+        connect_now(agent);
+    } else if (agent->state == AGENT_GREETING) {
+        log_warn("node.connect", "why=\"the hub does not say welcome\"");
+        ws_client_close(agent->client);
+    }
+}
+
+static void on_open(struct ws_client *client)
+{
+    struct agent *agent = ws_client_user(client);
+    ensure_magic(agent, AGENT_MAGIC);
+    if (agent->is_ending) {
+        ws_client_close(client);
+        return;
+    }
+    agent->state = AGENT_GREETING;
+    agent->heard_ns = agent_now_ns(agent);
+    uv_timer_start(&agent->connect_timer, on_connect_timer, WELCOME_MS, 0);
+    send_hello(agent);
+}
+
+/* Between half and the whole of the pause, so that many nodes do not come back in step. */
+static void connect_later(struct agent *agent)
+{
+    uint32_t half = agent->backoff_ms / 2;
+    uint64_t wait_ms = half + rng_below(&agent->rng, half + 1);
+    agent->backoff_ms = agent->backoff_ms * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : agent->backoff_ms * 2;
+    uv_timer_start(&agent->connect_timer, on_connect_timer, wait_ms, 0);
+}
+
+static void on_closed(struct ws_client *client, enum status status, const char *why)
+{
+    struct agent *agent = ws_client_user(client);
+    ensure_magic(agent, AGENT_MAGIC);
+    enum agent_state before = agent->state;
+    agent->client = NULL;
+    agent->state = AGENT_OFFLINE;
+    agent->reports_sent = agent->reports_answered = 0;
+    agent->credit_at_hub = 0;
+    buf_reset(&agent->notes);
+    uv_timer_stop(&agent->beat_timer);
+    uv_timer_stop(&agent->connect_timer);
+    for (struct job *job = agent->jobs; job != NULL; job = job->next)
+        job->report_number = 0;
+    if (agent->is_ending || before == AGENT_LEAVING) {
+        end_with(agent, agent->end_status, agent->end_why);
+        return;
+    }
+    if (status == STATUS_UNAUTHORIZED) {
+        end_with(agent, status, "the hub does not accept this node's key");
+        return;
+    }
+    int64_t now = agent_now_ns(agent);
+    if (before == AGENT_ONLINE || agent->said_offline_ns == 0 || now - agent->said_offline_ns > SAY_OFFLINE_EVERY_NS) {
+        agent->said_offline_ns = now;
+        log_warn("node.offline", "hub=%s why=\"%s\" running=%" PRIu32 " unreported=%" PRIu32, agent->config.hub_url,
+                 why != NULL ? why : "", agent_runs(agent), agent->job_count - agent_runs(agent));
+    }
+    connect_later(agent);
+    agent_arm_work_timer(agent);
+    agent_check_end(agent);
+}
+
+static const struct ws_client_callbacks client_callbacks = {
+    .on_open = on_open, .on_message = on_message, .on_closed = on_closed};
+
+static void connect_now(struct agent *agent)
+{
+    int64_t connect_ms = agent->config.connect_ms > 0 ? agent->config.connect_ms : CONNECT_MS;
+    agent->state = AGENT_CONNECTING;
+    enum status status = ws_client_connect(agent->loop, agent->url, WORK_SUBPROTOCOL, connect_ms, &client_callbacks,
+                                           agent, &agent->client);
+    if (status != STATUS_OK) {
+        agent->client = NULL;
+        agent->state = AGENT_OFFLINE;
+        connect_later(agent);
+    }
+}
+
+/* --- the end --- */
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    struct agent *agent = handle->data;
+    if (--agent->handles_open > 0)
+        return;
+    agent->config.on_ended(agent->config.ctx, agent->end_status, agent->end_why, agent_runs(agent));
+}
+
+/* Ends for good: nothing more is reported. Called again at every event until nothing is left to wait for. */
+static void end_with(struct agent *agent, enum status status, const char *why)
+{
+    if (!agent->is_ending) {
+        agent->is_ending = true;
+        agent->end_status = status;
+        if (why != agent->end_why)
+            snprintf(agent->end_why, sizeof agent->end_why, "%s", why);
+        agent->drain_due_ns = INT64_MAX;
+        if (agent->end_due_ns == INT64_MAX)
+            agent->end_due_ns = agent_now_ns(agent) + KILL_MS * NS_PER_MS;
+        uv_timer_stop(&agent->beat_timer);
+        uv_timer_stop(&agent->connect_timer);
+        struct job *next;
+        for (struct job *job = agent->jobs; job != NULL; job = next) {
+            next = job->next;
+            agent_job_stop(job, END_DROPPED);
+        }
+        if (agent->client != NULL)
+            ws_client_close(agent->client);
+        agent_arm_work_timer(agent);
+    }
+    if (agent->is_closing_handles || agent->client != NULL || (agent_runs(agent) > 0 && !agent->is_overdue))
+        return;
+    agent->is_closing_handles = true;
+    uv_close((uv_handle_t *)&agent->connect_timer, on_handle_closed);
+    uv_close((uv_handle_t *)&agent->beat_timer, on_handle_closed);
+    uv_close((uv_handle_t *)&agent->work_timer, on_handle_closed);
+    loop_flush_cancel(&agent->flush);
+}
+
+void agent_check_end(struct agent *agent)
+{
+    if (agent->is_ending) {
+        end_with(agent, agent->end_status, agent->end_why);
+        return;
+    }
+    if (!agent->is_draining)
+        return;
+    enum status status = agent->is_killed ? STATUS_INTERRUPTED : STATUS_OK;
+    const char *why = agent->is_killed ? "it was interrupted" : "it has drained";
+    if (agent->job_count == 0 && agent->notes.len == 0) {
+        if (agent->state == AGENT_LEAVING)
+            return;
+        if (agent->state != AGENT_ONLINE) {
+            end_with(agent, status, why);
+            return;
+        }
+        if (agent->reports_answered < agent->reports_sent && !agent->is_overdue)
+            return;
+        buf_reset(&agent->text);
+        work_write_leave(&agent->text);
+        send_text(agent);
+        agent->state = AGENT_LEAVING;
+        agent->end_status = status;
+        snprintf(agent->end_why, sizeof agent->end_why, "%s", why);
+        agent->end_due_ns = INT64_MAX;
+        uv_timer_stop(&agent->beat_timer);
+        ws_client_close(agent->client);
+    } else if (agent->is_overdue) {
+        snprintf(agent->end_why, sizeof agent->end_why,
+                 "%" PRIu32 " outcomes could not be delivered, because the hub cannot be reached", agent->job_count);
+        end_with(agent, agent->is_killed ? STATUS_INTERRUPTED : STATUS_UNREACHABLE, agent->end_why);
+    }
+}
+
+void agent_drain(struct agent *agent)
+{
+    ensure_magic(agent, AGENT_MAGIC);
+    if (agent->is_draining || agent->is_ending)
+        return;
+    agent->is_draining = true;
+    agent->drain_due_ns = agent_now_ns(agent) + agent->config.drain_ms * NS_PER_MS;
+    agent->credit_unsaid = 0;
+    log_info("node.drain", "running=%" PRIu32 " unreported=%" PRIu32, agent_runs(agent),
+             agent->job_count - agent_runs(agent));
+    if (agent->state == AGENT_ONLINE) {
+        buf_reset(&agent->text);
+        work_write_credit_set(&agent->text, 0);
+        agent->credit_at_hub = 0;
+        agent->reports_sent++;
+        send_text(agent);
+    }
+    agent_arm_work_timer(agent);
+    agent_check_end(agent);
+}
+
+void agent_kill(struct agent *agent)
+{
+    ensure_magic(agent, AGENT_MAGIC);
+    agent_drain(agent);
+    if (agent->is_killed || agent->is_ending)
+        return;
+    agent->is_killed = true;
+    agent->drain_due_ns = INT64_MAX;
+    agent->end_due_ns = agent_now_ns(agent) + KILL_MS * NS_PER_MS;
+    struct job *next;
+    for (struct job *job = agent->jobs; job != NULL; job = next) {
+        next = job->next;
+        agent_job_stop(job, END_RELEASED);
+    }
+    agent_arm_work_timer(agent);
+    agent_check_end(agent);
+}
+
+/* --- life --- */
+
+enum status agent_start(struct loop *loop, const struct agent_config *config, struct agent **ret_agent)
+{
+    ensure(config->slots >= 1 && config->slots <= AGENT_SLOTS_MAX);
+    ensure(config->kind_count <= LIMIT_KINDS_PER_NODE);
+    ensure(config->on_ended != NULL);
+    struct agent *agent = calloc(1, sizeof *agent);
+    if (agent == NULL)
+        return STATUS_NO_MEMORY;
+    *agent = (struct agent){.magic = AGENT_MAGIC,
+                            .loop = loop,
+                            .config = *config,
+                            .backoff_ms = BACKOFF_MIN_MS,
+                            .free_slots = config->slots,
+                            .drain_due_ns = INT64_MAX,
+                            .end_due_ns = INT64_MAX,
+                            .slot_used = calloc(config->slots, sizeof(bool)),
+                            .parser = json_parser_new(),
+                            .result_parser = json_parser_new(),
+                            .answer = calloc(1, sizeof(struct work_answer))};
+    buf_init(&agent->notes, LIMIT_WS_MESSAGE_SIZE / 4);
+    buf_init(&agent->list, LIMIT_WS_MESSAGE_SIZE / 2);
+    buf_init(&agent->text, LIMIT_WS_MESSAGE_SIZE);
+    buf_init(&agent->payload, LIMIT_INPUT_SIZE);
+    size_t len = strlen(config->hub_url);
+    while (len > 0 && config->hub_url[len - 1] == '/')
+        len--;
+    int written = snprintf(agent->url, sizeof agent->url, "%.*s/v1/work", (int)len, config->hub_url);
+    enum status status = STATUS_OK;
+    if (agent->slot_used == NULL || agent->parser == NULL || agent->result_parser == NULL || agent->answer == NULL)
+        status = STATUS_NO_MEMORY;
+    else if (written < 0 || (size_t)written >= sizeof agent->url)
+        status = STATUS_INVALID;
+    if (status == STATUS_OK) {
+        /* The first try tells whether the URL is one at all. */
+        agent->state = AGENT_CONNECTING;
+        status = ws_client_connect(loop, agent->url, WORK_SUBPROTOCOL,
+                                   config->connect_ms > 0 ? config->connect_ms : CONNECT_MS, &client_callbacks, agent,
+                                   &agent->client);
+    }
+    if (status != STATUS_OK) {
+        agent_free(agent);
+        return status;
+    }
+    uint64_t seed;
+    random_bytes(&seed, sizeof seed);
+    rng_seed(&agent->rng, seed);
+    uv_timer_init(&loop->uv, &agent->connect_timer);
+    uv_timer_init(&loop->uv, &agent->beat_timer);
+    uv_timer_init(&loop->uv, &agent->work_timer);
+    agent->connect_timer.data = agent->beat_timer.data = agent->work_timer.data = agent;
+    agent->handles_open = 3;
+    agent->flush.flush = on_flush;
+    *ret_agent = agent;
+    return STATUS_OK;
+}
+
+void agent_free(struct agent *agent)
+{
+    if (agent == NULL)
+        return;
+    ensure_magic(agent, AGENT_MAGIC);
+    if (agent_runs(agent) == 0) { /* else a launcher may still call back: leave the jobs to the end of the process */
+        while (agent->jobs != NULL)
+            agent_job_free(agent->jobs);
+    }
+    buf_free(&agent->notes);
+    buf_free(&agent->list);
+    buf_free(&agent->text);
+    buf_free(&agent->payload);
+    free(agent->slot_used);
+    json_parser_free(agent->parser);
+    json_parser_free(agent->result_parser);
+    free(agent->answer);
+    agent->magic = 0;
+    free(agent);
+}
+
+void agent_stats(const struct agent *agent, struct agent_stats *ret_stats)
+{
+    ensure_magic(agent, AGENT_MAGIC);
+    *ret_stats = agent->stats;
+    ret_stats->is_online = agent->state == AGENT_ONLINE;
+    ret_stats->is_draining = agent->is_draining;
+    ret_stats->running = agent_runs(agent);
+    ret_stats->unreported = agent->job_count - agent_runs(agent);
+}
