@@ -35,7 +35,7 @@ test: build ## build, and run every test
 	@scripts/test.sh
 
 run: build ## hub and one node until Ctrl-C
-	@$(BUILD_DIR)/shoal up
+	@exec $(BUILD_DIR)/shoal up
 
 lint: ## form, layers and common mistakes of the source
 	@scripts/setup.sh build lint
