@@ -60,11 +60,11 @@
 #define LIMIT_HTTP_BODY_SIZE (8u << 20) /* a buffered body; blobs stream past it */
 #define LIMIT_HTTP_PIPELINE 128         /* requests of one connection being answered */
 #define LIMIT_HTTP_CONNECTIONS 20000
-#define LIMIT_HTTP_HEADER_MS 10000      /* a request's head must be complete within */
-#define LIMIT_HTTP_BODY_IDLE_MS 30000   /* a body must not pause for longer */
-#define LIMIT_HTTP_IDLE_MS 75000        /* keep-alive, as nginx */
-#define LIMIT_HTTP_OUT_SIZE (16u << 20) /* unsent bytes of one connection; past it its reading stops */
-#define LIMIT_HTTP_STREAM_SIZE (1u << 20)  /* unsent bytes of a streamed answer; past it its writer waits */
+#define LIMIT_HTTP_HEADER_MS 10000        /* a request's head must be complete within */
+#define LIMIT_HTTP_BODY_IDLE_MS 30000     /* a body must not pause for longer */
+#define LIMIT_HTTP_IDLE_MS 75000          /* keep-alive, as nginx */
+#define LIMIT_HTTP_OUT_SIZE (16u << 20)   /* unsent bytes of one connection; past it its reading stops */
+#define LIMIT_HTTP_STREAM_SIZE (1u << 20) /* unsent bytes of a streamed answer; past it its writer waits */
 #define LIMIT_WS_MESSAGE_SIZE (8u << 20)
 #define LIMIT_WAIT_MS 60000 /* wait_ms of a GET or of a lease poll */
 #define LIMIT_BLOB_SIZE (UINT64_C(16) << 30)
