@@ -79,6 +79,8 @@ void task_waits_on_task(void *hub, const struct effect_task *task, uint64_t seq)
 /* --- made by hub_main.c --- */
 /* Ask for sequencer_flush at the end of this loop turn. Cheap, idempotent: call after every sequencer_commit. */
 void hub_schedule_flush(struct hub *hub);
+/* False while history is so far behind that no new work may be taken: answer a submit with BUSY. */
+bool hub_takes_work(const struct hub *hub);
 /* Runs a hub until SIGINT/SIGTERM or failure; returns the status for the exit code. Prints one line with its address when
  * ready ("shoal hub listening on http://HOST:PORT"), and one plain sentence on standard error when it fails. */
 enum status hub_main(const struct hub_config *config);

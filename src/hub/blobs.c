@@ -1,0 +1,554 @@
+/* blobs.c - large payloads as files named by their content.
+ *
+ *   upload   write ──copy──▶ gather ──swap──▶ worker: write(2), SHA-256 ──▶ … end ──▶ worker: compare, fsync, link in place
+ *   reader   worker: pread ──▶ on_piece ──▶ blob_read_next ──▶ …
+ *
+ * The loop gathers pieces while a thread of libuv's pool writes the ones before: two buffers of at most GATHER_MAX bytes
+ * an upload, whatever its size. One piece of work is under way at a time, so order needs no numbers.
+ *
+ * Files: blobs/tmp/<number>.part while they arrive (all removed at start: nobody was told about them), then
+ * blobs/<first two digits>/<64 digits>. A name appears only with its whole content synced; the directories are synced
+ * before anybody is told. The same content from two senders at once: the first to rename wins, the other one's file goes.
+ *
+ * Rejected: hashing on the loop (SHA-256 of 1 GiB is seconds), a table of blobs (the directory is one). */
+#include "hub/blobs.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/ensure.h"
+
+#define STORE_MAGIC 0x424c4f53u
+#define UPLOAD_MAGIC 0x424c4f55u
+#define READER_MAGIC 0x424c4f52u
+#define WRITE_SIZE (256u << 10)  /* gathered before a worker is asked to write */
+#define GATHER_MAX (1u << 20)    /* the sender pauses above it; one more piece still fits */
+#define READ_SIZE (256u << 10)
+#define PATH_SIZE 1280u          /* LIMIT of data_dir (1024), blobs/, shard, digest */
+#define HEX_LEN 64u
+
+struct blob_store {
+    uint32_t magic;
+    struct loop *loop;
+    char dir[PATH_SIZE - 128];
+    uint64_t size_max;
+    uint64_t next_number;
+    uint32_t users; /* uploads and readers alive */
+    bool is_closed;
+};
+
+struct blob_upload {
+    uint32_t magic;
+    struct blob_store *store;
+    uv_work_t work;
+    bool is_working;
+    bool is_ending;
+    bool is_aborted;
+    bool has_paused;
+    char expected[HEX_LEN + 1]; /* empty: any */
+    void (*on_room)(void *ctx);
+    void *room_ctx;
+    void (*done)(void *ctx, enum status status, const char *hex, uint64_t size, bool is_new);
+    void *done_ctx;
+    struct buf gather;  /* of the loop */
+    struct buf writing; /* of the worker while one works */
+    uint64_t size;
+    /* of the worker */
+    enum status status; /* the first thing that went wrong; what comes after is dropped */
+    int fd;
+    struct sha256 *sha;
+    char path[PATH_SIZE];
+    char hex[HEX_LEN + 1];
+    bool finishes;
+    bool is_new;
+};
+
+struct blob_reader {
+    uint32_t magic;
+    struct blob_store *store;
+    uv_work_t work;
+    bool is_working;
+    bool is_aborted;
+    void (*on_piece)(void *ctx, enum status status, struct slice piece);
+    void *ctx;
+    int fd;
+    uint64_t offset;
+    uint64_t left;
+    ssize_t got;
+    int error;
+    char data[READ_SIZE];
+};
+
+static enum status status_of_errno(int error)
+{
+    switch (error) {
+    case ENOENT:
+        return STATUS_NOT_FOUND;
+    case ENOSPC:
+    case EDQUOT:
+        return STATUS_NO_SPACE;
+    case ENOMEM:
+        return STATUS_NO_MEMORY;
+    default:
+        return STATUS_IO;
+    }
+}
+
+static bool hex_is_digest(const char *hex)
+{
+    size_t len = strspn(hex, "0123456789abcdef");
+    return len == HEX_LEN && hex[len] == '\0';
+}
+
+static void blob_path(const struct blob_store *store, const char *hex, char ret[PATH_SIZE])
+{
+    (void)snprintf(ret, PATH_SIZE, "%s/%.2s/%s", store->dir, hex, hex);
+}
+
+static int sync_dir(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        return -1;
+    }
+    int result = fsync(fd);
+    int error = errno;
+    (void)close(fd);
+    errno = error;
+    return result;
+}
+
+/* --- the store --- */
+
+static int make_dir(const char *path)
+{
+    return mkdir(path, 0700) == 0 || errno == EEXIST ? 0 : -1;
+}
+
+/* Removes what a process before this one left behind unfinished. */
+static int clean_tmp(const char *path)
+{
+    DIR *dir = opendir(path);
+    if (dir == NULL) {
+        return -1;
+    }
+    for (struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir)) {
+        if (strstr(entry->d_name, ".part") != NULL) {
+            (void)unlinkat(dirfd(dir), entry->d_name, 0);
+        }
+    }
+    (void)closedir(dir);
+    return 0;
+}
+
+enum status blob_store_open(struct loop *loop, const char *dir, uint64_t size_max, struct blob_store **ret_store)
+{
+    struct blob_store *store = calloc(1, sizeof *store);
+    if (store == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    store->magic = STORE_MAGIC;
+    store->loop = loop;
+    store->size_max = size_max;
+    int len = snprintf(store->dir, sizeof store->dir, "%s", dir);
+    char path[PATH_SIZE];
+    (void)snprintf(path, sizeof path, "%s/tmp", store->dir);
+    if (len < 0 || (size_t)len >= sizeof store->dir || make_dir(store->dir) != 0 || make_dir(path) != 0 ||
+        clean_tmp(path) != 0 || sync_dir(store->dir) != 0) {
+        enum status status = (size_t)len >= sizeof store->dir ? STATUS_INVALID : status_of_errno(errno);
+        free(store);
+        return status;
+    }
+    *ret_store = store;
+    return STATUS_OK;
+}
+
+static void store_release(struct blob_store *store)
+{
+    store->users--;
+    if (store->is_closed && store->users == 0) {
+        store->magic = 0;
+        free(store);
+    }
+}
+
+void blob_store_close(struct blob_store *store)
+{
+    if (store == NULL) {
+        return;
+    }
+    ensure_magic(store, STORE_MAGIC);
+    store->is_closed = true;
+    store->users++;
+    store_release(store);
+}
+
+enum status blob_stat(struct blob_store *store, const char *hex, uint64_t *ret_size)
+{
+    ensure_magic(store, STORE_MAGIC);
+    if (!hex_is_digest(hex)) {
+        return STATUS_NOT_FOUND;
+    }
+    char path[PATH_SIZE];
+    blob_path(store, hex, path);
+    struct stat info;
+    if (stat(path, &info) != 0) {
+        return status_of_errno(errno);
+    }
+    *ret_size = (uint64_t)info.st_size;
+    return STATUS_OK;
+}
+
+/* --- uploads --- */
+
+static void upload_free(struct blob_upload *upload)
+{
+    struct blob_store *store = upload->store;
+    if (upload->fd >= 0) {
+        (void)close(upload->fd);
+        (void)unlink(upload->path);
+    }
+    sha256_free(upload->sha);
+    buf_free(&upload->gather);
+    buf_free(&upload->writing);
+    upload->magic = 0;
+    free(upload);
+    store_release(store);
+}
+
+enum status blob_upload_begin(struct blob_store *store, const char *expected_hex, void (*on_room)(void *ctx), void *ctx,
+                              struct blob_upload **ret_upload)
+{
+    ensure_magic(store, STORE_MAGIC);
+    if (expected_hex != NULL && !hex_is_digest(expected_hex)) {
+        return STATUS_INVALID;
+    }
+    struct blob_upload *upload = calloc(1, sizeof *upload);
+    if (upload == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    upload->magic = UPLOAD_MAGIC;
+    upload->store = store;
+    upload->fd = -1;
+    upload->on_room = on_room;
+    upload->room_ctx = ctx;
+    upload->sha = sha256_new();
+    upload->work.data = upload;
+    if (expected_hex != NULL) {
+        memcpy(upload->expected, expected_hex, HEX_LEN + 1);
+    }
+    /* A piece comes from the connection's read buffer, or whole from a test: it always fits behind GATHER_MAX. */
+    buf_init(&upload->gather, SIZE_MAX / 4);
+    buf_init(&upload->writing, SIZE_MAX / 4);
+    (void)snprintf(upload->path, sizeof upload->path, "%s/tmp/%llu.part", store->dir,
+                   (unsigned long long)++store->next_number);
+    store->users++;
+    if (upload->sha == NULL) {
+        upload_free(upload);
+        return STATUS_NO_MEMORY;
+    }
+    *ret_upload = upload;
+    return STATUS_OK;
+}
+
+/* On a worker. */
+static enum status upload_write_all(struct blob_upload *upload)
+{
+    if (upload->fd < 0) {
+        upload->fd = open(upload->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        if (upload->fd < 0) {
+            return status_of_errno(errno);
+        }
+    }
+    const char *at = upload->writing.data;
+    size_t left = upload->writing.len;
+    while (left > 0) {
+        ssize_t written = write(upload->fd, at, left);
+        if (written < 0) {
+            if (errno == EINTR) {
+                continue;
+            }
+            return status_of_errno(errno);
+        }
+        at += written;
+        left -= (size_t)written;
+    }
+    if (upload->writing.len > 0) {
+        sha256_update(upload->sha, upload->writing.data, upload->writing.len);
+    }
+    return STATUS_OK;
+}
+
+/* Gives the file its name. A file of another size is a damaged one and is replaced. Without RENAME_NOREPLACE (some file
+ * systems) an equal file is replaced by an equal one. */
+static enum status upload_place(struct blob_upload *upload, const char *path)
+{
+    struct stat info;
+    bool is_there = stat(path, &info) == 0;
+    if (is_there && (uint64_t)info.st_size == upload->size) {
+        upload->is_new = false;
+    } else if (!is_there && renameat2(AT_FDCWD, upload->path, AT_FDCWD, path, RENAME_NOREPLACE) == 0) {
+        upload->is_new = true;
+    } else if (!is_there && errno == EEXIST) {
+        upload->is_new = false;
+    } else if (is_there || errno == EINVAL || errno == ENOSYS) {
+        if (rename(upload->path, path) != 0) {
+            return status_of_errno(errno);
+        }
+        upload->is_new = true;
+    } else {
+        return status_of_errno(errno);
+    }
+    if (!upload->is_new && unlink(upload->path) != 0) {
+        return status_of_errno(errno);
+    }
+    return STATUS_OK;
+}
+
+/* On a worker: the end of an upload. */
+static enum status upload_finish(struct blob_upload *upload)
+{
+    uint8_t digest[SHA256_SIZE];
+    sha256_final(upload->sha, digest);
+    hex_encode(digest, sizeof digest, upload->hex);
+    if (upload->expected[0] != '\0' && strcmp(upload->expected, upload->hex) != 0) {
+        return STATUS_DIGEST_MISMATCH;
+    }
+    if (fsync(upload->fd) != 0) {
+        return status_of_errno(errno);
+    }
+    const struct blob_store *store = upload->store;
+    char shard[PATH_SIZE];
+    (void)snprintf(shard, sizeof shard, "%s/%.2s", store->dir, upload->hex);
+    bool is_new_shard = mkdir(shard, 0700) == 0;
+    if (!is_new_shard && errno != EEXIST) {
+        return status_of_errno(errno);
+    }
+    char path[PATH_SIZE];
+    blob_path(store, upload->hex, path);
+    enum status status = upload_place(upload, path);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    (void)close(upload->fd);
+    upload->fd = -1;
+    /* Another sender's file of this name may be in place and its directory not synced yet: sync it in any case. */
+    if (sync_dir(shard) != 0 || sync_dir(store->dir) != 0) {
+        return status_of_errno(errno);
+    }
+    return STATUS_OK;
+}
+
+static void upload_work(uv_work_t *work)
+{
+    struct blob_upload *upload = work->data;
+    if (upload->status == STATUS_OK) {
+        upload->status = upload_write_all(upload);
+    }
+    if (upload->status == STATUS_OK && upload->finishes) {
+        upload->status = upload_finish(upload);
+    }
+    if (upload->status != STATUS_OK && upload->fd >= 0) {
+        /* Nothing of it will be used: give the space back now, not when the sender is done. */
+        (void)close(upload->fd);
+        (void)unlink(upload->path);
+        upload->fd = -1;
+    }
+}
+
+static void upload_advance(struct blob_upload *upload);
+
+static void upload_worked(uv_work_t *work, int uv_status)
+{
+    (void)uv_status;
+    struct blob_upload *upload = work->data;
+    ensure_magic(upload, UPLOAD_MAGIC);
+    upload->is_working = false;
+    buf_reset(&upload->writing);
+    if (upload->is_aborted) {
+        upload_free(upload);
+        return;
+    }
+    if (upload->finishes) {
+        upload->done(upload->done_ctx, upload->status, upload->hex, upload->size, upload->is_new);
+        upload_free(upload);
+        return;
+    }
+    upload_advance(upload);
+    if (upload->has_paused && upload->gather.len < WRITE_SIZE) {
+        upload->has_paused = false;
+        upload->on_room(upload->room_ctx); /* may end the upload: last */
+    }
+}
+
+/* Asks a worker to do what there is to do, if none is at work. */
+static void upload_advance(struct blob_upload *upload)
+{
+    if (upload->is_working || (!upload->is_ending && upload->gather.len < WRITE_SIZE)) {
+        return;
+    }
+    if (upload->status == STATUS_OK) {
+        upload->status = upload->size == UINT64_MAX ? STATUS_TOO_LARGE
+                         : upload->gather.failed    ? STATUS_NO_MEMORY
+                                                    : STATUS_OK;
+    }
+    struct buf empty = upload->writing;
+    upload->writing = upload->gather;
+    upload->gather = empty;
+    upload->finishes = upload->is_ending;
+    upload->is_working = true;
+    int error = uv_queue_work(&upload->store->loop->uv, &upload->work, upload_work, upload_worked);
+    ensure(error == 0);
+}
+
+bool blob_upload_write(struct blob_upload *upload, struct slice piece)
+{
+    ensure_magic(upload, UPLOAD_MAGIC);
+    ensure(!upload->is_ending && !upload->is_aborted);
+    if (upload->size > upload->store->size_max || piece.len > upload->store->size_max - upload->size) {
+        upload->size = UINT64_MAX; /* too large from here on; end() says so */
+        buf_reset(&upload->gather);
+        return true;
+    }
+    upload->size += piece.len;
+    buf_append_slice(&upload->gather, piece);
+    upload_advance(upload);
+    upload->has_paused = upload->gather.len >= GATHER_MAX;
+    return !upload->has_paused;
+}
+
+void blob_upload_end(struct blob_upload *upload,
+                     void (*done)(void *ctx, enum status status, const char *hex, uint64_t size, bool is_new), void *ctx)
+{
+    ensure_magic(upload, UPLOAD_MAGIC);
+    ensure(!upload->is_ending && !upload->is_aborted);
+    upload->is_ending = true;
+    upload->has_paused = false;
+    upload->done = done;
+    upload->done_ctx = ctx;
+    upload_advance(upload);
+}
+
+void blob_upload_abort(struct blob_upload *upload)
+{
+    ensure_magic(upload, UPLOAD_MAGIC);
+    if (upload->is_working) {
+        upload->is_aborted = true;
+    } else {
+        upload_free(upload);
+    }
+}
+
+/* --- reading --- */
+
+static void reader_free(struct blob_reader *reader)
+{
+    struct blob_store *store = reader->store;
+    (void)close(reader->fd);
+    reader->magic = 0;
+    free(reader);
+    store_release(store);
+}
+
+/* On a worker. */
+static void reader_work(uv_work_t *work)
+{
+    struct blob_reader *reader = work->data;
+    size_t want = reader->left < READ_SIZE ? (size_t)reader->left : READ_SIZE;
+    do {
+        reader->got = pread(reader->fd, reader->data, want, (off_t)reader->offset);
+    } while (reader->got < 0 && errno == EINTR);
+    reader->error = reader->got < 0 ? errno : 0;
+}
+
+static void reader_worked(uv_work_t *work, int uv_status)
+{
+    (void)uv_status;
+    struct blob_reader *reader = work->data;
+    ensure_magic(reader, READER_MAGIC);
+    reader->is_working = false;
+    if (reader->is_aborted) {
+        reader_free(reader);
+        return;
+    }
+    if (reader->error != 0 || (reader->got == 0 && reader->left > 0)) {
+        enum status status = reader->error != 0 ? status_of_errno(reader->error) : STATUS_CORRUPT;
+        reader->on_piece(reader->ctx, status, (struct slice){NULL, 0});
+        reader_free(reader);
+        return;
+    }
+    struct slice piece = slice_of(reader->data, (size_t)reader->got);
+    reader->offset += piece.len;
+    reader->left -= piece.len;
+    if (piece.len == 0) {
+        reader->on_piece(reader->ctx, STATUS_OK, piece);
+        reader_free(reader);
+        return;
+    }
+    reader->on_piece(reader->ctx, STATUS_OK, piece); /* may go on or abort: last */
+}
+
+void blob_read_next(struct blob_reader *reader)
+{
+    ensure_magic(reader, READER_MAGIC);
+    ensure(!reader->is_working);
+    reader->is_working = true;
+    int error = uv_queue_work(&reader->store->loop->uv, &reader->work, reader_work, reader_worked);
+    ensure(error == 0);
+}
+
+enum status blob_read_begin(struct blob_store *store, const char *hex, uint64_t offset, uint64_t len,
+                            void (*on_piece)(void *ctx, enum status status, struct slice piece), void *ctx,
+                            struct blob_reader **ret_reader)
+{
+    uint64_t size = 0;
+    enum status status = blob_stat(store, hex, &size);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    if (offset > size || len > size - offset) {
+        return STATUS_RANGE;
+    }
+    char path[PATH_SIZE];
+    blob_path(store, hex, path);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return status_of_errno(errno);
+    }
+    struct blob_reader *reader = malloc(sizeof *reader);
+    if (reader == NULL) {
+        (void)close(fd);
+        return STATUS_NO_MEMORY;
+    }
+    reader->magic = READER_MAGIC;
+    reader->store = store;
+    reader->work.data = reader;
+    reader->is_working = false;
+    reader->is_aborted = false;
+    reader->on_piece = on_piece;
+    reader->ctx = ctx;
+    reader->fd = fd;
+    reader->offset = offset;
+    reader->left = len;
+    store->users++;
+    *ret_reader = reader;
+    blob_read_next(reader);
+    return STATUS_OK;
+}
+
+void blob_read_abort(struct blob_reader *reader)
+{
+    ensure_magic(reader, READER_MAGIC);
+    if (reader->is_working) {
+        reader->is_aborted = true;
+    } else {
+        reader_free(reader);
+    }
+}

@@ -1,0 +1,445 @@
+/* config.c - the hub's configuration file.
+ *
+ * libcyaml checks the shape against the schema below, made from one table of keys; it names what is wrong, but for some
+ * mistakes only the line of the token before. So the lines come from a walk over the same text with libyaml, on which
+ * libcyaml stands: it remembers the line of every key, and of a syntax error. Bounds are checked here, with the line of
+ * the key.
+ *
+ * Rejected: environment variables as a third source (two places to look at are enough). */
+#include "hub/config.h"
+
+#include <cyaml/cyaml.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <yaml.h>
+
+#include "base/ensure.h"
+#include "base/limits.h"
+
+#define CONFIG_FILE_SIZE_MAX (1u << 20)
+#define CONFIG_KEYS_MAX 64u
+#define MIB (UINT64_C(1) << 20)
+
+/* KEY(name, member of struct values, least, most, help) */
+#define NUMBER_KEYS(KEY)                                                                                               \
+    KEY(sync_interval_ms, 1, 60000, "with durability interval: time between two syncs")                                \
+    KEY(segment_size_mib, 1, 4096, "size of one journal file")                                                         \
+    KEY(snapshot_every_mib, 1, 1048576, "journal written between two snapshots")                                       \
+    KEY(tasks_max, 1, LIMIT_TASKS, "tasks in memory at a time")                                                        \
+    KEY(payload_max_mib, 1, 1048576, "inputs and results in memory, all together")                                     \
+    KEY(finished_keep_ms, 0, LIMIT_DURATION_MS, "how long finished tasks stay in memory once history has them")        \
+    KEY(blob_max_mib, 1, 16777216, "size of one blob")                                                                 \
+    KEY(connections_max, 1, 1000000, "open connections")                                                               \
+    KEY(http_header_ms, 100, 3600000, "time for a request's head to arrive")                                           \
+    KEY(http_body_idle_ms, 100, 3600000, "longest pause in a request's body")                                          \
+    KEY(http_idle_ms, 100, 86400000, "how long an idle connection stays open")                                         \
+    KEY(beat_ms, 50, 60000, "time between two heartbeats of a node")                                                   \
+    KEY(suspect_ms, 100, 600000, "silence after which a node is suspect")                                              \
+    KEY(lost_ms, 200, 3600000, "silence after which a node is lost")                                                   \
+    KEY(closed_grace_ms, 0, 600000, "how long a node whose connection closed may take to come back")
+
+#define TEXT_KEYS(KEY)                                                                                                 \
+    KEY(listen, "HOST:PORT to listen on")                                                                              \
+    KEY(data, "data directory")                                                                                        \
+    KEY(durability, "batch, interval or none")                                                                         \
+    KEY(node_key, "key that nodes must show")                                                                          \
+    KEY(node_key_file, "file whose first line is that key")
+
+struct values { /* what libcyaml fills; a key that is missing leaves NULL */
+#define KEY(name, ...) char *name;
+    TEXT_KEYS(KEY)
+#undef KEY
+#define KEY(name, ...) uint64_t *name;
+    NUMBER_KEYS(KEY)
+#undef KEY
+};
+
+static const cyaml_schema_field_t fields[] = {
+#define KEY(name, ...)                                                                                                 \
+    CYAML_FIELD_STRING_PTR(#name, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct values, name, 0, CYAML_UNLIMITED),
+    TEXT_KEYS(KEY)
+#undef KEY
+#define KEY(name, ...) CYAML_FIELD_UINT_PTR(#name, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct values, name),
+    NUMBER_KEYS(KEY)
+#undef KEY
+    CYAML_FIELD_END};
+
+static const cyaml_schema_value_t schema = {CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct values, fields)};
+
+static const struct hub_config_key keys[] = {
+#define KEY(key, text) {.name = #key, .help = text},
+    TEXT_KEYS(KEY)
+#undef KEY
+#define KEY(key, least, most, text) {.name = #key, .help = text, .is_number = true, .min = least, .max = most},
+    NUMBER_KEYS(KEY)
+#undef KEY
+};
+
+bool hub_config_key_at(size_t i, struct hub_config_key *ret_key)
+{
+    if (i >= ARRAY_COUNT(keys)) {
+        return false;
+    }
+    *ret_key = keys[i];
+    return true;
+}
+
+void hub_config_default(struct hub_config *ret_config)
+{
+    *ret_config = (struct hub_config){
+        .data_dir = "shoal-data",
+        .host = "127.0.0.1",
+        .port = 7777,
+        .durability = DURABILITY_BATCH,
+        .sync_interval_ms = 50,
+        .segment_size = LIMIT_SEGMENT_SIZE,
+        .snapshot_every_size = LIMIT_SNAPSHOT_EVERY_SIZE,
+        .tasks_max = LIMIT_TASKS,
+        .payload_size_max = LIMIT_PAYLOAD_TOTAL_SIZE,
+        .finished_keep_ms = LIMIT_FINISHED_KEEP_MS,
+        .blob_size_max = LIMIT_BLOB_SIZE,
+        .connections_max = LIMIT_HTTP_CONNECTIONS,
+        .header_ms = LIMIT_HTTP_HEADER_MS,
+        .body_idle_ms = LIMIT_HTTP_BODY_IDLE_MS,
+        .idle_ms = LIMIT_HTTP_IDLE_MS,
+        .beat_ms = LIMIT_BEAT_MS,
+        .suspect_ms = LIMIT_SUSPECT_MS,
+        .lost_ms = LIMIT_LOST_MS,
+        .closed_grace_ms = LIMIT_CLOSED_GRACE_MS,
+    };
+}
+
+/* --- words --- */
+
+static const char *const durability_names[] = {
+    [DURABILITY_BATCH] = "batch", [DURABILITY_INTERVAL] = "interval", [DURABILITY_NONE] = "none"};
+
+const char *durability_name(enum durability durability)
+{
+    ensure((size_t)durability < ARRAY_COUNT(durability_names));
+    return durability_names[durability];
+}
+
+bool durability_from_name(struct slice name, enum durability *ret_durability)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(durability_names); i++) {
+        if (slice_equal_str(name, durability_names[i])) {
+            *ret_durability = (enum durability)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool hub_config_set_listen(struct hub_config *config, struct slice text)
+{
+    size_t host_len = text.len;
+    while (host_len > 0 && text.data[host_len - 1] != ':') {
+        host_len--;
+    }
+    struct slice port = slice_of(text.data + host_len, text.len - host_len);
+    struct slice host = slice_of(text.data, host_len > 0 ? host_len - 1 : 0);
+    if (host.len >= 2 && host.data[0] == '[' && host.data[host.len - 1] == ']') {
+        host = slice_of(host.data + 1, host.len - 2);
+    } else if (host.len > 0 && memchr(host.data, ':', host.len) != NULL) {
+        return false; /* an IPv6 address without brackets: where it ends is anybody's guess */
+    }
+    uint32_t number = 0;
+    for (size_t i = 0; i < port.len; i++) {
+        if (port.data[i] < '0' || port.data[i] > '9' || i == 5) {
+            return false;
+        }
+        number = number * 10 + (uint32_t)(port.data[i] - '0');
+    }
+    if (port.len == 0 || number > UINT16_MAX || host.len >= sizeof config->host) {
+        return false;
+    }
+    if (host.len > 0) {
+        memcpy(config->host, host.data, host.len);
+        config->host[host.len] = '\0';
+    }
+    config->port = (uint16_t)number;
+    return true;
+}
+
+/* --- lines --- */
+
+struct key_line {
+    char name[64];
+    size_t line; /* from 1 */
+};
+
+struct lines {
+    struct key_line keys[CONFIG_KEYS_MAX];
+    size_t count;
+};
+
+/* Walks the text: the line of each key of the top mapping. False at a syntax error, described in `why`. */
+static bool lines_read(struct lines *lines, const char *name, struct slice text, struct buf *why)
+{
+    yaml_parser_t parser;
+    if (yaml_parser_initialize(&parser) == 0) {
+        buf_printf(why, "%s: there is no memory to read it", name);
+        return false;
+    }
+    yaml_parser_set_input_string(&parser, (const unsigned char *)(text.len > 0 ? text.data : ""), text.len);
+    int depth = 0;
+    bool is_key = true;
+    bool is_done = false;
+    bool is_ok = true;
+    while (!is_done) {
+        yaml_event_t event;
+        if (yaml_parser_parse(&parser, &event) == 0) {
+            buf_printf(why, "%s, line %zu: this is not YAML: %s", name, parser.problem_mark.line + 1,
+                       parser.problem != NULL ? parser.problem : "it cannot be read");
+            is_ok = false;
+            break;
+        }
+        switch (event.type) {
+        case YAML_MAPPING_START_EVENT:
+        case YAML_SEQUENCE_START_EVENT:
+            depth++;
+            break;
+        case YAML_MAPPING_END_EVENT:
+        case YAML_SEQUENCE_END_EVENT:
+            depth--;
+            is_key = depth == 1 ? true : is_key;
+            break;
+        case YAML_SCALAR_EVENT:
+            if (depth == 1 && is_key && lines->count < CONFIG_KEYS_MAX) {
+                struct key_line *key = &lines->keys[lines->count++];
+                (void)snprintf(key->name, sizeof key->name, "%s", (const char *)event.data.scalar.value);
+                key->line = event.start_mark.line + 1;
+            }
+            is_key = depth == 1 ? !is_key : is_key;
+            break;
+        case YAML_STREAM_END_EVENT:
+            is_done = true;
+            break;
+        default:
+            break;
+        }
+        yaml_event_delete(&event);
+    }
+    yaml_parser_delete(&parser);
+    return is_ok;
+}
+
+/* The line of a key: its last one, for a key that stands there twice. 0: it is not there. */
+static size_t line_of(const struct lines *lines, const char *name)
+{
+    size_t line = 0;
+    for (size_t i = 0; i < lines->count; i++) {
+        line = strcmp(lines->keys[i].name, name) == 0 ? lines->keys[i].line : line;
+    }
+    return line;
+}
+
+/* --- what libcyaml says --- */
+
+struct complaint {
+    char message[256]; /* the first thing it said */
+    char field[64];    /* the innermost field that it named */
+};
+
+static void on_log(cyaml_log_t level, void *ctx, const char *format, va_list args)
+{
+    (void)level;
+    struct complaint *complaint = ctx;
+    char line[256];
+    (void)vsnprintf(line, sizeof line, format, args);
+    line[strcspn(line, "\n")] = '\0';
+    const char *text = strncmp(line, "Load: ", 6) == 0 ? line + 6 : line;
+    const char *field = strstr(text, "in mapping field '");
+    if (field != NULL) {
+        field += strlen("in mapping field '");
+        if (complaint->field[0] == '\0') {
+            (void)snprintf(complaint->field, sizeof complaint->field, "%.*s", (int)strcspn(field, "'"), field);
+        }
+    } else if (complaint->message[0] == '\0') {
+        (void)snprintf(complaint->message, sizeof complaint->message, "%s", text);
+    }
+}
+
+static void explain(const struct complaint *complaint, const struct lines *lines, const char *name, struct buf *why)
+{
+    static const char unexpected[] = "Unexpected key: ";
+    const char *key = complaint->field;
+    if (strncmp(complaint->message, unexpected, strlen(unexpected)) == 0) {
+        key = complaint->message + strlen(unexpected);
+        buf_printf(why, "%s, line %zu: there is no setting \"%s\"", name, line_of(lines, key), key);
+    } else if (strncmp(complaint->message, "Mapping field already seen", 26) == 0) {
+        buf_printf(why, "%s, line %zu: \"%s\" is there twice", name, line_of(lines, key), key);
+    } else if (key[0] != '\0') {
+        buf_printf(why, "%s, line %zu: \"%s\" has a wrong value: %s", name, line_of(lines, key), key,
+                   complaint->message);
+    } else {
+        buf_printf(why, "%s, line 1: the file must be a mapping of settings: %s", name, complaint->message);
+    }
+}
+
+/* --- values --- */
+
+static bool is_outside(uint64_t value, uint64_t least, uint64_t most)
+{
+    return value < least || value > most;
+}
+
+static bool bounds_hold(const struct values *values, const struct lines *lines, const char *name, struct buf *why)
+{
+#define KEY(key, least, most, text)                                                                                    \
+    if (values->key != NULL && is_outside(*values->key, least, most)) {                                                \
+        buf_printf(why, "%s, line %zu: \"" #key "\" must be between %llu and %llu", name, line_of(lines, #key),        \
+                   (unsigned long long)(least), (unsigned long long)(most));                                           \
+        return false;                                                                                                  \
+    }
+    NUMBER_KEYS(KEY)
+#undef KEY
+    return true;
+}
+
+static bool copy_text(const char *key, const char *value, char *ret, size_t size, const struct lines *lines,
+                      const char *name, struct buf *why)
+{
+    if (value == NULL) {
+        return true;
+    }
+    size_t len = strlen(value);
+    if (len >= size) {
+        buf_printf(why, "%s, line %zu: \"%s\" is longer than %zu bytes", name, line_of(lines, key), key, size - 1);
+        return false;
+    }
+    memcpy(ret, value, len + 1);
+    return true;
+}
+
+/* The first line of the file, which must not be empty. */
+static bool read_key_file(struct hub_config *config, const char *path, const struct lines *lines, const char *name,
+                          struct buf *why)
+{
+    FILE *file = fopen(path, "re");
+    char text[sizeof config->node_key + 1] = "";
+    bool is_read = file != NULL && fgets(text, sizeof text, file) != NULL;
+    if (file != NULL) {
+        (void)fclose(file);
+    }
+    size_t len = strcspn(text, "\r\n");
+    if (!is_read || len == 0 || len >= sizeof config->node_key) {
+        buf_printf(why, "%s, line %zu: \"node_key_file\" names %s, which %s", name, line_of(lines, "node_key_file"),
+                   path, !is_read ? "cannot be read" : "does not begin with a key of at most 127 bytes");
+        return false;
+    }
+    memcpy(config->node_key, text, len);
+    config->node_key[len] = '\0';
+    return true;
+}
+
+static bool apply(const struct values *values, const struct lines *lines, const char *name, struct hub_config *config,
+                  struct buf *why)
+{
+    if (!bounds_hold(values, lines, name, why) ||
+        !copy_text("data", values->data, config->data_dir, sizeof config->data_dir, lines, name, why) ||
+        !copy_text("node_key", values->node_key, config->node_key, sizeof config->node_key, lines, name, why)) {
+        return false;
+    }
+    if (values->data != NULL && values->data[0] == '\0') {
+        buf_printf(why, "%s, line %zu: \"data\" is empty", name, line_of(lines, "data"));
+        return false;
+    }
+    if (values->listen != NULL && !hub_config_set_listen(config, slice_str(values->listen))) {
+        buf_printf(why, "%s, line %zu: \"listen\" must be HOST:PORT", name, line_of(lines, "listen"));
+        return false;
+    }
+    if (values->durability != NULL && !durability_from_name(slice_str(values->durability), &config->durability)) {
+        buf_printf(why, "%s, line %zu: \"durability\" must be batch, interval or none", name,
+                   line_of(lines, "durability"));
+        return false;
+    }
+    if (values->node_key_file != NULL && !read_key_file(config, values->node_key_file, lines, name, why)) {
+        return false;
+    }
+#define SET(member, key, factor)                                                                                       \
+    if (values->key != NULL) {                                                                                         \
+        config->member = (__typeof__(config->member))(*values->key * (factor));                                        \
+    }
+    SET(sync_interval_ms, sync_interval_ms, 1)
+    SET(segment_size, segment_size_mib, MIB)
+    SET(snapshot_every_size, snapshot_every_mib, MIB)
+    SET(tasks_max, tasks_max, 1)
+    SET(payload_size_max, payload_max_mib, MIB)
+    SET(finished_keep_ms, finished_keep_ms, 1)
+    SET(blob_size_max, blob_max_mib, MIB)
+    SET(connections_max, connections_max, 1)
+    SET(header_ms, http_header_ms, 1)
+    SET(body_idle_ms, http_body_idle_ms, 1)
+    SET(idle_ms, http_idle_ms, 1)
+    SET(beat_ms, beat_ms, 1)
+    SET(suspect_ms, suspect_ms, 1)
+    SET(lost_ms, lost_ms, 1)
+    SET(closed_grace_ms, closed_grace_ms, 1)
+#undef SET
+    if (!(config->beat_ms < config->suspect_ms && config->suspect_ms < config->lost_ms)) {
+        size_t line = line_of(lines, "lost_ms");
+        line = line != 0 ? line : line_of(lines, "suspect_ms");
+        line = line != 0 ? line : line_of(lines, "beat_ms");
+        buf_printf(why, "%s, line %zu: \"beat_ms\", \"suspect_ms\" and \"lost_ms\" must rise in this order", name, line);
+        return false;
+    }
+    return true;
+}
+
+enum status hub_config_parse(struct hub_config *config, const char *name, struct slice text, struct buf *why)
+{
+    struct lines lines = {.count = 0};
+    if (!lines_read(&lines, name, text, why)) {
+        return STATUS_CONFIG;
+    }
+    struct complaint complaint = {.message = ""};
+    cyaml_config_t cyaml = {.log_fn = on_log, .log_ctx = &complaint, .mem_fn = cyaml_mem, .log_level = CYAML_LOG_ERROR};
+    struct values *values = NULL;
+    cyaml_err_t error = cyaml_load_data((const uint8_t *)(text.len > 0 ? text.data : ""), text.len, &cyaml, &schema,
+                                        (cyaml_data_t **)&values, NULL);
+    if (error != CYAML_OK) {
+        if (complaint.message[0] == '\0') {
+            (void)snprintf(complaint.message, sizeof complaint.message, "%s", cyaml_strerror(error));
+        }
+        explain(&complaint, &lines, name, why);
+        return STATUS_CONFIG;
+    }
+    /* An empty file is no mapping at all, and fine. */
+    struct hub_config changed = *config;
+    bool is_ok = values == NULL || apply(values, &lines, name, &changed, why);
+    (void)cyaml_free(&cyaml, &schema, values, 0);
+    if (!is_ok) {
+        return STATUS_CONFIG;
+    }
+    *config = changed;
+    return STATUS_OK;
+}
+
+enum status hub_config_load(struct hub_config *config, const char *path, struct buf *why)
+{
+    FILE *file = fopen(path, "re");
+    if (file == NULL) {
+        buf_printf(why, "the configuration file %s cannot be read: %s", path, strerror(errno));
+        return STATUS_CONFIG;
+    }
+    struct buf text;
+    buf_init(&text, CONFIG_FILE_SIZE_MAX);
+    char piece[4096];
+    size_t got;
+    while ((got = fread(piece, 1, sizeof piece, file)) > 0) {
+        buf_append(&text, piece, got);
+    }
+    bool has_failed = ferror(file) != 0;
+    (void)fclose(file);
+    enum status status = STATUS_CONFIG;
+    if (has_failed || buf_status(&text) != STATUS_OK) {
+        buf_printf(why, "the configuration file %s %s", path, has_failed ? "cannot be read" : "is larger than 1 MiB");
+    } else {
+        status = hub_config_parse(config, path, buf_slice(&text), why);
+    }
+    buf_free(&text);
+    return status;
+}
