@@ -7,7 +7,13 @@
  *
  * Lifetime: a request lives from on_request (or on_head) until its answer is complete, even when the connection
  * dies before; then `is_gone` is set and answers to it are dropped. The server never frees a request that has not been
- * answered. Memory maxima are in limits.h. */
+ * answered. One exception: a request that was seen by on_head, whose on_request has not been called, and that has no
+ * on_gone ends silently when its connection dies or its body is refused, for nobody could hear of it.
+ *
+ * An answer may be given before the body has come (from on_head, from on_body): on_request is then not called, and the
+ * rest is read and dropped when it is at most 1 MiB; else the connection ends after the answer.
+ *
+ * The callbacks may call everything here. Nothing here calls back before it returns. Memory maxima are in limits.h. */
 #ifndef SHOAL_NET_HTTP_SERVER_H
 #define SHOAL_NET_HTTP_SERVER_H
 
@@ -34,7 +40,9 @@ struct http_request {
     struct slice query;  /* after '?' */
     struct slice body;   /* complete in on_request; has LIMIT_JSON padding readable behind it. Valid during on_request
                             only, unless http_keep_body was called */
-    bool is_gone;        /* the connection died; answer (or not) as usual */
+    bool is_gone;        /* the connection died; answer as usual, it is dropped */
+    bool end_is_gone;    /* set by the handler of a long poll: take the peer's end of stream as its leaving, although it
+                            may still be reading (it then counts as gone and on_gone is called) */
     bool wants_upgrade;  /* a WebSocket handshake */
     bool has_body;
     uint64_t content_length; /* UINT64_MAX when chunked */
@@ -45,13 +53,14 @@ struct http_request {
 
 /* Header by lower-case name; empty slice when missing. Valid as long as the request. */
 struct slice http_header(const struct http_request *request, const char *lower_name);
-/* Query parameter, percent-decoded into `scratch`; false when missing. A malformed escape is left as it is. */
+/* Query parameter, percent-decoded; false when missing. A malformed escape is left as it is. A value with escapes is
+ * appended to `scratch` and lives there, any other one lives as long as the request. */
 bool http_query_param(const struct http_request *request, const char *name, struct buf *scratch, struct slice *ret);
 /* Percent-decodes a path segment or parameter, appended to out. */
 void http_percent_decode(struct slice text, bool plus_is_space, struct buf *out);
 /* Copies the body so that it lives as long as the request. */
 STATUS_MUST_CHECK enum status http_keep_body(struct http_request *request);
-/* Peer address as text, for logs. */
+/* Peer address as text, for logs; "gone" once the connection is. */
 const char *http_peer(const struct http_request *request);
 
 enum http_body_mode {
@@ -103,12 +112,15 @@ struct http_answer {
 };
 /* The whole answer. Once per request. */
 void http_answer(struct http_request *request, const struct http_answer *answer);
-/* An answer written in pieces: begin (length UINT64_MAX: chunked), write, end. write returns false when the
- * connection has more than LIMIT_HTTP_OUT_SIZE unsent: wait for on_drained. Calls after is_gone are dropped. */
+/* An answer written in pieces: begin (length UINT64_MAX: chunked), write, end. write returns false when more than
+ * LIMIT_HTTP_STREAM_SIZE waits unsent: the piece was taken, now wait for on_drained. Calls after is_gone are dropped
+ * (end still ends the request). An end before `length` bytes were written breaks the connection: that is how a failure
+ * half-way is told. */
 void http_answer_begin(struct http_request *request, int status, const char *content_type, struct slice headers,
                        uint64_t length);
 bool http_answer_write(struct http_request *request, struct slice piece);
 void http_answer_end(struct http_request *request);
+/* Who is called, from the loop, each time there is room again after a write that returned false. */
 void http_on_drained(struct http_request *request, void (*on_drained)(struct http_request *request));
 /* Stops and resumes reading of a streamed request body (back-pressure). */
 void http_body_pause(struct http_request *request, bool pause);
@@ -118,7 +130,8 @@ struct ws_callbacks {
     void (*on_message)(struct ws_connection *ws, struct slice message, bool is_text); /* padding as for bodies */
     void (*on_closed)(struct ws_connection *ws); /* last call; the connection is gone. Frees user data */
 };
-/* Accepts the upgrade (answers 101 with the subprotocol). Consumes the request. NULL when the connection is gone. */
+/* Accepts the upgrade (answers 101 with the subprotocol). Consumes the request. NULL when the connection is gone, or when
+ * it is no handshake that can be accepted: then 400 or 426 has been answered (through on_refused). */
 struct ws_connection *ws_accept(struct http_request *request, const char *subprotocol,
                                 const struct ws_callbacks *callbacks, void *user);
 void *ws_user(const struct ws_connection *ws);

@@ -1,0 +1,180 @@
+/* http_internal.h - what the files of the HTTP server share. Internal to net: http_server.c (listening, time-outs,
+ * pools), http_connection.c (bytes in, requests, the turn of a connection), http_answer.c (answers), http_ws.c. */
+#ifndef SHOAL_NET_HTTP_INTERNAL_H
+#define SHOAL_NET_HTTP_INTERNAL_H
+
+#include "base/ensure.h"
+#include "base/limits.h"
+#include "net/http_server.h"
+#include "net/outbox.h"
+#include "proto/http1.h"
+#include "proto/http1_write.h"
+
+#define HTTP_REQUEST_MAGIC 0x68747271u
+#define HTTP_CONNECTION_MAGIC 0x6874636eu
+#define HTTP_SERVER_MAGIC 0x68747376u
+
+#define HTTP_LISTENERS_MAX 8u
+#define HTTP_DRAIN_SIZE_MAX (1u << 20) /* bytes read and dropped so that a sender gets to read its answer */
+#define HTTP_LINGER_MS 1000
+#define HTTP_WS_CLOSE_MS 2000 /* for the peer's half of the close handshake */
+
+/* Ring of intrusive nodes; an empty ring's head points to itself. */
+struct list {
+    struct list *next, *previous;
+};
+static inline void list_init(struct list *list)
+{
+    list->next = list->previous = list;
+}
+static inline bool list_is_empty(const struct list *list)
+{
+    return list->next == list;
+}
+static inline void list_remove(struct list *node)
+{
+    node->previous->next = node->next;
+    node->next->previous = node->previous;
+    list_init(node);
+}
+static inline void list_append(struct list *list, struct list *node)
+{
+    node->next = list;
+    node->previous = list->previous;
+    list->previous->next = node;
+    list->previous = node;
+}
+
+/* What a connection is waiting for, each with its own time-out and therefore its own list, oldest first. */
+enum phase { PHASE_NONE, PHASE_IDLE, PHASE_HEAD, PHASE_BODY, PHASE_WRITE, PHASE_LINGER, PHASE_WS_CLOSE, PHASE_COUNT };
+
+/* A request and its place in the connection's queue. `pub` is what handlers see. */
+struct request {
+    struct http_request pub; /* first: a struct http_request is cast to its struct request */
+    struct http_server *server; /* NULL once the request is an orphan */
+    struct request *next;    /* behind it on its connection, or in the pool */
+    struct buf answer;       /* bytes of the answer while others come first */
+    struct buf body;
+    void (*on_drained)(struct http_request *request);
+    uint64_t answer_left;    /* bytes of the content still promised, when streamed with a length */
+    uint64_t body_size;      /* received so far */
+    enum http_body_mode mode;
+    bool is_shown;           /* a handler has seen it and owes an answer */
+    bool is_received;        /* complete */
+    bool is_answered;        /* the handler is done with it */
+    bool has_begun;          /* the head of its answer is written */
+    bool answer_is_chunked;
+    bool answer_has_length;
+    bool is_paused;          /* http_body_pause */
+    bool wants_room;         /* a write returned false */
+    bool wants_continue;     /* 100 Continue is due when its turn comes */
+    bool was_continued;
+    struct http1_head head;
+};
+
+struct http_connection {
+    uint32_t magic;
+    enum phase phase;
+    struct list node; /* in server->phases[phase] */
+    int64_t phase_begun_ms;
+    uint64_t phase_request; /* number of the request that the phase began with */
+    size_t phase_unsent;
+    struct http_server *server;
+    uv_tcp_t tcp;
+    struct outbox box;
+    struct loop_flush flush;
+    struct http1_parser parser;
+    struct request *first, *last; /* not fully answered, in order of arrival */
+    struct request *receiving;    /* the last one, while its bytes are coming in */
+    struct request *upgrading;    /* a WebSocket handshake that is not answered yet */
+    uint32_t request_count;
+    uint64_t request_number;
+    struct buf unread; /* received and not parsed: the parser is paused */
+    size_t unread_at;
+    size_t drop_left;  /* bytes of a refused body, or after the end, that may still be dropped */
+    struct ws_connection *ws;
+    bool is_reading;
+    bool is_parser_paused;
+    bool is_in_turn;
+    bool is_in_parser;
+    bool saw_end;      /* of the peer's stream */
+    bool is_ending;    /* no further request is read; closes when everything is sent */
+    bool is_lingering;
+    bool is_broken;    /* what was sent cannot be completed */
+    bool is_closed;
+    bool is_refusing;  /* over connections_max: only here to say so */
+    char peer[64];
+};
+
+struct http_listener {
+    uv_poll_t poll;
+    struct http_server *server;
+    int fd;
+    bool is_open;
+};
+
+struct http_server {
+    uint32_t magic;
+    struct loop *loop;
+    struct http_config config;
+    struct http_callbacks callbacks;
+    struct http_listener listeners[HTTP_LISTENERS_MAX];
+    uint32_t listener_count;
+    uint32_t handles; /* not closed yet: listeners and the timer */
+    uint16_t port;
+    uv_timer_t timer;
+    struct list phases[PHASE_COUNT]; /* every connection is in one */
+    struct request *free_requests;
+    uint32_t free_request_count;
+    struct buf_pool bufs;
+    struct http_server_stats stats;
+    int64_t date_s;
+    char date[HTTP1_DATE_SIZE];
+    uint32_t refusing; /* connections that are only being told that there are too many */
+    int64_t close_by_ms;
+    int64_t accept_warned_ms;
+    bool is_accept_paused; /* no file descriptor was free */
+    bool is_closing;
+};
+
+/* --- http_server.c --- */
+struct request *server_take_request(struct http_server *server); /* NULL without memory */
+void server_give_request(struct http_server *server, struct request *request);
+int64_t server_timeout_ms(const struct http_server *server, enum phase phase);
+void server_connection_closed(struct http_server *server, struct http_connection *connection);
+
+/* --- http_connection.c --- */
+/* Takes an accepted socket. */
+void connection_open(struct http_server *server, int fd, bool is_refusing);
+/* At once; what is unsent is lost. */
+void connection_abort(struct http_connection *connection);
+/* The phase's time is over. */
+void connection_timed_out(struct http_connection *connection);
+/* Has its turn before the loop waits again. */
+void connection_wake(struct http_connection *connection);
+/* Answers a request that cannot be served and lets go of the handler that may have seen it. */
+void connection_refuse(struct http_connection *connection, struct request *request, enum status status,
+                       const char *detail);
+/* After an answer is complete: lets the answers behind it move up. Frees requests that are done. */
+void connection_advance(struct http_connection *connection);
+
+/* --- http_answer.c --- */
+static inline struct request *request_of(struct http_request *pub)
+{
+    ensure_magic(pub, HTTP_REQUEST_MAGIC);
+    return (struct request *)(void *)pub;
+}
+/* The answer that the server gives by itself. */
+void answer_refusal(struct request *request, enum status status, int http_status, const char *detail,
+                    struct slice headers);
+
+/* --- http_ws.c --- */
+void ws_feed(struct ws_connection *ws, char *bytes, size_t len);
+/* The connection is gone; calls on_closed and frees. */
+void ws_gone(struct ws_connection *ws);
+bool ws_is_closing(const struct ws_connection *ws);
+/* Both close frames have passed, or the peer broke the protocol. */
+bool ws_is_over(const struct ws_connection *ws);
+void ws_check_unsent(struct ws_connection *ws);
+
+#endif

@@ -1,0 +1,451 @@
+/* http1.c - llhttp with a strict frame around it.
+ *
+ * llhttp finds the parts; this file keeps the head, enforces the maxima, and refuses what would let two parsers see two
+ * different messages in the same bytes (request smuggling): llhttp already refuses Content-Length beside
+ * Transfer-Encoding, repeated or malformed lengths and malformed chunk sizes. Added here:
+ *   - obsolete line folding and fields without a name: refused (RFC 9112 5)
+ *   - Transfer-Encoding other than exactly "chunked": 501; with HTTP/1.0: refused (6.1)
+ *   - no or two Host fields in an HTTP/1.1 request: refused (3.2)
+ *   - a version other than 1.0 and 1.1: 505; CONNECT: 501
+ *   - endless white space, chunk extensions and trailers, which cost no header bytes: bounded
+ *
+ * Invariants: (H1) offsets of a head lie inside its text, which never exceeds 65535 bytes; (H2) the head of a message
+ * is not touched after on_head; (H3) after an error no event follows. */
+#include "proto/http1.h"
+
+#include <assert.h>
+#include <llhttp.h>
+#include <strings.h>
+
+#include "base/ensure.h"
+
+#define TEXT_SIZE_MAX (LIMIT_HTTP_TARGET_SIZE + LIMIT_HTTP_HEADERS_SIZE)
+/* Method, version, colons, spaces and line ends, on top of what is counted as target and header text. */
+#define RAW_SIZE_MAX (TEXT_SIZE_MAX + 4096 + 8 * LIMIT_HTTP_HEADER_COUNT)
+#define EXTENSION_SIZE_MAX 16384u /* chunk extensions and trailers of one message; nobody uses either */
+#define TEXT_KEPT_SIZE 4096u      /* memory a reset head keeps */
+
+static_assert(TEXT_SIZE_MAX <= UINT16_MAX, "offsets of a head are 16 bits");
+static_assert(sizeof(llhttp_t) <= sizeof(((struct http1_parser *)0)->llhttp), "room for llhttp_t");
+
+void http1_head_init(struct http1_head *head)
+{
+    head->text = (struct buf){0};
+    buf_init(&head->text, TEXT_SIZE_MAX);
+    http1_head_reset(head);
+}
+
+void http1_head_reset(struct http1_head *head)
+{
+    if (head->text.cap > TEXT_KEPT_SIZE) {
+        buf_free(&head->text);
+    }
+    buf_reset(&head->text);
+    head->target_len = 0;
+    head->field_count = 0;
+    head->method = HTTP1_OTHER;
+    head->status_code = 0;
+    head->minor = 1;
+    head->has_body = false;
+    head->is_chunked = false;
+    head->keeps_alive = false;
+    head->expects_continue = false;
+    head->wants_websocket = false;
+    head->content_length = 0;
+}
+
+void http1_head_free(struct http1_head *head)
+{
+    buf_free(&head->text);
+}
+
+struct slice http1_target(const struct http1_head *head)
+{
+    return slice_of(head->text.data, head->target_len);
+}
+
+static struct slice field_name(const struct http1_head *head, uint32_t i)
+{
+    return slice_of(head->text.data + head->fields[i].name_at, head->fields[i].name_len);
+}
+
+static struct slice field_value(const struct http1_head *head, uint32_t i)
+{
+    return slice_of(head->text.data + head->fields[i].value_at, head->fields[i].value_len);
+}
+
+static bool equal_any_case(struct slice text, const char *word, size_t word_len)
+{
+    return text.len == word_len && strncasecmp(text.data, word, word_len) == 0;
+}
+
+struct slice http1_header(const struct http1_head *head, const char *name)
+{
+    size_t name_len = strlen(name);
+    for (uint32_t i = 0; i < head->field_count; i++) {
+        if (head->fields[i].name_len == name_len && equal_any_case(field_name(head, i), name, name_len)) {
+            return field_value(head, i);
+        }
+    }
+    return (struct slice){NULL, 0};
+}
+
+bool http1_list_has(struct slice list, const char *token)
+{
+    size_t token_len = strlen(token);
+    size_t at = 0;
+    while (at < list.len) {
+        while (at < list.len && (list.data[at] == ' ' || list.data[at] == '\t' || list.data[at] == ',')) {
+            at++;
+        }
+        size_t begin = at;
+        while (at < list.len && list.data[at] != ',') {
+            at++;
+        }
+        size_t end = at;
+        while (end > begin && (list.data[end - 1] == ' ' || list.data[end - 1] == '\t')) {
+            end--;
+        }
+        if (equal_any_case(slice_of(list.data + begin, end - begin), token, token_len)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static llhttp_t *llhttp_of(struct http1_parser *parser)
+{
+    return (llhttp_t *)(void *)parser->llhttp;
+}
+
+static int refuse(struct http1_parser *parser, enum status status, const char *detail)
+{
+    parser->status = status;
+    parser->detail = detail;
+    return HPE_USER;
+}
+
+static int next_to_llhttp(enum http1_next next)
+{
+    return next == HTTP1_PAUSE ? HPE_PAUSED : HPE_OK;
+}
+
+static int on_message_begin(llhttp_t *llhttp)
+{
+    struct http1_parser *parser = llhttp->data;
+    parser->head = parser->events->on_begin(parser->ctx);
+    if (parser->head == NULL) {
+        return refuse(parser, STATUS_NO_MEMORY, "There is no memory for another request.");
+    }
+    parser->is_inside = true;
+    parser->begun_here = true;
+    parser->in_head = true;
+    parser->in_value = false;
+    parser->gap_has_lf = false;
+    parser->raw_size = 0;
+    parser->extension_size = 0;
+    return HPE_OK;
+}
+
+static int text_failed(struct http1_parser *parser)
+{
+    return refuse(parser, STATUS_HEADERS_TOO_LARGE, "The header section is larger than 32768 bytes.");
+}
+
+static int on_url(llhttp_t *llhttp, const char *at, size_t len)
+{
+    struct http1_parser *parser = llhttp->data;
+    struct http1_head *head = parser->head;
+    if (len > LIMIT_HTTP_TARGET_SIZE - head->target_len) {
+        return refuse(parser, STATUS_URI_TOO_LONG, "The request target is longer than 8192 bytes.");
+    }
+    buf_append(&head->text, at, len);
+    head->target_len = head->text.len;
+    return head->text.failed ? text_failed(parser) : HPE_OK;
+}
+
+static int drop_extension(llhttp_t *llhttp, const char *at, size_t len)
+{
+    struct http1_parser *parser = llhttp->data;
+    (void)at;
+    if (len > EXTENSION_SIZE_MAX - parser->extension_size) {
+        return refuse(parser, STATUS_BAD_HTTP, "The chunk extensions or trailers are too long.");
+    }
+    parser->extension_size += len;
+    return HPE_OK;
+}
+
+/* Between the parts of one field there may be white space, but no line end: that would be folding, which llhttp joins
+ * silently. The gap may be split between two calls of http1_parse. */
+static bool gap_has_lf(const struct http1_parser *parser, const char *end)
+{
+    for (const char *at = parser->gap_begin; at < end; at++) {
+        if (*at == '\n') {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int on_header_field(llhttp_t *llhttp, const char *at, size_t len)
+{
+    struct http1_parser *parser = llhttp->data;
+    if (!parser->in_head) {
+        return drop_extension(llhttp, at, len);
+    }
+    struct http1_head *head = parser->head;
+    if (parser->in_value || head->field_count == 0) {
+        parser->in_value = false;
+        if (head->field_count == LIMIT_HTTP_HEADER_COUNT) {
+            return refuse(parser, STATUS_HEADERS_TOO_LARGE, "There are more than 100 header fields.");
+        }
+        head->fields[head->field_count++] = (struct http1_field){.name_at = (uint16_t)head->text.len};
+    }
+    buf_append(&head->text, at, len);
+    if (head->text.failed || head->text.len - head->target_len > LIMIT_HTTP_HEADERS_SIZE) {
+        return text_failed(parser);
+    }
+    parser->gap_begin = at + len;
+    parser->gap_has_lf = false;
+    struct http1_field *field = &head->fields[head->field_count - 1];
+    field->name_len = (uint16_t)(head->text.len - field->name_at);
+    field->value_at = (uint16_t)head->text.len;
+    return HPE_OK;
+}
+
+static int on_header_field_complete(llhttp_t *llhttp)
+{
+    struct http1_parser *parser = llhttp->data;
+    parser->in_value = true;
+    return HPE_OK;
+}
+
+static int on_header_value(llhttp_t *llhttp, const char *at, size_t len)
+{
+    struct http1_parser *parser = llhttp->data;
+    if (!parser->in_head) {
+        return drop_extension(llhttp, at, len);
+    }
+    struct http1_head *head = parser->head;
+    if (head->field_count == 0 || (len > 0 && (parser->gap_has_lf || gap_has_lf(parser, at)))) {
+        return refuse(parser, STATUS_BAD_HTTP, "A header field is folded over two lines.");
+    }
+    parser->gap_begin = at + len;
+    buf_append(&head->text, at, len);
+    if (head->text.failed || head->text.len - head->target_len > LIMIT_HTTP_HEADERS_SIZE) {
+        return text_failed(parser);
+    }
+    struct http1_field *field = &head->fields[head->field_count - 1];
+    field->value_len = (uint16_t)(head->text.len - field->value_at);
+    return HPE_OK;
+}
+
+static enum http1_method method_of(uint8_t method)
+{
+    switch (method) {
+    case HTTP_GET:
+        return HTTP1_GET;
+    case HTTP_HEAD:
+        return HTTP1_HEAD;
+    case HTTP_POST:
+        return HTTP1_POST;
+    case HTTP_PUT:
+        return HTTP1_PUT;
+    case HTTP_PATCH:
+        return HTTP1_PATCH;
+    case HTTP_DELETE:
+        return HTTP1_DELETE;
+    case HTTP_OPTIONS:
+        return HTTP1_OPTIONS;
+    default:
+        return HTTP1_OTHER;
+    }
+}
+
+/* One pass over the fields: trims values, and notes the few that decide how the message is read. */
+static int look_at_fields(struct http1_parser *parser, bool is_request, struct slice *ret_encoding,
+                          struct slice *ret_upgrade)
+{
+    struct http1_head *head = parser->head;
+    uint32_t hosts = 0;
+    for (uint32_t i = 0; i < head->field_count; i++) {
+        struct slice value = field_value(head, i);
+        while (value.len > 0 && (value.data[value.len - 1] == ' ' || value.data[value.len - 1] == '\t')) {
+            value.len--;
+        }
+        head->fields[i].value_len = (uint16_t)value.len;
+        struct slice name = field_name(head, i);
+        switch (name.len) {
+        case 0:
+            return refuse(parser, STATUS_BAD_HTTP, "A header field has no name.");
+        case 4:
+            hosts += equal_any_case(name, "host", 4);
+            break;
+        case 6:
+            if (equal_any_case(name, "expect", 6)) {
+                head->expects_continue = equal_any_case(value, "100-continue", 12);
+            }
+            break;
+        case 7:
+            if (equal_any_case(name, "upgrade", 7)) {
+                *ret_upgrade = value;
+            }
+            break;
+        case 17:
+            if (equal_any_case(name, "transfer-encoding", 17)) {
+                if (ret_encoding->data != NULL) {
+                    return refuse(parser, STATUS_BAD_HTTP, "There are two Transfer-Encoding fields.");
+                }
+                *ret_encoding = value.data != NULL ? value : SLICE("");
+            }
+            break;
+        default:
+            break;
+        }
+    }
+    if (is_request && (hosts > 1 || (hosts == 0 && head->minor >= 1))) {
+        return refuse(parser, STATUS_BAD_HTTP, "A request has exactly one Host field.");
+    }
+    return HPE_OK;
+}
+
+static int on_headers_complete(llhttp_t *llhttp)
+{
+    struct http1_parser *parser = llhttp->data;
+    struct http1_head *head = parser->head;
+    bool is_request = llhttp->type == HTTP_REQUEST;
+    if (llhttp->http_major != 1 || llhttp->http_minor > 1) {
+        return refuse(parser, STATUS_VERSION_NOT_SUPPORTED, "Only HTTP/1.0 and HTTP/1.1 are spoken here.");
+    }
+    head->minor = llhttp->http_minor;
+    head->method = method_of(llhttp->method);
+    head->status_code = llhttp->status_code;
+    head->keeps_alive = llhttp_should_keep_alive(llhttp) != 0;
+    struct slice encoding = {NULL, 0};
+    struct slice upgrade = {NULL, 0};
+    int error = look_at_fields(parser, is_request, &encoding, &upgrade);
+    if (error != HPE_OK) {
+        return error;
+    }
+    if (is_request && llhttp->method == HTTP_CONNECT) {
+        return refuse(parser, STATUS_NOT_IMPLEMENTED, "CONNECT is not supported.");
+    }
+    if (encoding.data != NULL) {
+        if (!equal_any_case(encoding, "chunked", 7)) {
+            return refuse(parser, STATUS_NOT_IMPLEMENTED, "Only the transfer encoding \"chunked\" is supported.");
+        }
+        if (head->minor == 0) {
+            return refuse(parser, STATUS_BAD_HTTP, "HTTP/1.0 has no Transfer-Encoding.");
+        }
+        head->is_chunked = true;
+    }
+    head->has_body = head->is_chunked || llhttp->content_length > 0;
+    head->content_length = head->is_chunked ? UINT64_MAX : llhttp->content_length;
+    head->wants_websocket = llhttp->upgrade != 0 && !head->has_body && head->method == HTTP1_GET &&
+                            http1_list_has(upgrade, "websocket");
+    if (is_request && !head->wants_websocket) {
+        llhttp->upgrade = 0; /* an upgrade that nobody offers is ignored (RFC 9110 7.8) */
+    }
+    parser->in_head = false;
+    parser->keeps_alive = head->keeps_alive;
+    parser->head = NULL;
+    /* llhttp takes 0 as "go on" and pauses on HPE_PAUSED; 1 and 2 would mean other things. */
+    return next_to_llhttp(parser->events->on_head(parser->ctx));
+}
+
+static int on_body(llhttp_t *llhttp, const char *at, size_t len)
+{
+    struct http1_parser *parser = llhttp->data;
+    return next_to_llhttp(parser->events->on_body(parser->ctx, slice_of(at, len)));
+}
+
+static int on_message_complete(llhttp_t *llhttp)
+{
+    struct http1_parser *parser = llhttp->data;
+    bool must_pause = !parser->keeps_alive;
+    parser->is_inside = false;
+    enum http1_next next = parser->events->on_complete(parser->ctx);
+    return next_to_llhttp(must_pause ? HTTP1_PAUSE : next);
+}
+
+static const llhttp_settings_t settings = {
+    .on_message_begin = on_message_begin,
+    .on_url = on_url,
+    .on_header_field = on_header_field,
+    .on_header_field_complete = on_header_field_complete,
+    .on_header_value = on_header_value,
+    .on_chunk_extension_name = drop_extension,
+    .on_chunk_extension_value = drop_extension,
+    .on_headers_complete = on_headers_complete,
+    .on_body = on_body,
+    .on_message_complete = on_message_complete,
+};
+
+void http1_parser_init(struct http1_parser *parser, bool is_response, const struct http1_events *events, void *ctx)
+{
+    *parser = (struct http1_parser){.events = events, .ctx = ctx, .status = STATUS_OK};
+    llhttp_init(llhttp_of(parser), is_response ? HTTP_RESPONSE : HTTP_REQUEST, &settings);
+    llhttp_of(parser)->data = parser;
+}
+
+static enum status status_of_llhttp(llhttp_errno_t error)
+{
+    switch (error) {
+    case HPE_INVALID_VERSION:
+    case HPE_PAUSED_H2_UPGRADE:
+        return STATUS_VERSION_NOT_SUPPORTED;
+    case HPE_INVALID_TRANSFER_ENCODING:
+        return STATUS_NOT_IMPLEMENTED;
+    default:
+        return STATUS_BAD_HTTP;
+    }
+}
+
+enum status http1_parse(struct http1_parser *parser, struct slice bytes, size_t *ret_used)
+{
+    *ret_used = 0;
+    if (parser->status != STATUS_OK) {
+        return parser->status;
+    }
+    if (bytes.len == 0) {
+        return STATUS_OK;
+    }
+    llhttp_t *llhttp = llhttp_of(parser);
+    parser->gap_begin = bytes.data;
+    parser->begun_here = false;
+    llhttp_errno_t error = llhttp_execute(llhttp, bytes.data, bytes.len);
+    if (error == HPE_OK) {
+        *ret_used = bytes.len;
+        if (parser->in_head) {
+            /* The bytes in which it began may hold the message before it; those that follow are all its own. */
+            parser->raw_size += parser->begun_here ? 0 : bytes.len;
+            parser->gap_has_lf = parser->gap_has_lf || gap_has_lf(parser, bytes.data + bytes.len);
+            if (parser->raw_size > RAW_SIZE_MAX) {
+                (void)text_failed(parser);
+                return parser->status;
+            }
+        }
+        return STATUS_OK;
+    }
+    if (error == HPE_PAUSED || error == HPE_PAUSED_UPGRADE) {
+        *ret_used = (size_t)(llhttp_get_error_pos(llhttp) - bytes.data);
+        return STATUS_AGAIN;
+    }
+    if (parser->status == STATUS_OK) {
+        const char *reason = llhttp_get_error_reason(llhttp);
+        parser->status = status_of_llhttp(error);
+        parser->detail = reason != NULL && reason[0] != '\0' ? reason : "The bytes are not valid HTTP.";
+    }
+    return parser->status;
+}
+
+void http1_parser_resume(struct http1_parser *parser)
+{
+    llhttp_resume(llhttp_of(parser));
+    llhttp_resume_after_upgrade(llhttp_of(parser));
+}
+
+bool http1_parser_is_inside(const struct http1_parser *parser)
+{
+    return parser->is_inside;
+}
