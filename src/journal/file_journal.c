@@ -33,7 +33,7 @@
  *  J2 Nothing unanswered is half-applied: an entry is one record under one checksum, there or not.
  *  J4 seq has no gaps: opening accepts exactly the next seq, or refuses.
  *  J5 Time never goes back: an entry's time is the later of the proposer's clock and the entry's before.
- *  F1 reported <= durable <= last, synced <= last, and synced <= durable.
+ *  F1 reported <= durable <= last, and synced <= durable.
  *  F2 The entries after written_seq are, in order and whole, the batch being written and the batch being filled.
  *  F3 Chunks of a batch cover its bytes, in order, and lie inside of their segments.
  *  F4 Segments are in order; each but the newest ends where the next begins, or where a snapshot stands in for it.
@@ -333,6 +333,74 @@ static const struct journal_driver driver = {
     .unsynced_size = fj_unsynced_size,
     .close = fj_close,
 };
+
+/* --- checking --- */
+
+/* F2 and F3 for one batch. ret_seq: in, the entry expected first; out, the one after its last. */
+static const char *check_batch(const struct file_batch *batch, uint64_t *seq)
+{
+    size_t start = 0;
+    uint64_t first = *seq;
+    for (size_t i = 0; i < batch->chunk_count; i++) {
+        const struct file_chunk *chunk = &batch->chunks[i];
+        if (chunk->start != start || chunk->len > batch->bytes.len - start ||
+            chunk->offset % SEGMENT_ALIGN != 0 || chunk->begins_segment != (chunk->offset == 0)) {
+            return "F3: the chunks of a batch do not cover its bytes in order";
+        }
+        start += chunk->len;
+    }
+    if (start != batch->bytes.len) {
+        return "F3: a batch has bytes outside of its chunks";
+    }
+    if (batch->chunk_count == 0) {
+        return batch->entry_size == 0 ? NULL : "F2: an empty batch has entries";
+    }
+    *seq = batch->last_seq + 1;
+    return batch->last_seq >= first ? NULL : "F2: a batch ends before it begins";
+}
+
+static const char *check_locked(const struct file_journal *fj)
+{
+    if (fj->reported_seq > fj->durable_seq || fj->durable_seq > fj->last_seq || fj->synced_seq > fj->durable_seq) {
+        return "F1: reported, durable, synced and last entry are out of order";
+    }
+    uint64_t seq = fj->written_seq + 1;
+    const char *wrong = check_batch(&fj->batches[fj->filling ^ 1u], &seq);
+    if (wrong == NULL) {
+        wrong = check_batch(&fj->batches[fj->filling], &seq);
+    }
+    if (wrong != NULL) {
+        return wrong;
+    }
+    if (seq != fj->last_seq + 1) {
+        return "F2: entries are neither written nor waiting to be";
+    }
+    if (fj->batches[0].entry_size + fj->batches[1].entry_size != fj->unsynced_size) {
+        return "F2: unsynced_size is not that of the entries waiting";
+    }
+    for (size_t i = 0; i + 1 < fj->segment_count; i++) {
+        if (fj->segments[i].first_seq >= fj->segments[i + 1].first_seq ||
+            fj->segments[i].last_seq >= fj->segments[i + 1].first_seq) {
+            return "F4: segments are out of order";
+        }
+    }
+    if (fj->place_size > 0 &&
+        (fj->segment_count == 0 || fj->segments[fj->segment_count - 1].first_seq != fj->place_first_seq ||
+         fj->segments[fj->segment_count - 1].size != fj->place_size || fj->place_offset < SEGMENT_HEADER_SIZE ||
+         fj->place_offset > fj->place_size || fj->place_offset % SEGMENT_ALIGN != 0)) {
+        return "F5: the place of the next record lies outside of the newest segment";
+    }
+    return NULL;
+}
+
+const char *file_journal_check(struct journal *journal)
+{
+    const struct file_journal *fj = file_journal_of(journal);
+    file_journal_lock(fj);
+    const char *wrong = check_locked(fj);
+    file_journal_unlock(fj);
+    return wrong;
+}
 
 /* --- opening --- */
 

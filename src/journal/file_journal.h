@@ -68,6 +68,10 @@ int64_t file_journal_sync_due_ns(struct journal *journal);
  * NO_SPACE on a full disk) and nothing is lost; when it comes, poll calls on_durable even if nothing new is durable. */
 enum status file_journal_prepare(struct journal *journal);
 
+/* Verifies the invariants F1-F5 of file_journal.c in O(unwritten bytes). NULL when they hold, else a sentence that names
+ * the first that does not. Owner's thread, with the writer at rest. */
+const char *file_journal_check(struct journal *journal);
+
 /* --- snapshots (snapshot.c): files snapshot/<seq>.snap, SHA-256 over everything, two kept --- */
 struct snapshot_writer;
 /* Begins snapshot/<seq>.tmp; `state_hash` is core_hash. Runs in a forked child or in place. */

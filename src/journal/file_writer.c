@@ -123,7 +123,7 @@ static bool is_sync_due(const struct file_journal *fj, bool is_closing)
         return is_closing || fj->hooks.mono_ns == NULL ||
                mono_ns(fj) - fj->synced_at_ns >= fj->config.sync_interval_ms * 1000000;
     case DURABILITY_NONE:
-        return is_closing;
+        return false;
     }
     return true;
 }

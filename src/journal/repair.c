@@ -203,6 +203,9 @@ static enum status cut_segment(struct repair *repair, const char *path, uint64_t
         at += len;
     }
     if (status == STATUS_OK) {
+        status = disk->truncate(disk, file, size); /* one that is too long is refused as well */
+    }
+    if (status == STATUS_OK) {
         status = disk->sync(disk, file);
     }
     disk->close(disk, file);
@@ -299,10 +302,6 @@ static enum status repair_segments(struct repair *repair)
     }
     if (walk.end == WALK_DAMAGED) {
         say(repair, "%s", walk.detail);
-        if (walk.expected_seq == repair->base_seq + 1 && repair->files.segments[0].first_seq > walk.expected_seq) {
-            walk.end_index = 0; /* nothing can be kept: what the first segment builds on is gone */
-            walk.end_offset = 0;
-        }
         status = cut(repair, &walk);
     }
     report_loss(repair, &walk);

@@ -315,24 +315,23 @@ static enum status judge_damaged(struct walk *walk, const struct walk_image *ima
     return status;
 }
 
-/* Visits the sound records of one segment from its start. False: visit stopped the walk, or `ret_is_damaged`. */
-static bool walk_records(struct walk *walk, const struct walk_image *image, const char *path, bool *ret_is_damaged)
+enum records_end { RECORDS_OVER, RECORDS_STOPPED, RECORDS_CONTRADICT, RECORDS_OF_LATER_VERSION };
+
+/* Visits the sound records of one segment from its start. */
+static enum records_end walk_records(struct walk *walk, const struct walk_image *image, const char *path)
 {
     struct segment_record record;
-    *ret_is_damaged = false;
     while (segment_record_decode(image->data, image->size, walk->end_offset, walk->end_header.salt, &record) &&
            record.seq == walk->expected_seq) {
         if (record.version != SEGMENT_RECORD_VERSION || record.flags != 0) {
             say(walk, "%s, offset %llu: entry %llu was written by a later version of Shoal", path,
                 llu(walk->end_offset), llu(record.seq));
-            *ret_is_damaged = true;
-            return false;
+            return RECORDS_OF_LATER_VERSION;
         }
         if (record.time_ns < walk->last_time_ns || record.unsynced > record.seq) {
             say(walk, "%s, offset %llu: entry %llu contradicts the one before it", path, llu(walk->end_offset),
                 llu(record.seq));
-            *ret_is_damaged = true;
-            return false;
+            return RECORDS_CONTRADICT;
         }
         uint64_t synced = segment_record_synced(&record);
         walk->synced_seq = synced > walk->synced_seq ? synced : walk->synced_seq;
@@ -345,11 +344,11 @@ static bool walk_records(struct walk *walk, const struct walk_image *image, cons
             struct journal_entry entry = {.seq = record.seq, .time_ns = record.time_ns, .body = record.body};
             if (walk->visit != NULL && !walk->visit(walk->ctx, &entry)) {
                 walk->is_stopped = true;
-                return false;
+                return RECORDS_STOPPED;
             }
         }
     }
-    return true;
+    return RECORDS_OVER;
 }
 
 /* Walks segment end_index; ret_is_over: the walk ends here. */
@@ -361,7 +360,7 @@ static enum status walk_segment(struct walk *walk, bool *ret_is_over)
     struct walk_image image;
     bool has_header;
     bool is_whole;
-    bool is_damaged = false;
+    enum records_end end = RECORDS_OVER;
     char path[SEGMENT_PATH_SIZE];
     segment_path(files->segments[walk->end_index].first_seq, path);
     enum status status = load_segment(walk, walk->end_index, &image, &walk->end_header, &has_header, &is_whole);
@@ -370,13 +369,20 @@ static enum status walk_segment(struct walk *walk, bool *ret_is_over)
     }
     walk->end_offset = has_header ? SEGMENT_HEADER_SIZE : 0;
     *ret_is_over = true;
+    if (has_header && is_whole) {
+        end = walk_records(walk, &image, path);
+    }
     if (!is_whole) {
         say(walk, "%s has the wrong size, %llu bytes: it was cut", path, llu(image.size));
         status = judge_damaged(walk, &image);
     } else if (!has_header) {
         status = judge_end(walk, &image);
-    } else if (!walk_records(walk, &image, path, &is_damaged)) {
-        status = is_damaged ? judge_damaged(walk, &image) : STATUS_OK;
+    } else if (end == RECORDS_CONTRADICT) {
+        status = judge_damaged(walk, &image);
+    } else if (end == RECORDS_OF_LATER_VERSION) {
+        status = STATUS_CORRUPT; /* not damage: neither cut it nor repair it */
+    } else if (end == RECORDS_STOPPED) {
+        status = STATUS_OK;
     } else if (next != NULL && next->first_seq < walk->expected_seq) {
         char next_path[SEGMENT_PATH_SIZE];
         segment_path(next->first_seq, next_path);
