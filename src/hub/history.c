@@ -117,6 +117,7 @@ static enum status status_of_sqlite(int code)
         return STATUS_NO_SPACE;
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
+    case SQLITE_ERROR: /* our statements are right, so the tables are not */
         return STATUS_CORRUPT;
     case SQLITE_NOMEM:
         return STATUS_NO_MEMORY;
