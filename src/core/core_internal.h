@@ -1,0 +1,412 @@
+/* core_internal.h - the state of the core, for the files of src/core alone.
+ *
+ * Records live in slabs and name each other by 32-bit indices. What a save writes is marked nowhere: everything is
+ * written except what is derived from the rest (maps, heaps, bitsets), which a load builds again. Memory is bounded by
+ * limits that are part of the state and that submits are refused by; running out of real memory below them ends the
+ * process (a replica that refused what its peers accepted would diverge). */
+#ifndef SHOAL_CORE_CORE_INTERNAL_H
+#define SHOAL_CORE_CORE_INTERNAL_H
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/ensure.h"
+#include "base/heap.h"
+#include "base/limits.h"
+#include "base/map.h"
+#include "base/slab.h"
+#include "core/bitset.h"
+#include "core/core.h"
+#include "core/effect.h"
+#include "proto/task_id.h"
+
+#define NONE UINT32_MAX
+#define NS_PER_MS INT64_C(1000000)
+#define NEVER_NS INT64_MAX
+#define PRIORITY_COUNT (LIMIT_PRIORITY_MAX + 1)
+
+/* --- block: a string of its own on the heap, counted against payload_size_max --- */
+struct block {
+    uint32_t len;
+    char data[];
+};
+#define BLOCK_OVERHEAD 16u /* length and what malloc adds, so that many small blocks count as what they cost */
+
+/* --- symbol.c: interned names --- */
+struct symbol {
+    char *text; /* owned */
+    uint32_t len;
+    uint32_t refs;
+    uint64_t hash;
+    uint32_t queue;   /* the queue of this name, or NONE */
+    uint32_t node;    /* the node of this name, or NONE */
+    bool is_kind;     /* a known kind */
+};
+
+/* --- queue.c --- */
+struct queue {
+    uint32_t symbol;
+    bool is_paused;
+    int64_t created_ns;
+    uint64_t changed_seq;
+    uint64_t counts[TASK_STATE_COUNT];
+    uint64_t submitted, succeeded, dead, cancelled, expired, retried;
+};
+
+/* --- ready.c: flows, slots --- */
+struct flow { /* one fairness key of one queue; lives while a task names it */
+    uint32_t queue;
+    uint32_t symbol; /* of the key, NONE for the queue's common one */
+    uint32_t refs;   /* tasks */
+    uint32_t waiting[PRIORITY_COUNT]; /* ready tasks of each lane */
+    uint64_t vtime[PRIORITY_COUNT];   /* virtual time of each lane */
+};
+
+struct slot { /* the ready tasks of one lane (flow, priority) with one signature, first in first out */
+    uint32_t flow;
+    uint32_t signature;
+    uint32_t head, tail;
+    uint32_t count;
+    uint32_t position; /* in its cell's heap, HEAP_NONE while its queue is paused */
+    uint64_t tag;      /* the lane's vtime as the heap knows it; never ahead of the lane */
+    uint8_t priority;
+};
+
+/* --- signature.c --- */
+struct signature {
+    uint32_t kind; /* symbol */
+    uint32_t refs; /* tasks */
+    uint32_t cpu_milli, memory_mib, gpu;
+    uint32_t label_count;
+    uint32_t *labels;    /* symbols in ascending order; owned */
+    struct bitset nodes; /* derived: those that can run it, live or not */
+    struct heap cell[PRIORITY_COUNT];     /* derived: slots by (tag, flow) */
+    uint64_t vtime[PRIORITY_COUNT];       /* start tag of the last task served from the cell */
+};
+
+/* --- retry.c --- */
+struct retry {
+    uint32_t refs;
+    uint32_t attempts_max, factor_milli, jitter_percent;
+    int64_t base_ms, cap_ms;
+    uint32_t not_retryable_count;
+    uint32_t not_retryable[16]; /* symbols in the order given */
+};
+
+/* --- task.c --- */
+struct attempt { /* one that was made; a task keeps the newest LIMIT_ATTEMPTS_KEPT */
+    struct block *error_kind, *message;
+    int64_t started_ns, ended_ns;
+    uint32_t number;
+    uint32_t node; /* symbol */
+    uint32_t older;
+    uint8_t outcome;
+};
+
+struct task_side { /* what few tasks have */
+    struct block *unique_key, *traceparent, *checkpoint, *result;
+    struct block *error_kind, *error_message, *error_detail, *progress_note;
+    int64_t ttl_ms, timeout_ms;
+    uint32_t unique; /* the record that it holds its key by, or NONE */
+    uint16_t progress_permille;
+    uint8_t unique_mode;
+};
+
+struct task {
+    uint64_t id;
+    struct block *input;
+    int64_t created_ns;
+    int64_t run_at_ns;   /* when a scheduled task becomes ready */
+    int64_t expires_ns;  /* end of ttl, 0 none */
+    int64_t deadline_ns; /* what the timer heap orders by; NEVER_NS: not in it */
+    int64_t started_ns;  /* of the newest attempt, 0 before the first */
+    uint64_t changed_seq;
+    union {
+        uint64_t lease_seq;    /* leased: the fence */
+        uint64_t finished_seq; /* final */
+    };
+    union {
+        int64_t lease_expires_ns; /* leased */
+        int64_t finished_ns;      /* final */
+    };
+    uint32_t newer, older; /* all live tasks in order of creation */
+    uint32_t next, prev;   /* ready: its slot; leased: its node; final: the finished tasks */
+    uint32_t owner;        /* ready: slot; leased: node; else NONE */
+    uint32_t timer_position;
+    uint32_t flow, signature, retry;
+    uint32_t side;           /* or NONE */
+    uint32_t attempt_newest; /* or NONE */
+    uint32_t idempotency;    /* first of the keys that answer with this task, or NONE */
+    uint32_t attempts;
+    uint32_t lease_ms;
+    uint16_t attempts_failed, attempts_lost;
+    uint16_t weight;
+    uint8_t priority : 7;
+    uint8_t is_held : 1; /* only inside node_hello */
+    uint8_t state;       /* enum task_state */
+};
+static_assert(sizeof(struct task) <= 200, "DESIGN section 6: a task record is at most about 200 bytes");
+static_assert(LIMIT_TASKS < 1 << TASK_ID_INDEX_BITS, "an index fits into an id");
+
+/* --- unique.c, idempotency.c --- */
+struct unique {
+    struct block *key;
+    uint32_t queue;
+    uint32_t position; /* in the heap of ends; HEAP_NONE unless UNIQUE_FOR_TIME */
+    uint64_t task_id;
+    int64_t until_ns; /* UNIQUE_FOR_TIME */
+    uint8_t mode;
+    uint8_t state; /* the task's last known one, for when it has left memory */
+};
+
+struct idempotency {
+    struct block *key;
+    uint64_t body_hash;
+    uint64_t task_id;
+    int64_t created_ns;
+    uint32_t newer;        /* all keys in order of arrival */
+    uint32_t next_of_task; /* other keys of the same task */
+    uint8_t state;         /* as in struct unique */
+};
+
+/* --- node.c --- */
+struct node {
+    uint32_t symbol;
+    uint64_t session; /* 0: none */
+    uint64_t instance;
+    bool is_worker, is_draining, is_quiet;
+    uint64_t changed_seq;
+    int64_t joined_ns, session_ns;
+    uint32_t credit, leases;
+    uint32_t lease_head, lease_tail; /* tasks in the order of their grants */
+    uint64_t succeeded, failed, lost;
+    uint32_t kind_count, label_count;
+    uint32_t *kinds;  /* symbols, ascending; owned */
+    uint32_t *labels; /* symbols, ascending; owned */
+    uint32_t cpu_milli, memory_mib, gpu;
+    struct block *info;
+    struct bitset match;            /* derived: signatures it can run */
+    uint64_t vtime[PRIORITY_COUNT]; /* start tag of the last task it was given */
+};
+#define NODE_INDEX_BITS 16
+static_assert(LIMIT_NODES <= 1 << NODE_INDEX_BITS, "a session id keeps 16 bits for the index of its node");
+
+#define CORE_MAGIC 0x434F5245u
+
+struct core {
+    uint32_t magic;
+    /* --- saved --- */
+    uint64_t seq;
+    int64_t time_ns;
+    uint32_t tasks_max;
+    uint64_t payload_size_max;
+    int64_t finished_keep_ms;
+    uint64_t task_number;    /* of the last task accepted */
+    uint64_t session_number; /* of the last session opened */
+    uint64_t history_seq;
+    uint32_t node_cursor;    /* where the search for an idle node goes on */
+    uint64_t accepted, succeeded, dead, cancelled, expired, evicted, retried, duplicates;
+    uint64_t attempts_ended, leases_granted, leases_expired, leases_lost;
+    struct slab symbols, queues, flows, slots, signatures, retries;
+    struct slab tasks, sides, attempts, uniques, idempotencies, nodes;
+    uint32_t newest, oldest;                     /* live tasks */
+    uint32_t finished_head, finished_tail;       /* final tasks in memory, in the order they ended */
+    uint32_t idempotency_oldest, idempotency_newest;
+    /* --- derived --- */
+    uint64_t counts[TASK_STATE_COUNT];
+    uint64_t payload_size;
+    uint32_t sessions;
+    uint32_t kind_count;
+    struct map symbol_map, flow_map, slot_map, signature_map, retry_map, unique_map, idempotency_map;
+    struct heap timers;       /* tasks by (deadline, id) */
+    struct heap unique_ends;  /* unique records by (until, index) */
+    struct bitset idle;       /* nodes that can be given a task now */
+    struct bitset backlog[PRIORITY_COUNT]; /* signatures whose cell is not empty */
+    struct bitset servable;   /* signatures that may have both; empty between entries */
+    uint32_t *kinds;          /* symbols of known kinds in order of becoming known; saved */
+    uint32_t kinds_cap;
+    /* --- of the entry being applied --- */
+    struct buf *effects;
+    struct buf row;     /* of history */
+    struct buf refused; /* of a reply */
+};
+
+/* now + ms without overflow. */
+static inline int64_t time_add_ms(int64_t ns, int64_t ms)
+{
+    return ms > (NEVER_NS - 1 - ns) / NS_PER_MS ? NEVER_NS - 1 : ns + ms * NS_PER_MS;
+}
+
+/* block */
+struct block *block_new(struct core *core, struct slice text); /* NULL for an empty one */
+void block_drop(struct core *core, struct block **block);
+static inline struct slice block_slice(const struct block *block)
+{
+    return block != NULL ? slice_of(block->data, block->len) : (struct slice){NULL, 0};
+}
+
+/* symbol.c */
+uint32_t symbol_find(const struct core *core, struct slice text);    /* NONE */
+uint32_t symbol_acquire(struct core *core, struct slice text);       /* +1 ref; NONE when the table is full */
+void symbol_ref(struct core *core, uint32_t symbol);
+void symbol_unref(struct core *core, uint32_t symbol);               /* NONE is fine */
+bool symbol_index(struct core *core, uint32_t symbol);               /* into the map, while loading */
+struct slice symbol_text(const struct core *core, uint32_t symbol);  /* NONE: empty */
+static inline struct symbol *symbol_at(const struct core *core, uint32_t symbol)
+{
+    return slab_at(&core->symbols, symbol);
+}
+
+/* queue.c */
+static inline struct queue *queue_at(const struct core *core, uint32_t queue)
+{
+    return slab_at(&core->queues, queue);
+}
+uint32_t queue_find(const struct core *core, struct slice name);
+uint32_t queue_make(struct core *core, struct slice name, int64_t now_ns); /* NONE when full */
+enum status queue_apply_set(struct core *core, const struct command_queue_set *command);
+bool kind_add(struct core *core, struct slice name); /* makes it known; false when the table is full */
+
+/* signature.c */
+static inline struct signature *signature_at(const struct core *core, uint32_t signature)
+{
+    return slab_at(&core->signatures, signature);
+}
+uint32_t signature_acquire(struct core *core, uint32_t kind, const struct requirement *requirement); /* NONE: full */
+void signature_ref(struct core *core, uint32_t signature);
+void signature_unref(struct core *core, uint32_t signature);
+void signature_index(struct core *core, uint32_t signature);
+void signature_match_node(struct core *core, uint32_t node);   /* facts changed: both bitsets anew */
+void signature_unmatch_node(struct core *core, uint32_t node); /* clears both */
+bool signature_is_matched(const struct signature *signature, const struct node *node);
+void symbols_sort(uint32_t *symbols, uint32_t *count);      /* ascending, without repeats */
+
+/* retry.c */
+static inline struct retry *retry_at(const struct core *core, uint32_t retry)
+{
+    return slab_at(&core->retries, retry);
+}
+uint32_t retry_acquire(struct core *core, const struct retry_policy *policy); /* NONE: full */
+void retry_unref(struct core *core, uint32_t retry);
+void retry_index(struct core *core, uint32_t retry);
+bool retry_is_retryable(const struct core *core, const struct retry *retry, struct slice error_kind);
+int64_t retry_delay_ms(const struct retry *retry, uint32_t failures, uint64_t task_id, uint32_t attempt);
+
+/* ready.c */
+static inline struct flow *flow_at(const struct core *core, uint32_t flow)
+{
+    return slab_at(&core->flows, flow);
+}
+static inline struct slot *slot_at(const struct core *core, uint32_t slot)
+{
+    return slab_at(&core->slots, slot);
+}
+uint32_t flow_acquire(struct core *core, uint32_t queue, struct slice fairness_key); /* NONE: full */
+void flow_unref(struct core *core, uint32_t flow);
+void flow_index(struct core *core, uint32_t flow);
+void ready_init_signature(struct core *core, struct signature *signature);
+void ready_add(struct core *core, uint32_t task, bool is_first); /* at the end of its line, or at its front */
+void ready_remove(struct core *core, uint32_t task);
+void ready_pause(struct core *core, uint32_t queue);
+void ready_resume(struct core *core, uint32_t queue);
+void ready_node_joined(struct core *core, uint32_t node);
+void ready_dispatch(struct core *core); /* grants until no servable work is left (T6) */
+void ready_index(struct core *core, uint32_t slot);
+
+/* timer.c */
+void timer_init(struct core *core);
+void timer_update(struct core *core, uint32_t task); /* after anything that its deadline depends on changed */
+void timer_remove(struct core *core, uint32_t task);
+void timer_fire(struct core *core); /* everything due at core->time_ns, in order */
+
+/* task.c */
+static inline struct task *task_at(const struct core *core, uint32_t task)
+{
+    return slab_at(&core->tasks, task);
+}
+static inline struct task_side *side_at(const struct core *core, uint32_t side)
+{
+    return slab_at(&core->sides, side);
+}
+static inline struct attempt *attempt_at(const struct core *core, uint32_t attempt)
+{
+    return slab_at(&core->attempts, attempt);
+}
+static inline const struct task_side *task_side(const struct core *core, const struct task *task)
+{
+    return task->side != NONE ? side_at(core, task->side) : NULL;
+}
+uint32_t task_find(const struct core *core, uint64_t task_id); /* NONE */
+struct task_side *task_side_make(struct core *core, struct task *task);
+void task_submit(struct core *core, const struct command_submit *command, struct effect_reply *reply);
+void task_cancel(struct core *core, const struct command_task *command, struct effect_reply *reply);
+void task_retry(struct core *core, const struct command_task *command, struct effect_reply *reply);
+void task_set_state(struct core *core, uint32_t task, enum task_state state);
+void task_make_ready(struct core *core, uint32_t task, bool is_first);
+void task_schedule(struct core *core, uint32_t task, int64_t run_at_ns);
+/* Takes a task that is in no state list to its end. */
+void task_finish(struct core *core, uint32_t task, enum task_state state);
+void task_set_error(struct core *core, uint32_t task, struct slice kind, struct slice message, struct slice detail);
+void task_expire(struct core *core, uint32_t task); /* its ttl is over */
+void task_evict_due(struct core *core);
+int64_t task_next_evict_ns(const struct core *core);
+uint32_t task_queue(const struct core *core, const struct task *task);
+
+/* lease.c */
+void attempt_free(struct core *core, uint32_t attempt);
+void lease_grant(struct core *core, uint32_t task, uint32_t node);
+/* Ends the lease of a leased task; it is then in no list and its state is for the caller to set. */
+void lease_end(struct core *core, uint32_t task, enum attempt_outcome outcome, struct slice error_kind,
+               struct slice message);
+void lease_put_stop(struct core *core, uint32_t task, enum stop_reason reason);
+void lease_lost(struct core *core, uint32_t task, enum attempt_outcome outcome); /* LOST or EXPIRED */
+void lease_timed_out(struct core *core, uint32_t task);
+enum status lease_apply_outcome(struct core *core, uint32_t node, const struct outcome *outcome);
+uint32_t lease_find(const struct core *core, uint32_t node, const struct lease_token *token); /* task or NONE */
+
+/* node.c */
+static inline struct node *node_at(const struct core *core, uint32_t node)
+{
+    return slab_at(&core->nodes, node);
+}
+uint32_t node_find(const struct core *core, struct slice name);
+uint32_t node_of_session(const struct core *core, uint64_t session);
+void node_hello(struct core *core, const struct command_node_hello *command, struct effect_reply *reply);
+void node_report(struct core *core, const struct command_node_report *command, struct effect_reply *reply);
+enum status node_lost(struct core *core, const struct command_node_lost *command);
+enum status node_set(struct core *core, const struct command_node_set *command);
+void node_update_idle(struct core *core, uint32_t node);
+
+/* unique.c */
+void unique_init(struct core *core);
+uint32_t unique_find(const struct core *core, uint32_t queue, struct slice key); /* held now, or NONE */
+bool unique_take(struct core *core, uint32_t task); /* false when another task holds the key */
+void unique_set_end(struct core *core, uint32_t task, int64_t until_ns); /* of a UNIQUE_FOR_TIME key just taken */
+void unique_on_state(struct core *core, uint32_t task); /* lets go of the key when the mode says so */
+void unique_purge(struct core *core);
+void unique_index(struct core *core, uint32_t unique);
+static inline struct unique *unique_at(const struct core *core, uint32_t unique)
+{
+    return slab_at(&core->uniques, unique);
+}
+
+/* idempotency.c */
+uint32_t idempotency_find(const struct core *core, struct slice key);
+void idempotency_add(struct core *core, struct slice key, uint64_t body_hash, uint32_t task);
+void idempotency_on_final(struct core *core, uint32_t task);
+void idempotency_forget(struct core *core, uint32_t task); /* the task leaves memory; its keys stay */
+void idempotency_purge(struct core *core);
+void idempotency_index(struct core *core, uint32_t idempotency);
+static inline struct idempotency *idempotency_at(const struct core *core, uint32_t idempotency)
+{
+    return slab_at(&core->idempotencies, idempotency);
+}
+
+/* core.c */
+struct core *core_alloc(void); /* no queue, no policy: what a load fills; NULL without memory */
+
+/* view.c */
+void view_fill(const struct core *core, uint32_t task, struct task_view *ret_view);
+
+#endif

@@ -1,0 +1,121 @@
+/* idempotency.c - the same submit twice is one task.
+ *
+ * A key remembers the hash of the body it came with and the task it made, for LIMIT_IDEMPOTENCY_MS and while there are
+ * fewer than LIMIT_IDEMPOTENCY_KEYS; the oldest goes first. It outlives its task, whose last state it then answers
+ * with. Keys of one task (a key can also arrive at a task through the task's unique key) are chained, so that its end
+ * reaches all of them. */
+#include "base/hash.h"
+#include "core/core_internal.h"
+
+#define PURGE_MAX 20000u /* in one entry */
+
+static bool is_equal(const void *ctx, uint32_t value, const void *key)
+{
+    return slice_equal(block_slice(idempotency_at(ctx, value)->key), *(const struct slice *)key);
+}
+
+static uint64_t hash_of(const void *ctx, uint32_t value)
+{
+    return hash64(block_slice(idempotency_at(ctx, value)->key), 0);
+}
+
+static void drop_oldest(struct core *core)
+{
+    uint32_t index = core->idempotency_oldest;
+    struct idempotency *gone = idempotency_at(core, index);
+    uint32_t task = task_find(core, gone->task_id);
+    if (task != NONE) {
+        uint32_t *link = &task_at(core, task)->idempotency;
+        while (*link != index) {
+            ensure(*link != NONE);
+            link = &idempotency_at(core, *link)->next_of_task;
+        }
+        *link = gone->next_of_task;
+    }
+    core->idempotency_oldest = gone->newer;
+    if (gone->newer == NONE) {
+        core->idempotency_newest = NONE;
+    }
+    map_remove(&core->idempotency_map, hash_of(core, index), index, hash_of, core);
+    block_drop(core, &gone->key);
+    slab_free(&core->idempotencies, index);
+}
+
+static bool is_over(const struct core *core, uint32_t index)
+{
+    return time_add_ms(idempotency_at(core, index)->created_ns, LIMIT_IDEMPOTENCY_MS) <= core->time_ns;
+}
+
+static uint32_t lookup(const struct core *core, struct slice key)
+{
+    return map_find(&core->idempotency_map, hash64(key, 0), is_equal, core, &key);
+}
+
+uint32_t idempotency_find(const struct core *core, struct slice key)
+{
+    uint32_t index = lookup(core, key);
+    return index != MAP_NONE && !is_over(core, index) ? index : NONE;
+}
+
+void idempotency_add(struct core *core, struct slice key, uint64_t body_hash, uint32_t task_index)
+{
+    while (lookup(core, key) != MAP_NONE) { /* over, and so is all that is older */
+        ensure(is_over(core, core->idempotency_oldest));
+        drop_oldest(core);
+    }
+    while (core->idempotencies.used >= LIMIT_IDEMPOTENCY_KEYS) {
+        drop_oldest(core);
+    }
+    struct task *task = task_at(core, task_index);
+    uint32_t index = slab_alloc(&core->idempotencies);
+    ensure(index != SLAB_NONE);
+    *idempotency_at(core, index) = (struct idempotency){.key = block_new(core, key),
+                                                        .body_hash = body_hash,
+                                                        .task_id = task->id,
+                                                        .created_ns = core->time_ns,
+                                                        .newer = NONE,
+                                                        .next_of_task = task->idempotency,
+                                                        .state = task->state};
+    task->idempotency = index;
+    if (core->idempotency_newest != NONE) {
+        idempotency_at(core, core->idempotency_newest)->newer = index;
+    } else {
+        core->idempotency_oldest = index;
+    }
+    core->idempotency_newest = index;
+    ensure(map_add(&core->idempotency_map, hash_of(core, index), index, hash_of, core));
+}
+
+void idempotency_on_final(struct core *core, uint32_t task_index)
+{
+    const struct task *task = task_at(core, task_index);
+    for (uint32_t i = task->idempotency; i != NONE; i = idempotency_at(core, i)->next_of_task) {
+        idempotency_at(core, i)->state = task->state;
+    }
+}
+
+void idempotency_forget(struct core *core, uint32_t task_index)
+{
+    struct task *task = task_at(core, task_index);
+    for (uint32_t i = task->idempotency; i != NONE;) {
+        struct idempotency *key = idempotency_at(core, i);
+        i = key->next_of_task;
+        key->next_of_task = NONE;
+    }
+    task->idempotency = NONE;
+}
+
+void idempotency_purge(struct core *core)
+{
+    for (uint32_t i = 0; i < PURGE_MAX; i++) {
+        if (core->idempotency_oldest == NONE || !is_over(core, core->idempotency_oldest)) {
+            return;
+        }
+        drop_oldest(core);
+    }
+}
+
+void idempotency_index(struct core *core, uint32_t index)
+{
+    ensure(map_add(&core->idempotency_map, hash_of(core, index), index, hash_of, core));
+}

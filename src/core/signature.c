@@ -1,0 +1,199 @@
+/* signature.c - what a task needs, matched once against what a node has.
+ *
+ * A signature is a distinct (kind, labels, cpu, memory, gpu). Each is matched against each node once, when either comes;
+ * the answer is a bit in both directions. Finding a node for a task, or work for a node, is then an intersection of
+ * bitsets, whatever the number of tasks. A signature goes with its last task. */
+#include <stdlib.h>
+
+#include "base/hash.h"
+#include "core/core_internal.h"
+
+/* A signature to look for, labels sorted. */
+struct wanted {
+    uint32_t kind, cpu_milli, memory_mib, gpu, label_count;
+    uint32_t labels[LIMIT_LABELS];
+};
+
+static uint64_t hash_fields(uint32_t kind, uint32_t cpu_milli, uint32_t memory_mib, uint32_t gpu, const uint32_t *labels,
+                            uint32_t label_count)
+{
+    uint64_t hash = hash_mix((uint64_t)kind << 32 | gpu);
+    hash = hash_mix(hash ^ ((uint64_t)cpu_milli << 32 | memory_mib));
+    for (uint32_t i = 0; i < label_count; i++) {
+        hash = hash_mix(hash ^ labels[i]);
+    }
+    return hash;
+}
+
+static uint64_t hash_of(const void *ctx, uint32_t value)
+{
+    const struct signature *s = signature_at(ctx, value);
+    return hash_fields(s->kind, s->cpu_milli, s->memory_mib, s->gpu, s->labels, s->label_count);
+}
+
+static bool is_equal(const void *ctx, uint32_t value, const void *key)
+{
+    const struct signature *s = signature_at(ctx, value);
+    const struct wanted *w = key;
+    return s->kind == w->kind && s->cpu_milli == w->cpu_milli && s->memory_mib == w->memory_mib && s->gpu == w->gpu &&
+           s->label_count == w->label_count &&
+           (w->label_count == 0 || memcmp(s->labels, w->labels, w->label_count * sizeof(w->labels[0])) == 0);
+}
+
+void symbols_sort(uint32_t *symbols, uint32_t *count)
+{
+    /* At most 64 of them, mostly sorted: insertion is enough. */
+    for (uint32_t i = 1; i < *count; i++) {
+        uint32_t symbol = symbols[i];
+        uint32_t j = i;
+        for (; j > 0 && symbols[j - 1] > symbol; j--) {
+            symbols[j] = symbols[j - 1];
+        }
+        symbols[j] = symbol;
+    }
+}
+
+static bool has_symbol(const uint32_t *symbols, uint32_t count, uint32_t symbol)
+{
+    uint32_t low = 0;
+    while (count > 0) {
+        uint32_t half = count / 2;
+        if (symbols[low + half] < symbol) {
+            low += half + 1;
+            count -= half + 1;
+        } else if (symbols[low + half] == symbol) {
+            return true;
+        } else {
+            count = half;
+        }
+    }
+    return false;
+}
+
+bool signature_is_matched(const struct signature *signature, const struct node *node)
+{
+    if (signature->cpu_milli > node->cpu_milli || signature->memory_mib > node->memory_mib ||
+        signature->gpu > node->gpu || !has_symbol(node->kinds, node->kind_count, signature->kind)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < signature->label_count; i++) {
+        if (!has_symbol(node->labels, node->label_count, signature->labels[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void match(struct core *core, uint32_t signature, uint32_t node)
+{
+    if (signature_is_matched(signature_at(core, signature), node_at(core, node))) {
+        bitset_set(&signature_at(core, signature)->nodes, node);
+        bitset_set(&node_at(core, node)->match, signature);
+    }
+}
+
+void signature_match_node(struct core *core, uint32_t node)
+{
+    signature_unmatch_node(core, node);
+    for (uint32_t i = slab_next(&core->signatures, 0); i != SLAB_NONE; i = slab_next(&core->signatures, i + 1)) {
+        match(core, i, node);
+    }
+}
+
+void signature_unmatch_node(struct core *core, uint32_t node)
+{
+    for (uint32_t i = slab_next(&core->signatures, 0); i != SLAB_NONE; i = slab_next(&core->signatures, i + 1)) {
+        bitset_clear(&signature_at(core, i)->nodes, node);
+    }
+    bitset_clear_all(&node_at(core, node)->match);
+}
+
+void signature_index(struct core *core, uint32_t index)
+{
+    ensure(map_add(&core->signature_map, hash_of(core, index), index, hash_of, core));
+    ready_init_signature(core, signature_at(core, index));
+    for (uint32_t i = slab_next(&core->nodes, 0); i != SLAB_NONE; i = slab_next(&core->nodes, i + 1)) {
+        match(core, index, i);
+    }
+}
+
+uint32_t signature_acquire(struct core *core, uint32_t kind, const struct requirement *requirement)
+{
+    struct wanted wanted = {kind, requirement->cpu_milli, requirement->memory_mib, requirement->gpu,
+                            requirement->label_count, {0}};
+    for (uint32_t i = 0; i < wanted.label_count; i++) {
+        wanted.labels[i] = symbol_acquire(core, requirement->labels[i]);
+        ensure(wanted.labels[i] != NONE); /* task_submit has looked that there is room */
+    }
+    symbols_sort(wanted.labels, &wanted.label_count);
+    uint32_t distinct = 0;
+    for (uint32_t i = 0; i < wanted.label_count; i++) {
+        if (distinct > 0 && wanted.labels[distinct - 1] == wanted.labels[i]) {
+            symbol_unref(core, wanted.labels[i]);
+        } else {
+            wanted.labels[distinct++] = wanted.labels[i];
+        }
+    }
+    wanted.label_count = distinct;
+
+    uint64_t hash = hash_fields(wanted.kind, wanted.cpu_milli, wanted.memory_mib, wanted.gpu, wanted.labels,
+                                wanted.label_count);
+    uint32_t index = map_find(&core->signature_map, hash, is_equal, core, &wanted);
+    if (index == MAP_NONE && core->signatures.used < LIMIT_SIGNATURES) {
+        index = slab_alloc(&core->signatures);
+        ensure(index != SLAB_NONE);
+        struct signature *signature = signature_at(core, index);
+        signature->kind = kind;
+        signature->refs = 1;
+        signature->cpu_milli = wanted.cpu_milli;
+        signature->memory_mib = wanted.memory_mib;
+        signature->gpu = wanted.gpu;
+        signature->label_count = wanted.label_count;
+        symbol_ref(core, kind);
+        if (wanted.label_count > 0) {
+            signature->labels = malloc(wanted.label_count * sizeof(*signature->labels));
+            ensure(signature->labels != NULL);
+            memcpy(signature->labels, wanted.labels, wanted.label_count * sizeof(*signature->labels));
+        }
+        signature_index(core, index);
+        return index;
+    }
+    for (uint32_t i = 0; i < wanted.label_count; i++) {
+        symbol_unref(core, wanted.labels[i]);
+    }
+    if (index == MAP_NONE) {
+        return NONE;
+    }
+    signature_at(core, index)->refs++;
+    return index;
+}
+
+void signature_ref(struct core *core, uint32_t index)
+{
+    signature_at(core, index)->refs++;
+}
+
+void signature_unref(struct core *core, uint32_t index)
+{
+    struct signature *signature = signature_at(core, index);
+    ensure(signature->refs > 0);
+    if (--signature->refs > 0) {
+        return;
+    }
+    map_remove(&core->signature_map, hash_of(core, index), index, hash_of, core);
+    for (uint32_t i = slab_next(&core->nodes, 0); i != SLAB_NONE; i = slab_next(&core->nodes, i + 1)) {
+        bitset_clear(&node_at(core, i)->match, index);
+    }
+    bitset_clear(&core->servable, index);
+    for (uint32_t p = 0; p < PRIORITY_COUNT; p++) {
+        ensure(signature->cell[p].len == 0 && !bitset_has(&core->backlog[p], index));
+        heap_free(&signature->cell[p]);
+    }
+    symbol_unref(core, signature->kind);
+    for (uint32_t i = 0; i < signature->label_count; i++) {
+        symbol_unref(core, signature->labels[i]);
+    }
+    free(signature->labels);
+    bitset_free(&signature->nodes);
+    slab_free(&core->signatures, index);
+}

@@ -1,0 +1,115 @@
+/* symbol.c - names as small numbers.
+ *
+ * Queues, kinds, nodes, labels, fairness keys and error kinds that a policy names are each kept once. Comparing two is
+ * comparing two numbers, a task holds four bytes instead of a string, and a symbol goes when its last reference goes
+ * (fairness keys come and go by the million). */
+#include <stdlib.h>
+
+#include "base/hash.h"
+#include "core/core_internal.h"
+
+static bool is_equal(const void *ctx, uint32_t value, const void *key)
+{
+    const struct symbol *symbol = symbol_at(ctx, value);
+    return slice_equal(slice_of(symbol->text, symbol->len), *(const struct slice *)key);
+}
+
+static uint64_t hash_of(const void *ctx, uint32_t value)
+{
+    return symbol_at(ctx, value)->hash;
+}
+
+uint32_t symbol_find(const struct core *core, struct slice text)
+{
+    return map_find(&core->symbol_map, hash64(text, 0), is_equal, core, &text);
+}
+
+uint32_t symbol_acquire(struct core *core, struct slice text)
+{
+    uint64_t hash = hash64(text, 0);
+    uint32_t index = map_find(&core->symbol_map, hash, is_equal, core, &text);
+    if (index != MAP_NONE) {
+        symbol_at(core, index)->refs++;
+        return index;
+    }
+    index = slab_alloc(&core->symbols);
+    if (index == SLAB_NONE) {
+        ensure(core->symbols.used >= core->symbols.max);
+        return NONE;
+    }
+    struct symbol *symbol = symbol_at(core, index);
+    *symbol = (struct symbol){.len = (uint32_t)text.len, .refs = 1, .hash = hash, .queue = NONE, .node = NONE};
+    symbol->text = malloc(text.len > 0 ? text.len : 1);
+    ensure(symbol->text != NULL);
+    if (text.len > 0) {
+        memcpy(symbol->text, text.data, text.len);
+    }
+    ensure(map_add(&core->symbol_map, hash, index, hash_of, core));
+    return index;
+}
+
+void symbol_ref(struct core *core, uint32_t symbol)
+{
+    symbol_at(core, symbol)->refs++;
+}
+
+void symbol_unref(struct core *core, uint32_t index)
+{
+    if (index == NONE) {
+        return;
+    }
+    struct symbol *symbol = symbol_at(core, index);
+    ensure(symbol->refs > 0);
+    if (--symbol->refs > 0) {
+        return;
+    }
+    ensure(symbol->queue == NONE && symbol->node == NONE && !symbol->is_kind);
+    map_remove(&core->symbol_map, symbol->hash, index, hash_of, core);
+    free(symbol->text);
+    symbol->text = NULL;
+    slab_free(&core->symbols, index);
+}
+
+bool symbol_index(struct core *core, uint32_t index)
+{
+    struct symbol *symbol = symbol_at(core, index);
+    struct slice text = slice_of(symbol->text, symbol->len);
+    symbol->hash = hash64(text, 0);
+    if (symbol_find(core, text) != NONE) {
+        return false;
+    }
+    ensure(map_add(&core->symbol_map, symbol->hash, index, hash_of, core));
+    return true;
+}
+
+struct slice symbol_text(const struct core *core, uint32_t index)
+{
+    if (index == NONE) {
+        return (struct slice){NULL, 0};
+    }
+    const struct symbol *symbol = symbol_at(core, index);
+    return slice_of(symbol->text, symbol->len);
+}
+
+struct block *block_new(struct core *core, struct slice text)
+{
+    if (text.len == 0) {
+        return NULL;
+    }
+    struct block *block = malloc(sizeof(*block) + text.len);
+    ensure(block != NULL && text.len <= UINT32_MAX);
+    block->len = (uint32_t)text.len;
+    memcpy(block->data, text.data, text.len);
+    core->payload_size += text.len + BLOCK_OVERHEAD;
+    return block;
+}
+
+void block_drop(struct core *core, struct block **block)
+{
+    struct block *gone = TAKE(*block);
+    if (gone != NULL) {
+        ensure(core->payload_size >= gone->len + BLOCK_OVERHEAD);
+        core->payload_size -= gone->len + BLOCK_OVERHEAD;
+        free(gone);
+    }
+}

@@ -1,0 +1,166 @@
+/* unique.c - at most one task for each (queue, unique key), for as long as the mode of the holder says:
+ *
+ *   queued      while it waits: scheduled, blocked, ready. It lets go when it is leased; if it waits again and the key is
+ *               free, it takes it again
+ *   unfinished  until it is final
+ *   for a time  until a moment, whatever happens to the task, even after it has left memory
+ *
+ * A record is in the map while its key is held. Only UNIQUE_FOR_TIME records are in the heap of ends. */
+#include "base/hash.h"
+#include "core/core_internal.h"
+
+#define PURGE_MAX 20000u /* in one entry */
+
+struct unique_key {
+    uint32_t queue;
+    struct slice text;
+};
+
+static bool is_equal(const void *ctx, uint32_t value, const void *key)
+{
+    const struct unique *unique = unique_at(ctx, value);
+    const struct unique_key *wanted = key;
+    return unique->queue == wanted->queue && slice_equal(block_slice(unique->key), wanted->text);
+}
+
+static uint64_t hash_of(const void *ctx, uint32_t value)
+{
+    const struct unique *unique = unique_at(ctx, value);
+    return hash64(block_slice(unique->key), unique->queue);
+}
+
+static bool is_before(void *ctx, uint32_t a, uint32_t b)
+{
+    const struct unique *left = unique_at(ctx, a);
+    const struct unique *right = unique_at(ctx, b);
+    return left->until_ns != right->until_ns ? left->until_ns < right->until_ns : a < b;
+}
+
+static void set_position(void *ctx, uint32_t item, uint32_t position)
+{
+    unique_at(ctx, item)->position = position;
+}
+
+void unique_init(struct core *core)
+{
+    heap_init(&core->unique_ends, is_before, set_position, core);
+}
+
+static void drop(struct core *core, uint32_t index)
+{
+    struct unique *unique = unique_at(core, index);
+    uint32_t task = task_find(core, unique->task_id);
+    if (task != NONE) {
+        struct task_side *side = side_at(core, task_at(core, task)->side);
+        ensure(side->unique == index);
+        side->unique = NONE;
+    }
+    if (unique->position != HEAP_NONE) {
+        heap_remove(&core->unique_ends, unique->position);
+    }
+    map_remove(&core->unique_map, hash_of(core, index), index, hash_of, core);
+    block_drop(core, &unique->key);
+    slab_free(&core->uniques, index);
+}
+
+static uint32_t lookup(const struct core *core, uint32_t queue, struct slice text)
+{
+    struct unique_key key = {queue, text};
+    return map_find(&core->unique_map, hash64(text, queue), is_equal, core, &key);
+}
+
+static bool is_over(const struct core *core, uint32_t index)
+{
+    const struct unique *unique = unique_at(core, index);
+    return unique->mode == UNIQUE_FOR_TIME && unique->until_ns <= core->time_ns;
+}
+
+uint32_t unique_find(const struct core *core, uint32_t queue, struct slice text)
+{
+    uint32_t index = lookup(core, queue, text);
+    return index != MAP_NONE && !is_over(core, index) ? index : NONE;
+}
+
+bool unique_take(struct core *core, uint32_t task_index)
+{
+    struct task *task = task_at(core, task_index);
+    struct task_side *side = side_at(core, task->side);
+    ensure(side->unique == NONE);
+    struct slice text = block_slice(side->unique_key);
+    uint32_t queue = task_queue(core, task);
+    uint32_t held = lookup(core, queue, text);
+    if (held != MAP_NONE) {
+        if (!is_over(core, held)) {
+            return false;
+        }
+        drop(core, held);
+    }
+    uint32_t index = slab_alloc(&core->uniques);
+    if (index == SLAB_NONE) {
+        return false;
+    }
+    *unique_at(core, index) = (struct unique){.key = block_new(core, text),
+                                              .queue = queue,
+                                              .position = HEAP_NONE,
+                                              .task_id = task->id,
+                                              .mode = side->unique_mode,
+                                              .state = task->state};
+    side->unique = index;
+    ensure(map_add(&core->unique_map, hash_of(core, index), index, hash_of, core));
+    return true;
+}
+
+void unique_set_end(struct core *core, uint32_t task_index, int64_t until_ns)
+{
+    uint32_t index = side_at(core, task_at(core, task_index)->side)->unique;
+    struct unique *unique = unique_at(core, index);
+    ensure(unique->mode == UNIQUE_FOR_TIME && unique->position == HEAP_NONE);
+    unique->until_ns = until_ns;
+    ensure(heap_push(&core->unique_ends, index));
+}
+
+void unique_on_state(struct core *core, uint32_t task_index)
+{
+    const struct task *task = task_at(core, task_index);
+    const struct task_side *side = task_side(core, task);
+    if (side == NULL || side->unique_mode == UNIQUE_NONE) {
+        return;
+    }
+    if (side->unique_mode == UNIQUE_FOR_TIME) {
+        if (side->unique != NONE) {
+            unique_at(core, side->unique)->state = task->state;
+        }
+        return;
+    }
+    bool is_wanted = side->unique_mode == UNIQUE_QUEUED ? task->state <= TASK_READY
+                                                        : !task_state_is_final((enum task_state)task->state);
+    if (!is_wanted && side->unique != NONE) {
+        drop(core, side->unique);
+    } else if (is_wanted && side->unique == NONE) {
+        (void)unique_take(core, task_index); /* another task has it by now: then this one waits without */
+    } else if (side->unique != NONE) {
+        unique_at(core, side->unique)->state = task->state;
+    }
+}
+
+
+void unique_purge(struct core *core)
+{
+    for (uint32_t i = 0; i < PURGE_MAX; i++) {
+        uint32_t index = heap_top(&core->unique_ends);
+        if (index == HEAP_NONE || !is_over(core, index)) {
+            return;
+        }
+        drop(core, index);
+    }
+}
+
+void unique_index(struct core *core, uint32_t index)
+{
+    struct unique *unique = unique_at(core, index);
+    ensure(map_add(&core->unique_map, hash_of(core, index), index, hash_of, core));
+    unique->position = HEAP_NONE;
+    if (unique->mode == UNIQUE_FOR_TIME) {
+        ensure(heap_push(&core->unique_ends, index));
+    }
+}
