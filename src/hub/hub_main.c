@@ -449,6 +449,7 @@ static enum status recover(struct engine *engine)
                                          .unsynced_size_max = LIMIT_UNSYNCED_SIZE,
                                          .durability = hub->config.durability,
                                          .sync_interval_ms = hub->config.sync_interval_ms};
+    random_bytes(&config.salt, sizeof config.salt);
     struct file_journal_hooks hooks = journal_thread_hooks(engine->journal_thread);
     struct journal_callbacks callbacks = {
         .on_entry = on_entry, .on_durable = on_durable, .on_failed = on_journal_failed, .ctx = engine};
@@ -472,9 +473,9 @@ static enum status recover(struct engine *engine)
     log_info("hub.recovered", "snapshot=%llu entries=%llu seq=%llu ms=%lld", (unsigned long long)found->snapshot_seq,
              (unsigned long long)found->entries, (unsigned long long)found->last_seq,
              (long long)((clock_mono_ns() - begun_ns) / NS_PER_MS));
-    if (found->truncated_size > 0) {
-        log_warn("journal.torn", "bytes=%llu meaning=\"the last write was cut short and never acknowledged\"",
-                 (unsigned long long)found->truncated_size);
+    if (found->truncated_size > 0 || found->detail[0] != '\0') {
+        log_warn("journal.recovered", "cut_bytes=%llu detail=\"%s\"", (unsigned long long)found->truncated_size,
+                 found->detail);
     }
     hub->snapshot_seq = found->snapshot_seq;
     return STATUS_OK;
