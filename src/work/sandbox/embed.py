@@ -1,19 +1,19 @@
 #!/usr/bin/env python3
-"""embed.py BINARY OUTPUT - an assembler file that carries the static init as sandbox_init_image."""
+"""embed.py SYMBOL FILE OUTPUT - an assembler file that carries FILE as SYMBOL, and its length as SYMBOL_size."""
 import os
 import sys
 
-binary, output = sys.argv[1:]
+symbol, path, output = sys.argv[1:]
 with open(output, "w") as out:
     out.write(f"""    .section .rodata
-    .global sandbox_init_image
-    .global sandbox_init_image_size
+    .global {symbol}
+    .global {symbol}_size
     .balign 16
-sandbox_init_image:
-    .incbin "{os.path.abspath(binary)}"
-sandbox_init_image_end:
+{symbol}:
+    .incbin "{os.path.abspath(path)}"
+{symbol}_end:
     .balign 8
-sandbox_init_image_size:
-    .quad sandbox_init_image_end - sandbox_init_image
+{symbol}_size:
+    .quad {symbol}_end - {symbol}
     .section .note.GNU-stack,"",%progbits
 """)

@@ -28,6 +28,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "work/sandbox/attack.h"
 #include "work/sandbox/init.h"
 
 extern char **environ;
@@ -60,6 +61,8 @@ static void limit(int resource, const char *text)
 
 int main(int argc, char **argv)
 {
+    if (argc == 3 && strcmp(argv[1], ATTACK_OPTION) == 0) /* as the program, not as process 1 */
+        return attack(argv[2]);
     if (argc < 8 || strcmp(argv[6], "--") != 0)
         return INIT_EXIT_BROKEN;
     if (prctl(PR_SET_DUMPABLE, 0) != 0 || fcntl(INIT_RECORD_FD, F_SETFD, FD_CLOEXEC) != 0)

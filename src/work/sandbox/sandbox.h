@@ -35,6 +35,9 @@ STATUS_MUST_CHECK enum status sandbox_host_open(uv_loop_t *loop, uint32_t slots,
                                                 struct buf *ret_why);
 /* No run may be in progress. */
 void sandbox_host_close(struct sandbox_host *host);
+/* From now on runs are watched on another loop. No run may be in progress. */
+void sandbox_host_move(struct sandbox_host *host, uv_loop_t *loop);
+uint32_t sandbox_host_slots(const struct sandbox_host *host);
 /* Appends a JSON object with what was chosen and why. */
 void sandbox_host_facts(const struct sandbox_host *host, struct buf *out);
 enum cgroup_mode sandbox_host_cgroup_mode(const struct sandbox_host *host);

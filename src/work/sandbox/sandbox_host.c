@@ -234,6 +234,18 @@ void sandbox_host_close(struct sandbox_host *host)
     free(host);
 }
 
+void sandbox_host_move(struct sandbox_host *host, uv_loop_t *loop)
+{
+    ensure_magic(host, SANDBOX_HOST_MAGIC);
+    ensure(host->runs == 0);
+    host->loop = loop;
+}
+
+uint32_t sandbox_host_slots(const struct sandbox_host *host)
+{
+    return host->slots;
+}
+
 void sandbox_host_facts(const struct sandbox_host *host, struct buf *out)
 {
     buf_append_str(out, "{\"bwrap\":");

@@ -172,7 +172,9 @@ static void command_make(struct sandbox_host *host, const struct sandbox_spec *s
     ADD(args, "--", "/shoal/init");
     /* one more for init itself, one for bwrap, which older kernels count as the same user */
     args_add_u64(args, (uint64_t)spec->limits.procs + 2);
-    args_add_u64(args, (uint64_t)spec->limits.fs_mib << 20);
+    /* one byte more than the tmpfs holds, so that a full tmpfs is what a program meets; it is memory files like
+     * SANDBOX_OUT_FD that this bounds */
+    args_add_u64(args, ((uint64_t)spec->limits.fs_mib << 20) + 1);
     args_add_u64(args, NOFILE_MAX);
     args_add_u64(args, STACK_SIZE);
     args_add_u64(args, (uint64_t)(spec->limits.cpu_ms + 999) / 1000 + 1); /* a backstop for the supervisor's own watch */
