@@ -541,8 +541,7 @@ struct buf *sequencer_begin(struct sequencer *sequencer)
 {
     ensure_magic(sequencer, SEQUENCER_MAGIC);
     ensure(!sequencer->is_open);
-    if (sequencer->journal == NULL || sequencer->is_stopped || sequencer->has_failed ||
-        sequencer->held_size > LIMIT_HELD_SIZE) {
+    if (sequencer->journal == NULL || sequencer->is_stopped || sequencer->has_failed) {
         return NULL;
     }
     if (sequencer->mark > BATCH_SIZE_FLUSH) {
@@ -550,7 +549,7 @@ struct buf *sequencer_begin(struct sequencer *sequencer)
     }
     /* A busy batch stays as it is until it is through. With a full disk commands go on, to be told so by flush. */
     if ((sequencer->retry_at_ns != 0 && !sequencer->is_disk_full) || sequencer->mark > BATCH_SIZE_FLUSH ||
-        sequencer->has_failed || !batch_reserve_pending(sequencer->making)) {
+        sequencer->held_size > LIMIT_HELD_SIZE || sequencer->has_failed || !batch_reserve_pending(sequencer->making)) {
         return NULL;
     }
     sequencer->is_open = true;
