@@ -2,9 +2,8 @@
 #include "node/launchers.h"
 
 #include "base/log.h"
+#include "work/code/code_run.h"
 #include "work/test/echo.h"
-
-extern const struct launcher code_run_launcher; /* work/code/ */
 
 const struct launcher *const launchers[] = {
     &code_run_launcher,

@@ -181,7 +181,7 @@ static enum status read_error_member(struct json_value value, const char *pointe
     if (json_type_of(value) != JSON_OBJECT)
         return wrong_member(error, STATUS_INVALID, pointer, SLICE("error"), "must be an object");
     char inner[sizeof error->pointer];
-    snprintf(inner, sizeof inner, "%s/error", pointer);
+    snprintf(inner, sizeof inner, "%.*s/error", (int)sizeof inner - 7, pointer);
     struct slice key;
     struct json_value member;
     for (struct json_iter it = json_iter_of(value); json_next(&it, &key, &member);) {

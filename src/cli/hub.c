@@ -1,0 +1,93 @@
+/* hub.c - shoal hub: the configuration from defaults, file and command line, then the hub itself. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/daemon.h"
+#include "hub/config.h"
+
+/* --set KEY=VALUE is a line of the configuration file, so that every key can stand on the command line. */
+static enum status apply_set(const struct cli *cli, struct hub_config *config, const char *word)
+{
+    const char *equals = strchr(word, '=');
+    if (equals == NULL || equals == word)
+        return cli_fail(cli, STATUS_USAGE, "--set must be KEY=VALUE, not \"%s\"", word);
+    const char *names[64];
+    size_t count = 0;
+    struct hub_config_key key;
+    char name[64];
+    snprintf(name, sizeof name, "%.*s", (int)(equals - word), word);
+    bool is_known = false;
+    for (; count < 63 && hub_config_key_at(count, &key); count++) {
+        names[count] = key.name;
+        is_known |= strcmp(key.name, name) == 0;
+    }
+    names[count] = NULL;
+    if (!is_known) {
+        const char *nearest = cli_nearest(name, names);
+        return cli_fail(cli, STATUS_USAGE, "there is no setting \"%s\"%s%s%s", name,
+                        nearest != NULL ? "; did you mean \"" : "", nearest != NULL ? nearest : "",
+                        nearest != NULL ? "\"?" : "");
+    }
+    struct buf line, why;
+    buf_init(&line, 4096);
+    buf_init(&why, 4096);
+    buf_printf(&line, "%s: ", name);
+    if (strspn(equals + 1, "0123456789") == strlen(equals + 1))
+        buf_append_str(&line, equals + 1);
+    else
+        json_write_str(&line, slice_str(equals + 1)); /* a JSON string is a YAML one */
+    buf_append_char(&line, '\n');
+    enum status status = hub_config_parse(config, "--set", buf_slice(&line), &why);
+    if (status != STATUS_OK)
+        status = cli_fail(cli, status, "%s", buf_cstr(&why));
+    buf_free(&line);
+    buf_free(&why);
+    return status;
+}
+
+static enum status configure(const struct cli *cli, struct hub_config *config)
+{
+    hub_config_default(config);
+    const char *path = cli_text(cli, "config");
+    if (path != NULL) {
+        struct buf why;
+        buf_init(&why, 4096);
+        enum status status = hub_config_load(config, path, &why);
+        if (status != STATUS_OK)
+            status = cli_fail(cli, status, "%s", buf_cstr(&why));
+        buf_free(&why);
+        if (status != STATUS_OK)
+            return status;
+    }
+    int at = 0;
+    const char *word;
+    while ((word = cli_list_next(cli, "set", &at)) != NULL) {
+        enum status status = apply_set(cli, config, word);
+        if (status != STATUS_OK)
+            return status;
+    }
+    const char *data = cli_text(cli, "data");
+    if (data != NULL && (size_t)snprintf(config->data_dir, sizeof config->data_dir, "%s", data) >=
+                            sizeof config->data_dir)
+        return cli_fail(cli, STATUS_USAGE, "the name of the data directory is too long");
+    const char *listen = cli_text(cli, "listen");
+    if (listen != NULL && !hub_config_set_listen(config, slice_str(listen)))
+        return cli_fail(cli, STATUS_USAGE, "--listen must be HOST:PORT such as " CLI_LISTEN_DEFAULT ", not \"%s\"",
+                        listen);
+    const char *durability = cli_text(cli, "durability");
+    if (durability != NULL && !durability_from_name(slice_str(durability), &config->durability))
+        return cli_fail(cli, STATUS_USAGE, "--durability must be batch, interval or none, not \"%s\"", durability);
+    const char *key_file = cli_text(cli, "node-key-file");
+    if (key_file != NULL)
+        return daemon_read_key(cli, key_file, config->node_key, sizeof config->node_key);
+    return STATUS_OK;
+}
+
+enum status cli_hub(struct cli *cli)
+{
+    static struct hub_config config;
+    enum status status = daemon_log_setup(cli);
+    if (status == STATUS_OK)
+        status = configure(cli, &config);
+    return status == STATUS_OK ? hub_main(&config) : status;
+}

@@ -1,0 +1,140 @@
+/* nodes.c - shoal nodes: the nodes as a table or one in full; drain and quiet one. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/limits.h"
+#include "cli/client.h"
+
+static void write_list(struct buf *out, struct json_value object, const char *name)
+{
+    struct json_value list, item;
+    struct slice key, text;
+    if (!json_member(object, name, &list))
+        return;
+    bool is_first = true;
+    for (struct json_iter it = json_iter_of(list); json_next(&it, &key, &item); is_first = false) {
+        if (!json_get_str(item, &text))
+            continue;
+        if (!is_first)
+            buf_append_char(out, ',');
+        buf_append_slice(out, text);
+    }
+}
+
+static void write_row(struct buf *out, struct json_value node, bool has_color)
+{
+    struct slice state = client_str(node, "state");
+    struct json_value load = {NULL, 0};
+    bool has_load = json_member(node, "load", &load) && json_type_of(load) == JSON_OBJECT;
+    buf_printf(out, "%-18.*s  %s%-8.*s%s", SLICE_ARG(client_str(node, "name")), cli_state_color(has_color, state),
+               SLICE_ARG(state), cli_color_end(has_color));
+    buf_printf(out, "  %7" PRId64 "  %4" PRId64 "  %9" PRId64 "  %6" PRId64 "  %5" PRId64, client_i64(node, "leases", 0),
+               client_i64(node, "credit", 0), client_i64(node, "succeeded", 0), client_i64(node, "failed", 0),
+               client_i64(node, "lost", 0));
+    if (has_load)
+        buf_printf(out, "  %3" PRId64 " %%", client_i64(load, "cpu_permille", 0) / 10);
+    else
+        buf_append_str(out, "      ");
+    buf_append_str(out, "  ");
+    write_list(out, node, "kinds");
+    if (client_bool(node, "draining"))
+        buf_append_str(out, " (draining)");
+    if (client_bool(node, "quiet"))
+        buf_append_str(out, " (quiet)");
+    buf_append_char(out, '\n');
+}
+
+static void write_node(struct buf *out, struct json_value node, bool has_color)
+{
+    struct slice state = client_str(node, "state");
+    buf_printf(out, "%-10s %.*s\n", "node", SLICE_ARG(client_str(node, "name")));
+    buf_printf(out, "%-10s %s%.*s%s%s%s\n", "state", cli_state_color(has_color, state), SLICE_ARG(state),
+               cli_color_end(has_color), client_bool(node, "draining") ? ", draining" : "",
+               client_bool(node, "quiet") ? ", quiet" : "");
+    buf_printf(out, "%-10s %.*s\n%-10s %.*s\n", "since", SLICE_ARG(client_str(node, "since")), "joined",
+               SLICE_ARG(client_str(node, "joined_at")));
+    buf_printf(out, "%-10s ", "kinds");
+    write_list(out, node, "kinds");
+    buf_printf(out, "\n%-10s ", "labels");
+    write_list(out, node, "labels");
+    buf_printf(out, "\n%-10s %" PRId64 " running, %" PRId64 " free\n", "slots", client_i64(node, "leases", 0),
+               client_i64(node, "credit", 0));
+    buf_printf(out, "%-10s %" PRId64 " succeeded, %" PRId64 " failed, %" PRId64 " lost\n", "attempts",
+               client_i64(node, "succeeded", 0), client_i64(node, "failed", 0), client_i64(node, "lost", 0));
+    struct json_value info, value;
+    struct slice key;
+    if (json_member(node, "info", &info)) {
+        for (struct json_iter it = json_iter_of(info); json_next(&it, &key, &value);) {
+            struct slice text;
+            buf_printf(out, "%-10.*s ", SLICE_ARG(key));
+            if (json_get_str(value, &text))
+                buf_append_slice(out, text);
+            else
+                json_print(out, value);
+            buf_append_char(out, '\n');
+        }
+    }
+}
+
+enum status cli_nodes(struct cli *cli)
+{
+    static const char *const verbs[] = {"drain", "undrain", "quiet", "unquiet", NULL};
+    const char *verb = cli->arg_count == 2 ? cli->args[0] : NULL;
+    const char *name = cli->arg_count == 2 ? cli->args[1] : cli->arg_count == 1 ? cli->args[0] : NULL;
+    bool is_verb = verb == NULL;
+    for (size_t i = 0; !is_verb && verbs[i] != NULL; i++)
+        is_verb = strcmp(verb, verbs[i]) == 0;
+    if (!is_verb) {
+        const char *nearest = cli_nearest(verb, verbs);
+        return cli_fail(cli, STATUS_USAGE, "\"%s\" is not something to do with a node; %s%s%s", verb,
+                        nearest != NULL ? "did you mean \"" : "there are drain, undrain, quiet and unquiet",
+                        nearest != NULL ? nearest : "", nearest != NULL ? "\"?" : "");
+    }
+    struct client *client = client_new(cli);
+    if (client == NULL)
+        return STATUS_USAGE;
+    struct buf path, out;
+    buf_init(&path, 4096);
+    buf_init(&out, 64u << 20);
+    buf_append_str(&path, "/v1/nodes");
+    if (name != NULL) {
+        buf_append_char(&path, '/');
+        client_escape(&path, slice_str(name));
+    } else {
+        buf_printf(&path, "?limit=%d", LIMIT_PAGE_MAX);
+    }
+    struct client_answer answer;
+    enum status status;
+    if (verb == NULL) {
+        status = client_call(client, "GET", buf_cstr(&path), NULL, (struct slice){NULL, 0}, 0, &answer);
+    } else {
+        buf_printf(&path, ":%s", verb);
+        status = client_call(client, "POST", buf_cstr(&path), "application/json", SLICE("{}"), 0, &answer);
+    }
+    if (status == STATUS_OK) {
+        bool has_color = cli_has_color(STDOUT_FILENO);
+        struct json_value items, item;
+        struct slice key;
+        if (cli_flag(cli, "json")) {
+            json_print(&out, answer.root);
+            buf_append_char(&out, '\n');
+        } else if (json_member(answer.root, "items", &items)) {
+            if (json_count(items) == 0)
+                buf_append_str(&out, "No node has joined yet; start one with: shoal node\n");
+            else
+                buf_append_str(&out, "NODE                STATE     RUNNING  FREE  SUCCEEDED  FAILED   LOST    CPU  KINDS\n");
+            for (struct json_iter it = json_iter_of(items); json_next(&it, &key, &item);)
+                write_row(&out, item, has_color);
+        } else {
+            write_node(&out, answer.root, has_color);
+        }
+        status = cli_print(buf_slice(&out));
+    }
+    buf_free(&path);
+    buf_free(&out);
+    client_free(client);
+    return status;
+}

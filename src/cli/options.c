@@ -1,0 +1,357 @@
+/* options.c - reads a command line against the table of commands. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/ensure.h"
+#include "cli/cli.h"
+
+/* Commands and options are short; a longer word is near nothing. */
+#define WORD_SIZE_MAX 32
+
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Edits (insert, delete, replace, swap of neighbours) from a to b; optimal string alignment. */
+static size_t edit_distance(const char *a, const char *b)
+{
+    size_t a_len = strlen(a), b_len = strlen(b);
+    if (a_len > WORD_SIZE_MAX || b_len > WORD_SIZE_MAX)
+        return SIZE_MAX;
+    size_t cost[WORD_SIZE_MAX + 1][WORD_SIZE_MAX + 1];
+    for (size_t i = 0; i <= a_len; i++)
+        cost[i][0] = i;
+    for (size_t k = 0; k <= b_len; k++)
+        cost[0][k] = k;
+    for (size_t i = 1; i <= a_len; i++) {
+        for (size_t k = 1; k <= b_len; k++) {
+            size_t best = least(cost[i - 1][k] + 1, cost[i][k - 1] + 1);
+            best = least(best, cost[i - 1][k - 1] + (a[i - 1] != b[k - 1]));
+            if (i > 1 && k > 1 && a[i - 1] == b[k - 2] && a[i - 2] == b[k - 1])
+                best = least(best, cost[i - 2][k - 2] + 1);
+            cost[i][k] = best;
+        }
+    }
+    return cost[a_len][b_len];
+}
+
+const char *cli_nearest(const char *word, const char *const *names)
+{
+    const char *nearest = NULL;
+    size_t nearest_distance = SIZE_MAX;
+    size_t word_len = strlen(word);
+    for (; *names != NULL; names++) {
+        size_t distance = edit_distance(word, *names);
+        /* The beginning of one name is near it however short. */
+        if (word_len >= 2 && strncmp(word, *names, word_len) == 0)
+            distance = 1;
+        if (distance < nearest_distance) {
+            nearest_distance = distance;
+            nearest = *names;
+        }
+    }
+    return nearest != NULL && nearest_distance <= 1 + word_len / 3 ? nearest : NULL;
+}
+
+const struct cli_command *cli_command_find(const char *name)
+{
+    for (const struct cli_command *command = cli_commands; command->name != NULL; command++) {
+        if (strcmp(command->name, name) == 0)
+            return command;
+    }
+    return NULL;
+}
+
+static const struct cli_option *option_find(const struct cli_command *command, const char *name, size_t len)
+{
+    for (const struct cli_option *option = command->options; option->name != NULL; option++) {
+        if (strlen(option->name) == len && memcmp(option->name, name, len) == 0)
+            return option;
+    }
+    return NULL;
+}
+
+enum status cli_unknown_command(const char *word)
+{
+    const char *names[64];
+    size_t count = 0;
+    for (const struct cli_command *command = cli_commands; command->name != NULL && count < 63; command++)
+        names[count++] = command->name;
+    names[count] = NULL;
+    const char *nearest = cli_nearest(word, names);
+    if (nearest != NULL)
+        fprintf(stderr, "shoal: there is no command \"%s\"; did you mean \"%s\"?\n", word, nearest);
+    else
+        fprintf(stderr, "shoal: there is no command \"%s\"; \"shoal help\" lists them.\n", word);
+    return STATUS_USAGE;
+}
+
+static enum status unknown_option(const struct cli_command *command, const char *word, size_t len)
+{
+    char name[WORD_SIZE_MAX * 2];
+    snprintf(name, sizeof name, "%.*s", (int)len, word);
+    const char *names[64];
+    size_t count = 0;
+    for (const struct cli_option *option = command->options; option->name != NULL && count < 63; option++)
+        names[count++] = option->name;
+    names[count] = NULL;
+    const char *nearest = cli_nearest(name, names);
+    if (nearest != NULL)
+        fprintf(stderr, "shoal %s: there is no option \"--%s\"; did you mean \"--%s\"?\n", command->name, name,
+                nearest);
+    else
+        fprintf(stderr, "shoal %s: there is no option \"--%s\"; \"shoal help %s\" lists them.\n", command->name, name,
+                command->name);
+    return STATUS_USAGE;
+}
+
+static const struct {
+    const char *suffix;
+    int64_t factor;
+} duration_units[] = {{"", 1}, {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}},
+  size_units[] = {{"", 1}, {"k", 1 << 10}, {"m", 1 << 20}, {"g", 1 << 30}};
+
+bool cli_read_number(const struct cli_option *option, const char *text, int64_t *ret)
+{
+    if (*text < '0' || *text > '9')
+        return false;
+    errno = 0;
+    char *end;
+    long long number = strtoll(text, &end, 10);
+    if (errno != 0)
+        return false;
+    int64_t factor = 0;
+    if (option->type == CLI_NUMBER) {
+        factor = *end == '\0' ? 1 : 0;
+    } else if (option->type == CLI_DURATION) {
+        for (size_t i = 0; i < ARRAY_COUNT(duration_units); i++)
+            factor = strcmp(end, duration_units[i].suffix) == 0 ? duration_units[i].factor : factor;
+    } else {
+        for (size_t i = 0; i < ARRAY_COUNT(size_units); i++)
+            factor = strcasecmp(end, size_units[i].suffix) == 0 ? size_units[i].factor : factor;
+    }
+    int64_t value;
+    if (factor == 0 || __builtin_mul_overflow((int64_t)number, factor, &value))
+        return false;
+    if (value < option->min || (option->max != 0 && value > option->max))
+        return false;
+    *ret = value;
+    return true;
+}
+
+static bool takes_number(const struct cli_option *option)
+{
+    return option->type == CLI_NUMBER || option->type == CLI_DURATION || option->type == CLI_SIZE;
+}
+
+static enum status check_value(const struct cli_command *command, const struct cli_option *option, const char *text,
+                               const char *source)
+{
+    int64_t number;
+    if (!takes_number(option) || cli_read_number(option, text, &number))
+        return STATUS_OK;
+    const char *what = option->type == CLI_DURATION ? "a time such as 500ms, 30s or 5m"
+                       : option->type == CLI_SIZE   ? "a size such as 4096, 64k or 1g"
+                                                    : "a whole number";
+    fprintf(stderr, "shoal %s: %s must be %s", command->name, source, what);
+    if (option->max != 0)
+        fprintf(stderr, ", from %lld to %lld%s", (long long)option->min, (long long)option->max,
+                option->type == CLI_DURATION ? " ms" : "");
+    fprintf(stderr, ", not \"%s\".\n", text);
+    return STATUS_USAGE;
+}
+
+static void add_value(struct cli *cli, const struct cli_option *option, const char *text)
+{
+    cli->values[cli->value_count++] = (struct cli_value){option, text};
+}
+
+/* One option at argv[*at]; moves *at to its last word. */
+static enum status parse_option(struct cli *cli, int argc, const char *const *argv, int *at)
+{
+    const struct cli_command *command = cli->command;
+    const char *word = argv[*at] + 2;
+    const char *equals = strchr(word, '=');
+    size_t len = equals != NULL ? (size_t)(equals - word) : strlen(word);
+    const struct cli_option *option = option_find(command, word, len);
+    if (option == NULL)
+        return unknown_option(command, word, len);
+    if (option->type == CLI_FLAG) {
+        if (equals != NULL) {
+            fprintf(stderr, "shoal %s: --%s takes no value.\n", command->name, option->name);
+            return STATUS_USAGE;
+        }
+        add_value(cli, option, "");
+        return STATUS_OK;
+    }
+    const char *value = equals != NULL ? equals + 1 : NULL;
+    if (value == NULL) {
+        if (*at + 1 >= argc) {
+            fprintf(stderr, "shoal %s: --%s needs a value, %s.\n", command->name, option->name, option->value);
+            return STATUS_USAGE;
+        }
+        value = argv[++*at];
+    }
+    char source[WORD_SIZE_MAX * 2];
+    snprintf(source, sizeof source, "--%s", option->name);
+    enum status status = check_value(command, option, value, source);
+    if (status == STATUS_OK)
+        add_value(cli, option, value);
+    return status;
+}
+
+static enum status check_environment(const struct cli *cli)
+{
+    for (const struct cli_option *option = cli->command->options; option->name != NULL; option++) {
+        const char *text = option->env != NULL ? getenv(option->env) : NULL;
+        if (text == NULL || *text == '\0' || cli_is_given(cli, option->name))
+            continue;
+        enum status status = check_value(cli->command, option, text, option->env);
+        if (status != STATUS_OK)
+            return status;
+    }
+    return STATUS_OK;
+}
+
+static enum status parse_words(struct cli *cli, int argc, const char *const *argv, int command_at)
+{
+    bool only_args = false;
+    for (int i = 0; i < argc; i++) {
+        if (i == command_at)
+            continue;
+        const char *word = argv[i];
+        if (!only_args && strcmp(word, "--") == 0) {
+            only_args = true;
+        } else if (!only_args && (strcmp(word, "-h") == 0)) {
+            add_value(cli, option_find(cli->command, "help", 4), "");
+        } else if (!only_args && strncmp(word, "--", 2) == 0) {
+            enum status status = parse_option(cli, argc, argv, &i);
+            if (status != STATUS_OK)
+                return status;
+        } else if (!only_args && word[0] == '-' && word[1] != '\0') {
+            fprintf(stderr, "shoal %s: there is no option \"%s\"; options are written with two dashes.\n",
+                    cli->command->name, word);
+            return STATUS_USAGE;
+        } else {
+            cli->args[cli->arg_count++] = word;
+        }
+    }
+    if (cli_flag(cli, "help"))
+        return STATUS_OK;
+    const struct cli_command *command = cli->command;
+    if (cli->arg_count < command->args_min) {
+        fprintf(stderr, "shoal %s: %s is missing: shoal %s %s\n", command->name,
+                command->args_min == 1 ? "a word" : "something", command->name, command->arguments);
+        return STATUS_USAGE;
+    }
+    if (cli->arg_count > command->args_max) {
+        fprintf(stderr, "shoal %s: \"%s\" is one word too many: shoal %s%s%s\n", command->name,
+                cli->args[command->args_max], command->name, *command->arguments != '\0' ? " " : "",
+                command->arguments);
+        return STATUS_USAGE;
+    }
+    return check_environment(cli);
+}
+
+enum status cli_parse(int argc, const char *const *argv, struct cli *ret_cli)
+{
+    *ret_cli = (struct cli){.program = argc > 0 ? argv[0] : "shoal"};
+    argc -= argc > 0;
+    argv += 1;
+    /* What stands before the command are the options that all commands have, so that `shoal --json ls` works. */
+    int command_at = 0;
+    while (command_at < argc && argv[command_at][0] == '-') {
+        const char *word = argv[command_at];
+        if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0) {
+            ret_cli->command = cli_command_find("version");
+            return STATUS_OK;
+        }
+        if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
+            ret_cli->command = cli_command_find("help");
+            return STATUS_OK;
+        }
+        if (strcmp(word, "--hub") == 0 && command_at + 1 < argc) {
+            command_at++;
+        } else if (strcmp(word, "--json") != 0 && strncmp(word, "--hub=", 6) != 0) {
+            fprintf(stderr, "shoal: the option \"%s\" stands after the command: shoal COMMAND %s\n", word, word);
+            return STATUS_USAGE;
+        }
+        command_at++;
+    }
+    if (command_at >= argc) {
+        ret_cli->command = cli_command_find("help");
+        return STATUS_OK;
+    }
+    ret_cli->command = cli_command_find(argv[command_at]);
+    if (ret_cli->command == NULL)
+        return cli_unknown_command(argv[command_at]);
+    ret_cli->values = calloc((size_t)argc + 1, sizeof *ret_cli->values);
+    ret_cli->args = calloc((size_t)argc + 1, sizeof *ret_cli->args);
+    if (ret_cli->values == NULL || ret_cli->args == NULL)
+        return STATUS_NO_MEMORY;
+    return parse_words(ret_cli, argc, argv, command_at);
+}
+
+void cli_free(struct cli *cli)
+{
+    free(cli->values);
+    free(cli->args);
+    *cli = (struct cli){0};
+}
+
+static const struct cli_option *option_of(const struct cli *cli, const char *name)
+{
+    const struct cli_option *option = option_find(cli->command, name, strlen(name));
+    ensure(option != NULL);
+    return option;
+}
+
+const char *cli_text(const struct cli *cli, const char *name)
+{
+    const struct cli_option *option = option_of(cli, name);
+    for (int i = cli->value_count - 1; i >= 0; i--) {
+        if (cli->values[i].option == option)
+            return cli->values[i].text;
+    }
+    const char *from_env = option->env != NULL ? getenv(option->env) : NULL;
+    return from_env != NULL && *from_env != '\0' ? from_env : option->fallback;
+}
+
+bool cli_is_given(const struct cli *cli, const char *name)
+{
+    const struct cli_option *option = option_of(cli, name);
+    for (int i = 0; i < cli->value_count; i++) {
+        if (cli->values[i].option == option)
+            return true;
+    }
+    return false;
+}
+
+bool cli_flag(const struct cli *cli, const char *name)
+{
+    return cli_is_given(cli, name);
+}
+
+int64_t cli_number(const struct cli *cli, const char *name)
+{
+    const struct cli_option *option = option_of(cli, name);
+    const char *text = cli_text(cli, name);
+    int64_t number = 0;
+    if (text != NULL)
+        ensure(cli_read_number(option, text, &number)); /* checked when it was parsed; the fallback is ours */
+    return number;
+}
+
+const char *cli_list_next(const struct cli *cli, const char *name, int *at)
+{
+    const struct cli_option *option = option_of(cli, name);
+    while (*at < cli->value_count) {
+        const struct cli_value *value = &cli->values[(*at)++];
+        if (value->option == option)
+            return value->text;
+    }
+    return NULL;
+}

@@ -1,0 +1,80 @@
+/* queues.c - shoal queues: the queues as a table; pause, resume and add one. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/client.h"
+
+static void write_row(struct buf *out, struct json_value queue, bool has_color)
+{
+    struct json_value counts = {NULL, 0}, totals = {NULL, 0};
+    bool has_counts = json_member(queue, "counts", &counts);
+    bool has_totals = json_member(queue, "totals", &totals);
+    bool is_paused = client_bool(queue, "paused");
+    int64_t waiting = 0;
+    static const char *const waiting_states[] = {"scheduled", "blocked", "ready"};
+    for (size_t i = 0; has_counts && i < 3; i++)
+        waiting += client_i64(counts, waiting_states[i], 0);
+    buf_printf(out, "%-20.*s  %s%-7s%s  %9" PRId64 "  %8" PRId64 "  %10" PRId64 "  %8" PRId64 "\n",
+               SLICE_ARG(client_str(queue, "name")), has_color && is_paused ? "\033[33m" : "",
+               is_paused ? "paused" : "open", has_color && is_paused ? "\033[0m" : "", waiting,
+               has_counts ? client_i64(counts, "leased", 0) : 0, has_totals ? client_i64(totals, "succeeded", 0) : 0,
+               has_totals ? client_i64(totals, "dead", 0) : 0);
+}
+
+enum status cli_queues(struct cli *cli)
+{
+    static const char *const verbs[] = {"pause", "resume", "add", NULL};
+    const char *verb = cli->arg_count == 2 ? cli->args[0] : NULL;
+    const char *name = cli->arg_count == 2 ? cli->args[1] : cli->arg_count == 1 ? cli->args[0] : NULL;
+    if (verb != NULL && strcmp(verb, "pause") != 0 && strcmp(verb, "resume") != 0 && strcmp(verb, "add") != 0) {
+        const char *nearest = cli_nearest(verb, verbs);
+        return cli_fail(cli, STATUS_USAGE, "\"%s\" is not something to do with a queue; %s%s%s", verb,
+                        nearest != NULL ? "did you mean \"" : "there are pause, resume and add",
+                        nearest != NULL ? nearest : "", nearest != NULL ? "\"?" : "");
+    }
+    struct client *client = client_new(cli);
+    if (client == NULL)
+        return STATUS_USAGE;
+    struct buf path, out;
+    buf_init(&path, 4096);
+    buf_init(&out, 64u << 20);
+    buf_append_str(&path, "/v1/queues");
+    if (name != NULL) {
+        buf_append_char(&path, '/');
+        client_escape(&path, slice_str(name));
+    }
+    struct client_answer answer;
+    enum status status;
+    if (verb == NULL) {
+        status = client_call(client, "GET", buf_cstr(&path), NULL, (struct slice){NULL, 0}, 0, &answer);
+    } else if (strcmp(verb, "add") == 0) {
+        status = client_call(client, "PUT", buf_cstr(&path), "application/json", SLICE("{}"), 0, &answer);
+    } else {
+        buf_printf(&path, ":%s", verb);
+        status = client_call(client, "POST", buf_cstr(&path), "application/json", SLICE("{}"), 0, &answer);
+    }
+    if (status == STATUS_OK) {
+        if (cli_flag(cli, "json")) {
+            json_print(&out, answer.root);
+            buf_append_char(&out, '\n');
+        } else {
+            bool has_color = cli_has_color(STDOUT_FILENO);
+            struct json_value items, item;
+            struct slice key;
+            buf_append_str(&out, "QUEUE                 STATE      WAITING   RUNNING   SUCCEEDED      DEAD\n");
+            if (json_member(answer.root, "items", &items)) {
+                for (struct json_iter it = json_iter_of(items); json_next(&it, &key, &item);)
+                    write_row(&out, item, has_color);
+            } else {
+                write_row(&out, answer.root, has_color);
+            }
+        }
+        status = cli_print(buf_slice(&out));
+    }
+    buf_free(&path);
+    buf_free(&out);
+    client_free(client);
+    return status;
+}

@@ -1,0 +1,393 @@
+/* submit.c - shoal submit: a task from files, options or JSON; with --wait its result.
+ *
+ * For code.run the input is put together from --file, --lang, --stdin, --arg and so on: small text files travel inside the
+ * task, the others as blobs. Nothing else here knows a kind. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/limits.h"
+#include "base/utf8.h"
+#include "cli/task_text.h"
+#include "work/code/code_lang.h"
+
+/* A file up to this size travels inside the task if it is text, as long as all of them leave room in the input. */
+#define INLINE_FILE_SIZE_MAX 16384
+#define INLINE_TOTAL_SIZE_MAX (LIMIT_INPUT_SIZE - 8192)
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash != NULL ? slash + 1 : path;
+}
+
+/* Reads a whole file, "-" for standard input. Says what is wrong. */
+static enum status read_file(const struct cli *cli, const char *path, struct buf *out)
+{
+    bool is_stdin = strcmp(path, "-") == 0;
+    int fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return cli_fail(cli, errno == ENOENT ? STATUS_NOT_FOUND : STATUS_IO, "cannot read %s: %s", path,
+                        strerror(errno));
+    enum status status = STATUS_OK;
+    for (;;) {
+        if (buf_reserve(out, 65536) != STATUS_OK) {
+            status = cli_fail(cli, STATUS_TOO_LARGE, "%s is larger than %zu bytes", is_stdin ? "the input" : path,
+                              out->max - 65536);
+            break;
+        }
+        ssize_t got = read(fd, out->data + out->len, 65536);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            status = cli_fail(cli, STATUS_IO, "cannot read %s: %s", path, strerror(errno));
+        if (got <= 0)
+            break;
+        out->len += (size_t)got;
+    }
+    if (!is_stdin)
+        close(fd);
+    return status;
+}
+
+/* --- the input of code.run --- */
+
+struct code_parts {
+    const struct cli *cli;
+    struct client *client;
+    struct buf *out;
+    size_t inline_size;
+    char entry[256]; /* name of the first source file */
+    const char *lang;
+};
+
+static enum status upload(struct code_parts *parts, const char *path, char blob[CLIENT_BLOB_SIZE])
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat facts;
+    if (fd < 0 || fstat(fd, &facts) != 0) {
+        int error = errno;
+        if (fd >= 0)
+            close(fd);
+        return cli_fail(parts->cli, STATUS_IO, "cannot read %s: %s", path, strerror(error));
+    }
+    enum status status = client_upload(parts->client, fd, (uint64_t)facts.st_size, blob);
+    close(fd);
+    return status;
+}
+
+/* Guesses language and entry from the first file that looks like a source. */
+static void learn_from_name(struct code_parts *parts, const char *name)
+{
+    for (int lang = 0; lang < LANG_COUNT; lang++) {
+        if (!code_is_source((enum code_lang)lang, slice_str(name)))
+            continue;
+        if (parts->lang == NULL)
+            parts->lang = code_langs[lang].name;
+        if (parts->entry[0] == '\0' && strcmp(parts->lang, code_langs[lang].name) == 0)
+            snprintf(parts->entry, sizeof parts->entry, "%s", name);
+        return;
+    }
+}
+
+static enum status add_file(struct code_parts *parts, const char *spec)
+{
+    const char *equals = strchr(spec, '=');
+    char path[4096];
+    snprintf(path, sizeof path, "%.*s", equals != NULL ? (int)(equals - spec) : (int)strlen(spec), spec);
+    const char *name = equals != NULL ? equals + 1 : base_name(path);
+    struct stat facts;
+    if (stat(path, &facts) != 0)
+        return cli_fail(parts->cli, errno == ENOENT ? STATUS_NOT_FOUND : STATUS_IO, "cannot read %s: %s", path,
+                        strerror(errno));
+    if (!S_ISREG(facts.st_mode))
+        return cli_fail(parts->cli, STATUS_INVALID, "%s is not a file", path);
+    learn_from_name(parts, name);
+    buf_append_str(parts->out, "{\"path\":");
+    json_write_str(parts->out, slice_str(name));
+    if (facts.st_size <= INLINE_FILE_SIZE_MAX) {
+        struct buf text;
+        buf_init(&text, INLINE_FILE_SIZE_MAX + 2 * 65536);
+        enum status status = read_file(parts->cli, path, &text);
+        if (status != STATUS_OK) {
+            buf_free(&text);
+            return status;
+        }
+        size_t before = parts->out->len;
+        if (utf8_is_valid(buf_slice(&text))) {
+            buf_append_str(parts->out, ",\"text\":");
+            json_write_str(parts->out, buf_slice(&text));
+            size_t grown = parts->out->len - before;
+            if (parts->inline_size + grown <= INLINE_TOTAL_SIZE_MAX) {
+                parts->inline_size += grown;
+                buf_append_char(parts->out, '}');
+                buf_free(&text);
+                return STATUS_OK;
+            }
+            parts->out->len = before;
+        }
+        buf_free(&text);
+    }
+    char blob[CLIENT_BLOB_SIZE];
+    enum status status = upload(parts, path, blob);
+    buf_printf(parts->out, ",\"blob\":\"%s\"}", status == STATUS_OK ? blob : "");
+    return status;
+}
+
+static void add_words(struct buf *out, const struct cli *cli, const char *option, const char *member)
+{
+    int at = 0;
+    const char *word;
+    bool is_first = true;
+    while ((word = cli_list_next(cli, option, &at)) != NULL) {
+        buf_printf(out, is_first ? ",\"%s\":[" : ",", member);
+        json_write_str(out, slice_str(word));
+        is_first = false;
+    }
+    if (!is_first)
+        buf_append_char(out, ']');
+}
+
+static enum status add_limits(struct code_parts *parts)
+{
+    int at = 0;
+    const char *word;
+    bool is_first = true;
+    while ((word = cli_list_next(parts->cli, "limit", &at)) != NULL) {
+        const char *equals = strchr(word, '=');
+        size_t name_len = equals != NULL ? (size_t)(equals - word) : 0;
+        if (name_len == 0 || equals[1] == '\0' || strspn(equals + 1, "0123456789") != strlen(equals + 1))
+            return cli_fail(parts->cli, STATUS_USAGE, "--limit must be NAME=NUMBER such as cpu_ms=2000, not \"%s\"",
+                            word);
+        buf_append_str(parts->out, is_first ? ",\"limits\":{" : ",");
+        json_write_str(parts->out, slice_of(word, name_len));
+        buf_printf(parts->out, ":%s", equals + 1);
+        is_first = false;
+    }
+    if (!is_first)
+        buf_append_char(parts->out, '}');
+    return STATUS_OK;
+}
+
+static enum status write_code_input(const struct cli *cli, struct client *client, struct buf *out)
+{
+    struct code_parts parts = {.cli = cli, .client = client, .out = out, .lang = cli_text(cli, "lang")};
+    buf_append_str(out, "{\"files\":[");
+    int at = 0;
+    const char *spec;
+    bool is_first = true;
+    while ((spec = cli_list_next(cli, "file", &at)) != NULL) {
+        if (!is_first)
+            buf_append_char(out, ',');
+        is_first = false;
+        enum status status = add_file(&parts, spec);
+        if (status != STATUS_OK)
+            return status;
+    }
+    buf_append_char(out, ']');
+    if (parts.lang == NULL)
+        return cli_fail(cli, STATUS_USAGE, "the language cannot be told from the names of the files; name it with "
+                                           "--lang python, javascript, c, cpp or java");
+    buf_append_str(out, ",\"lang\":");
+    json_write_str(out, slice_str(parts.lang));
+    const char *entry = cli_text(cli, "entry");
+    entry = entry != NULL ? entry : parts.entry;
+    if (*entry != '\0') {
+        buf_append_str(out, ",\"entry\":");
+        json_write_str(out, slice_str(entry));
+    }
+    add_words(out, cli, "arg", "args");
+    add_words(out, cli, "flag", "flags");
+    enum status status = add_limits(&parts);
+    const char *stdin_path = cli_text(cli, "stdin");
+    if (status == STATUS_OK && stdin_path != NULL) {
+        struct buf text;
+        buf_init(&text, LIMIT_INPUT_SIZE + 65536);
+        status = read_file(cli, stdin_path, &text);
+        if (status == STATUS_OK && !utf8_is_valid(buf_slice(&text)))
+            status = cli_fail(cli, STATUS_INVALID, "%s is not text; give it as a --file and read it from there",
+                              stdin_path);
+        buf_append_str(out, ",\"stdin\":");
+        json_write_str(out, buf_slice(&text));
+        buf_free(&text);
+    }
+    buf_append_char(out, '}');
+    return status;
+}
+
+/* --- the task --- */
+
+static enum status write_input(const struct cli *cli, struct client *client, struct buf *out)
+{
+    static const char *const code_options[] = {"file", "lang", "entry", "stdin", "arg", "flag", "limit"};
+    const char *given = NULL;
+    for (size_t i = 0; i < sizeof code_options / sizeof code_options[0] && given == NULL; i++) {
+        if (cli_is_given(cli, code_options[i]))
+            given = code_options[i];
+    }
+    const char *input = cli_text(cli, "input");
+    if (given != NULL && input != NULL)
+        return cli_fail(cli, STATUS_USAGE, "--%s and --input do not go together; put everything into one of them",
+                        given);
+    if (given != NULL && strcmp(cli->args[0], "code.run") != 0)
+        return cli_fail(cli, STATUS_USAGE, "--%s is for code.run; other kinds take --input", given);
+    if (given != NULL && !cli_is_given(cli, "file"))
+        return cli_fail(cli, STATUS_USAGE, "--%s needs a --file to run", given);
+    if (given != NULL)
+        return write_code_input(cli, client, out);
+    if (input == NULL) {
+        buf_append_str(out, "null");
+        return STATUS_OK;
+    }
+    if (strcmp(input, "-") == 0 || input[0] == '@') {
+        struct buf text;
+        buf_init(&text, LIMIT_HTTP_BODY_SIZE);
+        enum status status = read_file(cli, input[0] == '@' ? input + 1 : input, &text);
+        buf_append_slice(out, buf_slice(&text));
+        buf_free(&text);
+        return status;
+    }
+    buf_append_str(out, input);
+    return STATUS_OK;
+}
+
+/* Checked here because the offset that the hub would name lies in a body that the user never saw. */
+static enum status check_input(const struct cli *cli, struct slice input)
+{
+    struct json_parser *parser = json_parser_new();
+    struct json_value root;
+    size_t offset = 0;
+    const char *reason = "it is not JSON";
+    enum status status = STATUS_NO_MEMORY;
+    if (parser != NULL)
+        status = json_parse(parser, input, &root, &offset, &reason);
+    json_parser_free(parser);
+    if (status == STATUS_OK)
+        return status;
+    return cli_fail(cli, status, "the input is not valid JSON at byte %zu: %s", offset, reason);
+}
+
+static void write_text_member(struct buf *out, const struct cli *cli, const char *option, const char *member)
+{
+    const char *text = cli_text(cli, option);
+    if (text == NULL)
+        return;
+    buf_printf(out, ",\"%s\":", member);
+    json_write_str(out, slice_str(text));
+}
+
+static void write_number_member(struct buf *out, const struct cli *cli, const char *option, const char *member)
+{
+    if (cli_text(cli, option) != NULL)
+        buf_printf(out, ",\"%s\":%" PRId64, member, cli_number(cli, option));
+}
+
+static enum status write_task(const struct cli *cli, struct client *client, struct buf *out)
+{
+    struct buf input;
+    buf_init(&input, LIMIT_HTTP_BODY_SIZE);
+    enum status status = write_input(cli, client, &input);
+    if (status == STATUS_OK)
+        status = check_input(cli, buf_slice(&input));
+    buf_append_str(out, "{\"kind\":");
+    json_write_str(out, slice_str(cli->args[0]));
+    write_text_member(out, cli, "queue", "queue");
+    write_number_member(out, cli, "priority", "priority");
+    write_text_member(out, cli, "fairness-key", "fairness_key");
+    write_number_member(out, cli, "weight", "weight");
+    write_text_member(out, cli, "run-at", "run_at");
+    write_number_member(out, cli, "delay", "delay_ms");
+    write_number_member(out, cli, "ttl", "ttl_ms");
+    write_number_member(out, cli, "timeout", "timeout_ms");
+    write_number_member(out, cli, "lease", "lease_ms");
+    if (cli_text(cli, "retry-max") != NULL)
+        buf_printf(out, ",\"retry\":{\"max\":%" PRId64 "}", cli_number(cli, "retry-max"));
+    if (cli_text(cli, "unique") != NULL) {
+        buf_append_str(out, ",\"unique\":{\"key\":");
+        json_write_str(out, slice_str(cli_text(cli, "unique")));
+        buf_append_str(out, ",\"mode\":\"unfinished\"}");
+    }
+    buf_append_str(out, ",\"requires\":{\"labels\":[");
+    int at = 0;
+    const char *label;
+    for (bool is_first = true; (label = cli_list_next(cli, "label", &at)) != NULL; is_first = false) {
+        if (!is_first)
+            buf_append_char(out, ',');
+        json_write_str(out, slice_str(label));
+    }
+    buf_append_char(out, ']');
+    write_number_member(out, cli, "cpu", "cpu");
+    write_number_member(out, cli, "memory", "memory_mib");
+    write_number_member(out, cli, "gpu", "gpu");
+    buf_append_str(out, "},\"input\":");
+    buf_append_slice(out, buf_slice(&input));
+    buf_append_char(out, '}');
+    buf_free(&input);
+    if (status == STATUS_OK && buf_status(out) != STATUS_OK)
+        return cli_fail(cli, STATUS_TOO_LARGE, "the task is larger than %u bytes", LIMIT_HTTP_BODY_SIZE);
+    return status;
+}
+
+static enum status wait_and_print(const struct cli *cli, struct client *client, const char *id)
+{
+    struct client_answer answer;
+    enum status status = task_wait(cli, client, id, cli_number(cli, "wait-for"), &answer);
+    if (status != STATUS_OK)
+        return status;
+    if (cli_flag(cli, "json")) {
+        struct buf out;
+        buf_init(&out, 64u << 20);
+        json_print(&out, answer.root);
+        buf_append_char(&out, '\n');
+        status = cli_print(buf_slice(&out));
+        buf_free(&out);
+    } else {
+        status = task_print_result(answer.root);
+    }
+    return status != STATUS_OK ? status : task_outcome(answer.root);
+}
+
+enum status cli_submit(struct cli *cli)
+{
+    struct client *client = client_new(cli);
+    if (client == NULL)
+        return STATUS_USAGE;
+    struct buf body;
+    buf_init(&body, LIMIT_HTTP_BODY_SIZE);
+    enum status status = write_task(cli, client, &body);
+    const char *key = cli_text(cli, "key");
+    if (status == STATUS_OK && key != NULL) {
+        char line[LIMIT_KEY_SIZE + 32];
+        snprintf(line, sizeof line, "Idempotency-Key: %s", key);
+        client_header(client, line);
+    }
+    struct client_answer answer;
+    if (status == STATUS_OK)
+        status = client_call(client, "POST", "/v1/tasks", "application/json", buf_slice(&body), 0, &answer);
+    buf_free(&body);
+    if (status == STATUS_OK) {
+        char id[64];
+        snprintf(id, sizeof id, "%.*s", SLICE_ARG(client_str(answer.root, "id")));
+        bool is_wait = cli_flag(cli, "wait") || cli_is_given(cli, "wait-for");
+        if (is_wait) {
+            status = wait_and_print(cli, client, id);
+        } else {
+            struct buf out;
+            buf_init(&out, 1u << 20);
+            if (cli_flag(cli, "json"))
+                json_print(&out, answer.root);
+            else
+                buf_append_str(&out, id);
+            buf_append_char(&out, '\n');
+            status = cli_print(buf_slice(&out));
+            buf_free(&out);
+        }
+    }
+    client_free(client);
+    return status;
+}
