@@ -30,7 +30,7 @@
 
 #define SEQUENCER_MAGIC 0x53514552u
 #define HELD_OVERHEAD 256u             /* what a held entry costs beside its effects, for the bound */
-#define BATCH_SIZE_FLUSH (LIMIT_ENTRY_SIZE / 2) /* a batch past it is proposed before the next command */
+#define BATCH_SIZE_FLUSH (LIMIT_ENTRY_SIZE / 4) /* a batch past it is proposed before the next command: 3 MiB are left */
 #define POOL_MAX 64u                      /* buffers kept for reuse; one fsync rarely covers more entries */
 #define POOL_BUF_SIZE_MAX (1u << 20)      /* a larger one is given back to the system */
 #define RETRY_NS INT64_C(100000000)       /* a refused proposal is tried again at least so often */

@@ -47,7 +47,8 @@ void sequencer_set_history_seq(struct sequencer *sequencer, uint64_t history_seq
 void sequencer_start(struct sequencer *sequencer, struct journal *journal);
 
 /* The batch in the making: append exactly one encoded command (command_put_*) to the buffer, then commit it with its
- * pending (NULL when nobody waits). begin is NULL when the hub is full: answer BUSY (503, Retry-After). */
+ * pending (NULL when nobody waits). begin is NULL when the hub is full: answer BUSY (503, Retry-After). It may propose the
+ * batch before, so views of the core die with it. A command of up to 3 MiB always fits. */
 struct buf *sequencer_begin(struct sequencer *sequencer);
 void sequencer_commit(struct sequencer *sequencer, struct pending *pending);
 /* Takes back what was appended since begin. */

@@ -1,0 +1,212 @@
+/* routes_queue.c - queues and kinds over HTTP. */
+#include "base/ensure.h"
+#include "hub/fields.h"
+#include "hub/routes.h"
+#include "hub/task_json.h"
+
+static void write_queue(struct buf *out, const struct queue_view *view)
+{
+    buf_append_slice(out, SLICE("{\"name\":"));
+    json_write_str(out, view->name);
+    buf_append_str(out, view->is_paused ? ",\"paused\":true,\"created_at\":" : ",\"paused\":false,\"created_at\":");
+    write_time(out, view->created_ns);
+    buf_append_slice(out, SLICE(",\"counts\":{"));
+    for (unsigned i = 0; i < TASK_STATE_COUNT; i++) {
+        buf_append_str(out, i == 0 ? "\"" : ",\"");
+        buf_append_str(out, task_state_name((enum task_state)i));
+        buf_append_slice(out, SLICE("\":"));
+        buf_append_u64_dec(out, view->counts[i]);
+    }
+    const struct {
+        const char *name;
+        uint64_t value;
+    } totals[] = {{"},\"totals\":{\"submitted\":", view->submitted}, {",\"succeeded\":", view->succeeded},
+                  {",\"dead\":", view->dead},                        {",\"cancelled\":", view->cancelled},
+                  {",\"expired\":", view->expired},                  {",\"retried\":", view->retried}};
+    for (size_t i = 0; i < ARRAY_COUNT(totals); i++) {
+        buf_append_str(out, totals[i].name);
+        buf_append_u64_dec(out, totals[i].value);
+    }
+    buf_append_slice(out, SLICE("}}"));
+}
+
+static void refuse_unknown(struct call *call, const char *what)
+{
+    call_refuse_status(call, STATUS_NOT_FOUND, "there is no %s %.*s", what, SLICE_ARG(call_param(call)));
+}
+
+static struct core *core_of(const struct call *call)
+{
+    return sequencer_core(call->hub->sequencer);
+}
+
+/* The queue of the path as it is now. */
+static void answer_queue(struct call *call, int status)
+{
+    struct queue_view view;
+    if (!core_queue_find(core_of(call), call_param(call), &view)) {
+        refuse_unknown(call, "queue");
+        return;
+    }
+    write_queue(&call->routes->out, &view);
+    call_answer_durable(call, status, view.changed_seq);
+}
+
+void handle_queue_get(struct call *call)
+{
+    answer_queue(call, 200);
+}
+
+void handle_queue_list(struct call *call)
+{
+    uint32_t limit;
+    uint64_t at;
+    if (!call_query_page(call, 0, &limit, &at))
+        return;
+    struct buf *out = &call->routes->out;
+    struct queue_view view;
+    buf_append_slice(out, SLICE("{\"items\":["));
+    uint64_t i = at;
+    bool has_more = false;
+    for (; i < UINT32_MAX && (has_more = core_queue_at(core_of(call), (uint32_t)i, &view)) && i - at < limit; i++) {
+        if (i > at)
+            buf_append_char(out, ',');
+        write_queue(out, &view);
+    }
+    write_page_end(out, i, has_more);
+    call_answer_durable(call, 200, core_seq(core_of(call)));
+}
+
+static void on_queue_set(struct call *call, const struct effect_reply *reply, uint64_t seq)
+{
+    (void)seq;
+    buf_reset(&call->routes->out);
+    if (reply->status == STATUS_OK)
+        answer_queue(call, call->is_new ? 201 : 200);
+    else if (reply->status == STATUS_NOT_FOUND)
+        refuse_unknown(call, "queue");
+    else
+        call_refuse_status(call, reply->status, NULL);
+}
+
+/* Proposes what is to become of the queue of the path. */
+static void set_queue(struct call *call, struct command_queue_set command)
+{
+    struct buf *out = call_begin(call);
+    if (out == NULL)
+        return;
+    command.name = call_param(call);
+    command_put_queue_set(out, &command);
+    call_commit(call, on_queue_set);
+}
+
+/* Whether the path's name can be one. False: answered. */
+static bool check_name(struct call *call, bool must_exist)
+{
+    if (name_is_valid(call_param(call)))
+        return true;
+    if (must_exist)
+        call_refuse_status(call, STATUS_NOT_FOUND, "no such name can be");
+    else
+        call_refuse_status(call, STATUS_INVALID, "a name has 1 to %d characters of A-Z a-z 0-9 . _ -", LIMIT_NAME_SIZE);
+    return false;
+}
+
+void handle_queue_put(struct call *call)
+{
+    struct problem problem;
+    problem_init(&problem);
+    struct json_value root;
+    bool is_empty;
+    struct command_queue_set command = {0};
+    if (!check_name(call, false))
+        return;
+    if (call_parse_body(call, &problem, &root, &is_empty)) {
+        struct field field = {.problem = &problem, .base = "", .value = root};
+        struct json_iter it = json_iter_of(root);
+        uint64_t seen = 0;
+        if (field_object(&field)) {
+            while (json_next(&it, &field.key, &field.value)) {
+                if (!slice_equal(field.key, SLICE("paused")))
+                    field_unknown(&field);
+                else if (field_is_first(&field, &seen, 0))
+                    command.has_paused = field_bool(&field, &command.paused);
+            }
+        }
+    }
+    if (!problem_is_ok(&problem)) {
+        call_refuse(call, &problem);
+        return;
+    }
+    struct queue_view view;
+    call->is_new = !core_queue_find(core_of(call), call_param(call), &view);
+    set_queue(call, command);
+}
+
+static void pause_queue(struct call *call, bool paused)
+{
+    if (check_name(call, true) && call_expect_empty(call))
+        set_queue(call, (struct command_queue_set){.has_paused = true, .paused = paused, .must_exist = true});
+}
+
+void handle_queue_pause(struct call *call)
+{
+    pause_queue(call, true);
+}
+
+void handle_queue_resume(struct call *call)
+{
+    pause_queue(call, false);
+}
+
+/* --- kinds --- */
+
+static void write_kind(struct buf *out, struct slice name)
+{
+    buf_append_slice(out, SLICE("{\"name\":"));
+    json_write_str(out, name);
+    buf_append_char(out, '}');
+}
+
+void handle_kind_list(struct call *call)
+{
+    uint32_t limit;
+    uint64_t at;
+    if (!call_query_page(call, 0, &limit, &at))
+        return;
+    struct buf *out = &call->routes->out;
+    struct slice name;
+    buf_append_slice(out, SLICE("{\"items\":["));
+    uint64_t i = at;
+    bool has_more = false;
+    for (; i < UINT32_MAX && (has_more = core_kind_at(core_of(call), (uint32_t)i, &name)) && i - at < limit; i++) {
+        if (i > at)
+            buf_append_char(out, ',');
+        write_kind(out, name);
+    }
+    write_page_end(out, i, has_more);
+    call_answer_durable(call, 200, core_seq(core_of(call)));
+}
+
+static void on_kind_set(struct call *call, const struct effect_reply *reply, uint64_t seq)
+{
+    buf_reset(&call->routes->out);
+    if (reply->status != STATUS_OK) {
+        call_refuse_status(call, reply->status, NULL);
+        return;
+    }
+    write_kind(&call->routes->out, call_param(call));
+    call_answer(call, call->is_new ? 201 : 200, seq, "");
+}
+
+void handle_kind_put(struct call *call)
+{
+    if (!check_name(call, false) || !call_expect_empty(call))
+        return;
+    call->is_new = !core_kind_is_known(core_of(call), call_param(call));
+    struct buf *out = call_begin(call);
+    if (out == NULL)
+        return;
+    command_put_kind_set(out, &(struct command_kind_set){.name = call_param(call)});
+    call_commit(call, on_kind_set);
+}

@@ -1,0 +1,31 @@
+/* sessions.h - who is connected: nodes over WebSocket, workers over plain HTTP.
+ *
+ * What the core knows of a session (leases, credit, flags) is the core's; here is what never enters the journal: the
+ * connection, when it was last heard of, its load, the poll that waits. Loop's thread. hub.h has the rest of the
+ * interface (sessions_new, _start, _free, the sinks). */
+#ifndef SHOAL_HUB_SESSIONS_H
+#define SHOAL_HUB_SESSIONS_H
+
+#include "hub/hub.h"
+#include "hub/routes.h"
+
+/* Answers every waiting poll and closes the nodes' connections with 1001, without ending their sessions. */
+void sessions_stop(struct sessions *sessions);
+
+struct session_facts {
+    bool is_suspect; /* not heard of for suspect_ms, or its connection is gone and its time not up yet */
+    struct work_load load;
+};
+/* Of a live session of the core. */
+void sessions_facts(const struct sessions *sessions, uint64_t session, struct session_facts *ret_facts);
+
+struct sessions_stats {
+    uint32_t connections; /* WebSockets, with or without a hello */
+    uint32_t suspect;
+    uint32_t workers;
+    uint32_t polls; /* HTTP requests that wait for leases */
+    uint64_t beats, reports, leases_pushed, lost_silent, lost_closed;
+};
+void sessions_stats(const struct sessions *sessions, struct sessions_stats *ret_stats);
+
+#endif

@@ -1,0 +1,918 @@
+/* workers.c - workers over plain HTTP: POST /v1/leases and POST /v1/leases:report.
+ *
+ * A worker is a name. Its session is opened by its first poll and ends when it has not called for a while and holds
+ * nothing. Credit exists only while a poll of its own waits for it: a poll sets it to `max`, and before it answers with less
+ * it takes the rest back and waits until that is durable, so that no lease is ever granted to nobody.
+ *
+ *   LINE ──its turn──▶ ASKING ──durable──▶ WAITING ──a lease, or the time is over, or the caller left──▶ WITHDRAWING
+ *                         │                   └──max leases──▶ answered                                      │ durable
+ *                         └ hello or report                                       answered, or RELEASING ◀───┘
+ *
+ * Polls of one worker are served one after the other (LINE). Outcomes are never held up by a poll that waits: a report that
+ * cannot be combined with asking for work goes to the core at once (REPORTING), and only then stands in line for leases.
+ *
+ * A caller that hangs up gets nothing, so what was leased for it goes back (OUTCOME_RELEASE). The call is answered
+ * at once then, into the void; the poll lives on until the core has everything back.
+ *
+ * Invariants: K1 a worker has at most one poll in ASKING, WAITING, WITHDRAWING or RELEASING; K2 a lease that was released
+ * for a worker's session is in that poll's list until it is answered or given back; K3 the core's credit for a worker
+ * without such a poll is 0, or its withdrawal has been proposed. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/base32.h"
+#include "base/clock.h"
+#include "base/ensure.h"
+#include "hub/fields.h"
+#include "hub/sessions_internal.h"
+#include "hub/task_json.h"
+#include "hub/task_waits.h"
+
+#define POLL_MAGIC 0x504f4c4cu
+#define POLL_LEASES_MAX 1000
+#define POLLS_IN_LINE_MAX 64 /* of one worker; more of them is a mistake, and each holds a request */
+#define LEASES_SIZE_MAX (128u << 20) /* 1000 leases with an input and a checkpoint of 64 KiB each */
+#define OUTCOMES_SIZE_MAX (2 * LIMIT_HTTP_BODY_SIZE)
+#define RETRY_MS 20 /* a full hub has room again after the next fsync or two */
+#define NO_TASK 0   /* task_waits as a timer: no task has this id, so only the time ends the wait */
+
+enum poll_state { POLL_LINE, POLL_REPORTING, POLL_ASKING, POLL_WAITING, POLL_WITHDRAWING, POLL_RELEASING };
+
+struct poll {
+    uint32_t magic;
+    enum poll_state state;
+    struct pending pending;
+    struct call *call; /* NULL: the caller left */
+    struct session *session;
+    struct poll *next;       /* in line */
+    struct poll *next_check; /* in sessions->checks */
+    bool is_listed;          /* it is there */
+    bool is_asked;           /* the reply to ASKING or WITHDRAWING is in */
+    bool is_report;
+    bool is_retried;         /* a report that met a lost session has become a hello */
+    bool is_late;            /* its time is over */
+    enum status refused;     /* the whole answer is this problem */
+    uint32_t max;
+    int64_t due_ns;          /* monotonic */
+    uint32_t timer;          /* TASK_WAIT_NONE, or in task_waits */
+    uint32_t lease_count;
+    struct buf leases;   /* JSON, separated by commas */
+    struct buf tokens;   /* struct lease_token of them */
+    struct buf results;  /* JSON of a report's outcomes */
+    struct buf reported; /* struct lease_token of a report's outcomes */
+    struct buf hello;    /* the encoded command, in case that its session must be opened */
+    uint64_t facts;      /* hash of what the hello says */
+};
+
+struct worker {
+    struct poll *current; /* K1 */
+    struct poll *line_first, *line_last;
+    uint32_t line_count;
+    uint64_t facts; /* hash of what it said it is; 0: never said to this process */
+    uint8_t name_len;
+    char name[LIMIT_NAME_SIZE];
+};
+
+static void poll_check_soon(struct poll *poll);
+static void poll_start(struct poll *poll);
+static void poll_withdraw(struct poll *poll);
+
+/* --- workers --- */
+
+static struct slice worker_name(const struct session *session)
+{
+    return (struct slice){session->worker->name, session->worker->name_len};
+}
+
+static bool is_equal_name(const void *ctx, uint32_t value, const void *key)
+{
+    return slice_equal(worker_name(session_at(ctx, value)), *(const struct slice *)key);
+}
+
+static uint64_t hash_of_name(const void *ctx, uint32_t value)
+{
+    return hash64(worker_name(session_at(ctx, value)), 0);
+}
+
+static struct session *worker_find(const struct sessions *sessions, struct slice name)
+{
+    uint32_t index = map_find(&sessions->by_name, hash64(name, 0), is_equal_name, sessions, &name);
+    return index != MAP_NONE ? session_at(sessions, index) : NULL;
+}
+
+/* The same for each process of one name, and unlike that of any agent: a worker that comes back resumes. */
+static uint64_t worker_instance(struct slice name)
+{
+    return hash64(name, UINT64_C(0x5348574f524b4552)) | 1;
+}
+
+static struct session *worker_new(struct sessions *sessions, struct slice name)
+{
+    struct session *session = session_new(sessions);
+    if (session == NULL)
+        return NULL;
+    session->worker = calloc(1, sizeof *session->worker);
+    if (session->worker == NULL) {
+        session_free(session);
+        return NULL;
+    }
+    struct worker *worker = session->worker;
+    worker->name_len = (uint8_t)name.len;
+    memcpy(worker->name, name.data, name.len);
+    session->instance = worker_instance(name);
+    if (!map_add(&sessions->by_name, hash64(name, 0), session->index, hash_of_name, sessions)) {
+        free(TAKE(session->worker)); /* it is in no map: worker_free must not look for it */
+        session_free(session);
+        return NULL;
+    }
+    return session;
+}
+
+enum status workers_adopt(struct sessions *sessions, const struct node_view *view)
+{
+    struct session *session = worker_new(sessions, view->name);
+    if (session == NULL)
+        return STATUS_NO_MEMORY;
+    session_set_number(session, view->session);
+    session_set_phase(session, SESSION_WORKER);
+    struct hub *hub = sessions->hub;
+    struct buf *out = view->credit > 0 ? sequencer_begin(hub->sequencer) : NULL;
+    if (out != NULL) { /* of a poll whose caller is gone with the process before */
+        command_put_node_report(out, &(struct command_node_report){.session = view->session, .has_credit = true});
+        sequencer_commit(hub->sequencer, NULL);
+        hub_schedule_flush(hub);
+    }
+    return STATUS_OK;
+}
+
+static bool worker_is_busy(const struct session *session)
+{
+    return session->worker->current != NULL || session->worker->line_first != NULL;
+}
+
+/* The worker has called: its time begins anew once nothing of it waits. */
+static void worker_called(struct session *session)
+{
+    if (worker_is_busy(session)) {
+        session_set_phase(session, SESSION_NONE);
+    } else if (session->session != 0) {
+        session_set_phase(session, SESSION_WORKER);
+    } else {
+        session_free(session);
+    }
+}
+
+bool workers_on_idle(struct session *session)
+{
+    struct node_view view;
+    struct core *core = sequencer_core(session->sessions->hub->sequencer);
+    if (core_session_find(core, session->session, &view) && view.leases > 0) {
+        session_set_phase(session, SESSION_WORKER); /* it may be at work for long; its leases end by themselves */
+        return true;
+    }
+    return session_propose_lost(session, LOST_SILENT);
+}
+
+void worker_free(struct session *session)
+{
+    struct worker *worker = session->worker;
+    map_remove(&session->sessions->by_name, hash64(worker_name(session), 0), session->index, hash_of_name,
+               session->sessions);
+    session->worker = NULL;
+    free(worker);
+}
+
+/* --- polls --- */
+
+static struct poll *poll_new(struct call *call, struct session *session)
+{
+    struct poll *poll = calloc(1, sizeof *poll);
+    if (poll == NULL)
+        return NULL;
+    poll->magic = POLL_MAGIC;
+    poll->call = call;
+    poll->session = session;
+    poll->refused = STATUS_OK;
+    poll->timer = TASK_WAIT_NONE;
+    buf_init(&poll->leases, LEASES_SIZE_MAX);
+    buf_init(&poll->tokens, POLL_LEASES_MAX * 2 * sizeof(struct lease_token));
+    buf_init(&poll->results, LEASES_SIZE_MAX);
+    buf_init(&poll->reported, LIMIT_HTTP_BODY_SIZE);
+    buf_init(&poll->hello, LIMIT_HTTP_BODY_SIZE);
+    session->sessions->polls++;
+    call->extra = poll;
+    return poll;
+}
+
+static void timer_stop(struct poll *poll)
+{
+    if (poll->timer != TASK_WAIT_NONE)
+        task_waits_remove(poll->session->sessions->hub->task_waits, poll->timer);
+    poll->timer = TASK_WAIT_NONE;
+}
+
+static void line_remove(struct poll *poll)
+{
+    struct worker *worker = poll->session->worker;
+    struct poll *before = NULL;
+    for (struct poll *at = worker->line_first; at != NULL; before = at, at = at->next) {
+        if (at != poll)
+            continue;
+        if (before != NULL)
+            before->next = poll->next;
+        else
+            worker->line_first = poll->next;
+        if (worker->line_last == poll)
+            worker->line_last = before;
+        poll->next = NULL;
+        worker->line_count--;
+        return;
+    }
+}
+
+/* Frees a poll that is in no list; the next in line has its turn. */
+static void poll_free(struct poll *poll)
+{
+    ensure_magic(poll, POLL_MAGIC);
+    ensure(!poll->is_listed && poll->call == NULL);
+    struct session *session = poll->session;
+    struct worker *worker = session->worker;
+    timer_stop(poll);
+    if (worker->current == poll)
+        worker->current = NULL;
+    session->sessions->polls--;
+    buf_free(&poll->leases);
+    buf_free(&poll->tokens);
+    buf_free(&poll->results);
+    buf_free(&poll->reported);
+    buf_free(&poll->hello);
+    poll->magic = 0;
+    free(poll);
+    if (worker->current == NULL && worker->line_first != NULL) {
+        struct poll *next = worker->line_first;
+        line_remove(next);
+        poll_start(next);
+        return;
+    }
+    worker_called(session);
+}
+
+/* Ends a poll with a problem. */
+static void poll_refuse(struct poll *poll, enum status status, const char *detail)
+{
+    struct call *call = TAKE(poll->call);
+    if (call != NULL) {
+        buf_reset(&call->routes->out);
+        call_refuse_status(call, status, "%s", detail != NULL ? detail : status_title(status));
+    }
+    poll_free(poll);
+}
+
+static void poll_answer(struct poll *poll)
+{
+    struct call *call = TAKE(poll->call);
+    struct buf *out = &call->routes->out;
+    buf_reset(out);
+    buf_append_slice(out, SLICE("{\"session\":\""));
+    write_id(out, poll->session->session);
+    buf_append_char(out, '"');
+    if (poll->is_report) {
+        buf_append_slice(out, SLICE(",\"results\":["));
+        buf_append_slice(out, buf_slice(&poll->results));
+        buf_append_char(out, ']');
+    }
+    buf_append_slice(out, SLICE(",\"leases\":["));
+    buf_append_slice(out, buf_slice(&poll->leases));
+    buf_append_slice(out, SLICE("]}"));
+    poll->session->sessions->stats.leases_pushed += poll->lease_count;
+    call_answer(call, 200, sequencer_durable_seq(call->hub->sequencer), "");
+    poll_free(poll);
+}
+
+static void on_gone(struct http_request *request)
+{
+    struct call *call = request->user;
+    ensure_magic(call, CALL_MAGIC);
+    struct poll *poll = call->extra;
+    ensure_magic(poll, POLL_MAGIC);
+    poll->call = NULL;
+    call_refuse_status(call, STATUS_CANCELLED, NULL); /* goes nowhere; it ends the request */
+    if (poll->state == POLL_LINE) {
+        line_remove(poll);
+        poll_free(poll);
+    } else if (poll->state == POLL_WAITING) {
+        poll_withdraw(poll);
+    }
+}
+
+/* --- time --- */
+
+static void on_time(void *ctx, bool is_final)
+{
+    struct poll *poll = ctx;
+    ensure_magic(poll, POLL_MAGIC);
+    (void)is_final;
+    poll->timer = TASK_WAIT_NONE;
+    poll->is_late = poll->is_late || poll->state == POLL_LINE || clock_mono_ns() >= poll->due_ns ||
+                    poll->session->sessions->hub->is_stopping;
+    if (poll->state == POLL_LINE) { /* asked nobody: nothing to take back */
+        line_remove(poll);
+        if (poll->session->session == 0)
+            poll_refuse(poll, STATUS_BUSY, "another call of this worker is being served");
+        else
+            poll_answer(poll);
+    } else if (poll->state == POLL_WAITING) {
+        poll_withdraw(poll);
+    } else if (poll->state == POLL_RELEASING) {
+        poll_check_soon(poll);
+        workers_on_released(poll->session->sessions);
+    }
+}
+
+static bool timer_start(struct poll *poll, int64_t wait_ms)
+{
+    return task_waits_add(poll->session->sessions->hub->task_waits, NO_TASK, wait_ms, on_time, poll, &poll->timer) ==
+           STATUS_OK;
+}
+
+/* --- to the core and back --- */
+
+static void poll_check_soon(struct poll *poll)
+{
+    if (poll->is_listed)
+        return;
+    struct sessions *sessions = poll->session->sessions;
+    poll->is_listed = true;
+    poll->next_check = sessions->checks;
+    sessions->checks = poll;
+}
+
+/* Proposes a report for the poll's session. False: the hub is full. */
+static bool poll_propose(struct poll *poll, const struct command_node_report *command,
+                         void (*on_reply)(struct pending *pending, const struct effect_reply *reply, uint64_t seq))
+{
+    struct hub *hub = poll->session->sessions->hub;
+    struct buf *out = hub->sequencer != NULL ? sequencer_begin(hub->sequencer) : NULL;
+    if (out == NULL)
+        return false;
+    struct command_node_report complete = *command;
+    complete.session = poll->session->session;
+    command_put_node_report(out, &complete);
+    poll->pending.on_reply = on_reply;
+    poll->is_asked = false;
+    sequencer_commit(hub->sequencer, &poll->pending);
+    hub_schedule_flush(hub);
+    return true;
+}
+
+static struct poll *poll_of(struct pending *pending)
+{
+    struct poll *poll = (struct poll *)((char *)pending - offsetof(struct poll, pending));
+    ensure_magic(poll, POLL_MAGIC);
+    return poll;
+}
+
+static void on_withdrawn(struct pending *pending, const struct effect_reply *reply, uint64_t seq)
+{
+    struct poll *poll = poll_of(pending);
+    (void)seq;
+    if (reply->status != STATUS_OK && poll->refused == STATUS_OK)
+        poll->refused = reply->status; /* the session has ended, or the hub is ending: its leases are void or expire */
+    poll->is_asked = true;
+    poll_check_soon(poll);
+    if (reply->status != STATUS_OK) { /* nothing is released with such a reply that would look at the list */
+        poll->lease_count = 0;
+        workers_on_released(poll->session->sessions);
+    }
+}
+
+/* Takes the rest of the credit back, and gives back what nobody is there to take. */
+static void poll_withdraw(struct poll *poll)
+{
+    struct sessions *sessions = poll->session->sessions;
+    bool is_void = poll->call == NULL || poll->refused != STATUS_OK;
+    struct command_node_report command = {.has_credit = true};
+    struct buf *outcomes = &sessions->scratch;
+    buf_reset(outcomes);
+    timer_stop(poll);
+    if (is_void) {
+        const struct lease_token *tokens = (const struct lease_token *)(const void *)poll->tokens.data;
+        for (uint32_t i = 0; i < poll->lease_count; i++)
+            outcome_put(outcomes, &(struct outcome){.type = OUTCOME_RELEASE,
+                                                    .token = tokens[i],
+                                                    .message = SLICE("the worker's connection closed")});
+        command.outcome_count = poll->lease_count;
+        command.outcomes = buf_slice(outcomes);
+    }
+    if (poll->session->session == 0) { /* ended meanwhile: nothing is left to take back */
+        poll->lease_count = 0;
+        poll->state = POLL_WITHDRAWING;
+        poll->is_asked = true;
+        poll_check_soon(poll);
+        return;
+    }
+    if (!poll_propose(poll, &command, on_withdrawn)) {
+        struct hub *hub = sessions->hub;
+        poll->state = POLL_RELEASING; /* asks again when the timer has run */
+        if (hub->is_stopping || hub->sequencer == NULL || !timer_start(poll, RETRY_MS)) {
+            poll->lease_count = 0; /* they expire */
+            poll->refused = STATUS_NOT_READY;
+            poll->state = POLL_WITHDRAWING;
+            poll->is_asked = true;
+            poll_check_soon(poll);
+        }
+        return;
+    }
+    poll->state = POLL_WITHDRAWING;
+    if (is_void) {
+        poll->lease_count = 0;
+        buf_reset(&poll->leases);
+        buf_reset(&poll->tokens);
+    }
+}
+
+/* A reply to hello or to a report with credit: from here the poll waits for leases. */
+static void poll_asked(struct poll *poll)
+{
+    poll->state = POLL_WAITING;
+    poll->is_asked = true;
+    poll_check_soon(poll);
+}
+
+static void on_hello_reply(struct pending *pending, const struct effect_reply *reply, uint64_t seq)
+{
+    struct poll *poll = poll_of(pending);
+    struct session *session = poll->session;
+    (void)seq;
+    if (reply->status != STATUS_OK) {
+        session->worker->facts = 0;
+        poll_refuse(poll, reply->status, NULL);
+        return;
+    }
+    session_set_number(session, reply->session);
+    poll_asked(poll);
+}
+
+static void write_results(struct poll *poll, const struct effect_reply *reply)
+{
+    const struct lease_token *tokens = (const struct lease_token *)(const void *)poll->reported.data;
+    uint32_t count = (uint32_t)(poll->reported.len / sizeof *tokens);
+    struct reader reader = reader_of(reply->refused);
+    uint32_t refused = UINT32_MAX;
+    enum status status = STATUS_OK;
+    bool has_refused = effect_refused_next(&reader, &refused, &status);
+    for (uint32_t i = 0; i < count; i++) {
+        char token[LEASE_TOKEN_TEXT_SIZE];
+        lease_token_format(&tokens[i], token);
+        buf_printf(&poll->results, "%s{\"token\":\"%s\",\"ok\":", i == 0 ? "" : ",", token);
+        if (!has_refused || refused != i) {
+            buf_append_slice(&poll->results, SLICE("true}"));
+            continue;
+        }
+        buf_append_slice(&poll->results, SLICE("false,\"error\":"));
+        problem_write_status(&poll->results, status, NULL);
+        buf_append_char(&poll->results, '}');
+        if (count == 1)
+            poll->refused = status;
+        has_refused = effect_refused_next(&reader, &refused, &status);
+    }
+}
+
+static void stand_in_line(struct poll *poll);
+
+/* The reply to a report: its outcomes are done; with credit it now waits for leases too. */
+static void on_report_reply(struct pending *pending, const struct effect_reply *reply, uint64_t seq)
+{
+    struct poll *poll = poll_of(pending);
+    (void)seq;
+    if (reply->status != STATUS_OK) {
+        if (reply->status == STATUS_SESSION_LOST && !poll->is_report && !poll->is_retried && poll->call != NULL) {
+            poll->is_retried = true; /* it believed in a session that has ended: says hello */
+            poll->session->worker->facts = 0;
+            session_set_number(poll->session, 0);
+            poll_start(poll);
+            return;
+        }
+        poll_refuse(poll, reply->status, NULL);
+        return;
+    }
+    if (poll->is_report && poll->results.len == 0) /* else they were reported before it stood in line */
+        write_results(poll, reply);
+    if (poll->state == POLL_ASKING) {
+        poll_asked(poll);
+    } else if (poll->call == NULL) {
+        poll_free(poll);
+    } else if (poll->refused != STATUS_OK) {
+        poll_refuse(poll, poll->refused, NULL);
+    } else if (poll->max == 0 || poll->is_late) {
+        poll_answer(poll);
+    } else {
+        stand_in_line(poll);
+    }
+}
+
+/* --- requests --- */
+
+static uint64_t hash_facts(const struct command_node_hello *hello)
+{
+    uint64_t hash = hash_mix(hello->facts.cpu_milli) ^ hash_mix(hello->facts.memory_mib + UINT64_C(0x100000000)) ^
+                    hash_mix(hello->facts.gpu + UINT64_C(0x200000000));
+    for (uint32_t i = 0; i < hello->kind_count; i++)
+        hash = hash64(hello->kinds[i], hash);
+    for (uint32_t i = 0; i < hello->facts.label_count; i++)
+        hash = hash64(hello->facts.labels[i], hash + 1);
+    return hash | 1;
+}
+
+static void read_kinds(const struct field *field, struct command_node_hello *hello)
+{
+    if (!field_array(field))
+        return;
+    size_t count = json_count(field->value);
+    if (count < 1 || count > LIMIT_KINDS_PER_NODE) {
+        problem_add(field->problem, STATUS_INVALID, field->base, field->key, "1 to %d kinds", LIMIT_KINDS_PER_NODE);
+        return;
+    }
+    struct json_iter it = json_iter_of(field->value);
+    struct json_value element;
+    for (uint32_t i = 0; json_next(&it, NULL, &element); i++) {
+        char index[12];
+        snprintf(index, sizeof index, "%u", i);
+        struct field kind = {field->problem, "/kinds", slice_str(index), element};
+        if (field_name(&kind, &hello->kinds[hello->kind_count]))
+            hello->kind_count++;
+    }
+}
+
+/* max and wait_ms, which both requests have. True when the key is one of them. */
+static bool read_wish(const struct field *field, int64_t max_min, int64_t *max, int64_t *wait_ms)
+{
+    if (slice_equal(field->key, SLICE("max")))
+        field_int(field, max_min, POLL_LEASES_MAX, max);
+    else if (slice_equal(field->key, SLICE("wait_ms")))
+        field_int(field, 0, LIMIT_WAIT_MS, wait_ms);
+    else
+        return false;
+    return true;
+}
+
+/* Decodes the body of POST /v1/leases. False: the problem says why. */
+static bool read_poll(struct call *call, struct problem *problem, struct command_node_hello *hello, int64_t *ret_wait_ms)
+{
+    struct json_value root;
+    bool is_empty;
+    int64_t max = 1, wait_ms = 0;
+    *hello = (struct command_node_hello){.is_worker = true, .info = SLICE("{}")};
+    if (!call_parse_body(call, problem, &root, &is_empty))
+        return false;
+    struct field field = {.problem = problem, .base = "", .value = root};
+    if (!field_object(&field))
+        return false;
+    struct json_iter it = json_iter_of(root);
+    bool has_node = false, has_kinds = false;
+    while (json_next(&it, &field.key, &field.value)) {
+        if (slice_equal(field.key, SLICE("node"))) {
+            has_node = true;
+            field_name(&field, &hello->node);
+        } else if (slice_equal(field.key, SLICE("kinds")) && !has_kinds) {
+            has_kinds = true;
+            read_kinds(&field, hello);
+        } else if (!field_requirement(&field, &hello->facts) && !read_wish(&field, 1, &max, &wait_ms)) {
+            field_unknown(&field);
+        }
+    }
+    if (!has_node)
+        problem_add(problem, STATUS_INVALID, "/node", (struct slice){0}, "is needed");
+    if (!has_kinds)
+        problem_add(problem, STATUS_INVALID, "/kinds", (struct slice){0}, "is needed");
+    hello->credit = (uint32_t)max;
+    *ret_wait_ms = wait_ms;
+    if (problem_is_ok(problem))
+        hello->instance = worker_instance(hello->node);
+    return problem_is_ok(problem);
+}
+
+/* It is this poll's turn: asks the core for leases, with a hello if that is needed. */
+static void poll_start(struct poll *poll)
+{
+    struct session *session = poll->session;
+    struct hub *hub = session->sessions->hub;
+    session->worker->current = poll;
+    poll->state = POLL_ASKING;
+    session_set_phase(session, SESSION_NONE);
+    if (hub->sequencer == NULL || hub->is_stopping) {
+        poll_refuse(poll, STATUS_NOT_READY, NULL);
+        return;
+    }
+    if (!poll->is_report && (session->session == 0 || session->worker->facts != poll->facts)) {
+        struct buf *out = sequencer_begin(hub->sequencer);
+        if (out == NULL) {
+            poll_refuse(poll, STATUS_BUSY, NULL);
+            return;
+        }
+        buf_append_slice(out, buf_slice(&poll->hello));
+        session->worker->facts = poll->facts;
+        poll->pending.on_reply = on_hello_reply;
+        sequencer_commit(hub->sequencer, &poll->pending);
+        hub_schedule_flush(hub);
+        return;
+    }
+    struct command_node_report command = {.has_credit = true, .credit_set = poll->max};
+    if (session->session == 0)
+        poll_refuse(poll, STATUS_SESSION_LOST, NULL);
+    else if (!poll_propose(poll, &command, on_report_reply))
+        poll_refuse(poll, STATUS_BUSY, NULL);
+}
+
+static void stand_in_line(struct poll *poll)
+{
+    struct worker *worker = poll->session->worker;
+    if (worker->current == NULL) {
+        poll_start(poll);
+        return;
+    }
+    if (worker->line_count >= POLLS_IN_LINE_MAX) {
+        poll_refuse(poll, STATUS_BUSY, "too many calls of this worker wait");
+        return;
+    }
+    poll->state = POLL_LINE;
+    poll->next = NULL;
+    if (worker->line_last != NULL)
+        worker->line_last->next = poll;
+    else
+        worker->line_first = poll;
+    worker->line_last = poll;
+    worker->line_count++;
+}
+
+void handle_lease_poll(struct call *call)
+{
+    struct hub *hub = call->hub;
+    struct sessions *sessions = hub->sessions;
+    struct problem problem;
+    problem_init(&problem);
+    struct command_node_hello hello;
+    int64_t wait_ms;
+    if (!call_check_node_key(call))
+        return;
+    if (!read_poll(call, &problem, &hello, &wait_ms)) {
+        call_refuse(call, &problem);
+        return;
+    }
+    if (!hub->is_ready || hub->is_stopping) {
+        call_refuse_status(call, STATUS_NOT_READY, NULL);
+        return;
+    }
+    struct session *session = worker_find(sessions, hello.node);
+    if (session == NULL)
+        session = worker_new(sessions, hello.node);
+    struct poll *poll = session != NULL ? poll_new(call, session) : NULL;
+    if (poll == NULL) {
+        if (session != NULL && !worker_is_busy(session))
+            worker_called(session);
+        call_refuse_status(call, STATUS_BUSY, NULL);
+        return;
+    }
+    poll->max = hello.credit;
+    poll->due_ns = clock_mono_ns() + wait_ms * NS_PER_MS;
+    call->request->on_gone = on_gone;
+    call->request->end_is_gone = true;
+    poll->facts = hash_facts(&hello);
+    command_put_node_hello(&poll->hello, &hello);
+    if (buf_status(&poll->hello) != STATUS_OK || (wait_ms > 0 && !timer_start(poll, wait_ms))) {
+        poll_refuse(poll, STATUS_BUSY, NULL);
+        return;
+    }
+    poll->is_late = wait_ms == 0;
+    if (session->worker->current != NULL && poll->is_late)
+        poll_refuse(poll, STATUS_BUSY, "another call of this worker is being served; wait_ms lets this one wait for it");
+    else
+        stand_in_line(poll);
+}
+
+/* --- POST /v1/leases:report --- */
+
+/* Decodes the body; outcomes go encoded into sessions->scratch. False: the problem says why. */
+static bool read_report(struct call *call, struct problem *problem, uint64_t *ret_session, uint32_t *ret_count,
+                        int64_t *ret_max, int64_t *ret_wait_ms)
+{
+    struct json_value root;
+    struct buf *outcomes = &call->hub->sessions->scratch;
+    bool is_empty, has_session = false, has_outcomes = false;
+    if (!call_parse_body(call, problem, &root, &is_empty))
+        return false;
+    struct field field = {.problem = problem, .base = "", .value = root};
+    if (!field_object(&field))
+        return false;
+    buf_reset(outcomes);
+    struct json_iter it = json_iter_of(root);
+    uint64_t seen = 0;
+    while (json_next(&it, &field.key, &field.value)) {
+        struct slice text = {0};
+        if (slice_equal(field.key, SLICE("session"))) {
+            has_session = true;
+            if (!json_get_str(field.value, &text) || !base32_parse(text, ret_session))
+                problem_add(problem, STATUS_INVALID, "", field.key, "the session that POST /v1/leases gave");
+        } else if (slice_equal(field.key, SLICE("outcomes"))) {
+            struct field_error error;
+            has_outcomes = true;
+            if (!field_is_first(&field, &seen, 0) || !field_array(&field))
+                continue;
+            if (json_count(field.value) > WORK_LIST_MAX)
+                problem_add(problem, STATUS_INVALID, "", field.key, "at most %d outcomes", WORK_LIST_MAX);
+            else if (work_outcomes_decode(field.value, "/outcomes", outcomes, ret_count, &error) != STATUS_OK)
+                problem_add_field_error(problem, &error);
+        } else if (!read_wish(&field, 0, ret_max, ret_wait_ms)) {
+            field_unknown(&field);
+        }
+    }
+    if (!has_session)
+        problem_add(problem, STATUS_INVALID, "/session", (struct slice){0}, "is needed");
+    if (!has_outcomes)
+        problem_add(problem, STATUS_INVALID, "/outcomes", (struct slice){0}, "is needed");
+    return problem_is_ok(problem);
+}
+
+void handle_lease_report(struct call *call)
+{
+    struct hub *hub = call->hub;
+    struct sessions *sessions = hub->sessions;
+    struct problem problem;
+    problem_init(&problem);
+    uint64_t number = 0;
+    uint32_t count = 0;
+    int64_t max = 0, wait_ms = 0;
+    if (!call_check_node_key(call))
+        return;
+    if (!read_report(call, &problem, &number, &count, &max, &wait_ms)) {
+        call_refuse(call, &problem);
+        return;
+    }
+    if (!hub->is_ready || hub->is_stopping) {
+        call_refuse_status(call, STATUS_NOT_READY, NULL);
+        return;
+    }
+    struct session *session = session_find(sessions, number);
+    if (session == NULL || session->worker == NULL || session->phase == SESSION_ENDING) {
+        call_refuse_status(call, STATUS_SESSION_LOST, "the session has ended; POST /v1/leases opens another one");
+        return;
+    }
+    struct poll *poll = poll_new(call, session);
+    if (poll == NULL) {
+        call_refuse_status(call, STATUS_BUSY, NULL);
+        return;
+    }
+    poll->is_report = true;
+    poll->is_late = wait_ms == 0;
+    poll->max = (uint32_t)max;
+    poll->due_ns = clock_mono_ns() + wait_ms * NS_PER_MS;
+    call->request->on_gone = on_gone;
+    call->request->end_is_gone = true;
+    struct reader reader = reader_of(buf_slice(&sessions->scratch));
+    struct outcome outcome;
+    while (outcome_next(&reader, &outcome))
+        buf_append(&poll->reported, &outcome.token, sizeof outcome.token);
+    /* One command for both where the poll can be the current one at once. */
+    bool is_current = max > 0 && session->worker->current == NULL;
+    poll->state = is_current ? POLL_ASKING : POLL_REPORTING;
+    if (is_current)
+        session->worker->current = poll;
+    session_set_phase(session, SESSION_NONE);
+    struct command_node_report command = {.has_credit = is_current,
+                                          .credit_set = is_current ? (uint32_t)max : 0,
+                                          .outcome_count = count,
+                                          .outcomes = buf_slice(&sessions->scratch)};
+    sessions->stats.reports++;
+    if (buf_status(&poll->reported) != STATUS_OK || (wait_ms > 0 && max > 0 && !timer_start(poll, wait_ms)) ||
+        !poll_propose(poll, &command, on_report_reply))
+        poll_refuse(poll, STATUS_BUSY, NULL);
+}
+
+/* --- what the core released --- */
+
+/* A lease that no poll is there to take: goes back at once. */
+static void give_back(struct session *session, const struct lease_token *token)
+{
+    struct sessions *sessions = session->sessions;
+    struct hub *hub = sessions->hub;
+    struct buf *out = sequencer_begin(hub->sequencer);
+    if (out == NULL)
+        return; /* then it expires */
+    struct buf *outcomes = &sessions->refused;
+    buf_reset(outcomes);
+    outcome_put(outcomes,
+                &(struct outcome){.type = OUTCOME_RELEASE, .token = *token, .message = SLICE("nobody asked for it")});
+    command_put_node_report(out, &(struct command_node_report){.session = session->session,
+                                                               .has_credit = true,
+                                                               .outcome_count = 1,
+                                                               .outcomes = buf_slice(outcomes)});
+    sequencer_commit(hub->sequencer, NULL);
+    hub_schedule_flush(hub);
+}
+
+void workers_on_lease(struct session *session, const struct effect_lease *lease)
+{
+    struct poll *poll = session->worker->current;
+    if (poll == NULL) {
+        give_back(session, &lease->offer.token);
+        return;
+    }
+    if (poll->lease_count > 0)
+        buf_append_char(&poll->leases, ',');
+    work_write_offer(&poll->leases, &lease->offer);
+    buf_append(&poll->tokens, &lease->offer.token, sizeof lease->offer.token);
+    poll->lease_count++;
+    poll_check_soon(poll);
+}
+
+static void poll_check(struct poll *poll)
+{
+    bool is_void = poll->call == NULL || poll->refused != STATUS_OK;
+    switch (poll->state) {
+    case POLL_WAITING:
+        if (!is_void && (poll->max == 0 || poll->lease_count >= poll->max))
+            poll_answer(poll);
+        else if (is_void || poll->lease_count > 0 || poll->is_late || clock_mono_ns() >= poll->due_ns)
+            poll_withdraw(poll);
+        break;
+    case POLL_WITHDRAWING:
+        if (!poll->is_asked)
+            break;
+        if (is_void && poll->lease_count > 0)
+            poll_withdraw(poll); /* these came while the first ones went back */
+        else if (poll->refused != STATUS_OK)
+            poll_refuse(poll, poll->refused, NULL);
+        else if (poll->call == NULL)
+            poll_free(poll);
+        else
+            poll_answer(poll);
+        break;
+    case POLL_RELEASING:
+        if (poll->timer == TASK_WAIT_NONE)
+            poll_withdraw(poll);
+        break;
+    case POLL_LINE:
+    case POLL_REPORTING:
+    case POLL_ASKING:
+        break;
+    }
+}
+
+void workers_on_released(struct sessions *sessions)
+{
+    while (sessions->checks != NULL) {
+        struct poll *poll = sessions->checks;
+        ensure_magic(poll, POLL_MAGIC);
+        sessions->checks = poll->next_check;
+        poll->is_listed = false;
+        poll_check(poll);
+    }
+}
+
+void workers_on_ended(struct session *session)
+{
+    struct worker *worker = session->worker;
+    worker->facts = 0;
+    session_set_number(session, 0);
+    struct poll *poll = worker->current;
+    if (poll == NULL) {
+        worker_called(session);
+        return;
+    }
+    poll->lease_count = 0; /* they ended with the session */
+    buf_reset(&poll->leases);
+    buf_reset(&poll->tokens);
+    if (poll->state == POLL_WAITING || poll->state == POLL_RELEASING) {
+        poll->refused = STATUS_SESSION_LOST;
+        poll->state = POLL_WITHDRAWING;
+        poll->is_asked = true;
+        timer_stop(poll);
+        poll_check_soon(poll);
+    }
+}
+
+void workers_stop(struct sessions *sessions)
+{
+    for (uint32_t i = slab_next(&sessions->slab, 0); i != SLAB_NONE; i = slab_next(&sessions->slab, i + 1)) {
+        struct session *session = session_at(sessions, i);
+        struct worker *worker = session->worker;
+        if (worker == NULL)
+            continue;
+        while (worker->line_first != NULL) {
+            struct poll *poll = worker->line_first;
+            line_remove(poll);
+            if (worker->line_first == NULL && worker->current == NULL)
+                break;
+            struct call *call = TAKE(poll->call);
+            if (call != NULL)
+                call_refuse_status(call, STATUS_NOT_READY, NULL);
+            poll_free(poll);
+        }
+        if (worker->current != NULL && worker->current->state == POLL_WAITING) {
+            worker->current->is_late = true;
+            poll_withdraw(worker->current);
+        }
+    }
+    workers_on_released(sessions);
+}
