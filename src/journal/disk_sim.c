@@ -729,6 +729,13 @@ void disk_sim_crash(struct disk *disk, enum disk_sim_loss loss)
         names_set(&sim->now, sim->kept.items[i].path, sim->kept.items[i].node);
         crash_node(sim, sim->kept.items[i].node, chance);
     }
+    disk_sim_restart(disk);
+}
+
+void disk_sim_restart(struct disk *disk)
+{
+    struct disk_sim *sim = sim_of(disk);
+    ensure(sim->open_files == 0);
     sim->is_dead = false;
     set_fault(sim, 0, 0, STATUS_IO, 0, false);
 }

@@ -54,6 +54,9 @@ enum disk_sim_loss {
 /* The power comes back: unsynced content and names are lost or not, faults are cleared. Nothing may be open. */
 void disk_sim_crash(struct disk *disk, enum disk_sim_loss loss);
 
+/* The process died, the machine did not (kill -9): nothing is lost, what is unsynced stays so, faults are cleared. */
+void disk_sim_restart(struct disk *disk);
+
 /* --- looking and spoiling, past the table; the file must be there --- */
 bool disk_sim_has_file(const struct disk *disk, const char *path);
 uint64_t disk_sim_file_size(const struct disk *disk, const char *path);

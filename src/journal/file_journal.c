@@ -604,9 +604,9 @@ static enum status replay(struct opening *opening)
     };
     enum status status = walk_run(walk);
     if (status != STATUS_OK || walk->end == WALK_DAMAGED) {
-        snprintf(recovery->detail, sizeof(recovery->detail), "%s%s%s", walk->detail,
+        snprintf(recovery->detail, sizeof(recovery->detail), "%.180s%s%s", walk->detail,
                  opening->snapshot_used > 0 ? "; the newest snapshot is damaged too" : "",
-                 status == STATUS_OK ? ". `shoal repair` can save what is sound" : "");
+                 status == STATUS_OK ? "; `shoal repair` can save the rest" : "");
         return status != STATUS_OK ? fail(opening, status, "reading the journal") : STATUS_CORRUPT;
     }
     if (recovery->snapshot_seq == 0 && opening->snapshot_count > 0 && opening->files.segment_count == 0) {

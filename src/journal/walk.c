@@ -217,7 +217,7 @@ static enum status load_segment(struct walk *walk, size_t index, struct walk_ima
 /* What the rest of the log proves, behind the end that the walk has come to. */
 struct evidence {
     uint64_t vouched_seq;   /* newest entry proven to have been synced */
-    uint64_t last_end;      /* in the segment of the end: behind the last later record found */
+    uint64_t last_end;      /* in the segment of the end: behind the last thing of a torn tail */
     bool has_later_records;
 };
 
@@ -240,9 +240,17 @@ static void collect(struct walk *walk, const struct walk_image *image, uint64_t 
     }
 }
 
-static bool is_zero(const char *data, uint64_t len)
+/* Where the zeros begin that an image ends with, not below `least`. */
+static uint64_t zeros_from(const struct walk_image *image, uint64_t least)
 {
-    return len == 0 || (data[0] == 0 && memcmp(data, data + 1, len - 1) == 0);
+    uint64_t at = image->size;
+    while (at >= least + 8 && memcmp(image->data + at - 8, "\0\0\0\0\0\0\0", 8) == 0) {
+        at -= 8;
+    }
+    while (at > least && image->data[at - 1] == 0) {
+        at--;
+    }
+    return at;
 }
 
 /* Decides between CLEAN, TORN and DAMAGED; the image is that of end_index. */
@@ -257,14 +265,13 @@ static enum status judge_end(struct walk *walk, const struct walk_image *image)
     if (walk->end_offset > 0) {
         uint64_t remains = 0;
         collect(walk, image, walk->end_offset, &walk->end_header, expected, &evidence, true);
-        if (segment_head_says(image->data, image->size, walk->end_offset, expected, &remains)) {
-            is_tail_dirty = true;
-            if (walk->end_offset + remains > evidence.last_end) {
-                evidence.last_end = walk->end_offset + remains;
-            }
-        } else if (walk->end_header.is_fresh) {
-            is_tail_dirty = !is_zero(image->data + walk->end_offset, image->size - walk->end_offset);
+        if (walk->end_header.is_fresh) {
+            evidence.last_end = zeros_from(image, walk->end_offset);
+        } else if (segment_head_says(image->data, image->size, walk->end_offset, expected, &remains) &&
+                   walk->end_offset + remains > evidence.last_end) {
+            evidence.last_end = walk->end_offset + remains;
         }
+        is_tail_dirty = evidence.last_end > walk->end_offset;
     }
     for (size_t i = walk->end_index + 1; i < files->segment_count; i++) {
         struct walk_image later;
