@@ -1,0 +1,175 @@
+/* Unique keys and idempotency keys. */
+#include "fixture.h"
+
+static struct fixture f;
+
+static int begin(void **state)
+{
+    (void)state;
+    fixture_begin(&f);
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    fixture_end(&f);
+    return 0;
+}
+
+static struct command_submit unique(enum unique_mode mode, const char *key)
+{
+    struct command_submit submit = submit_default();
+    submit.unique_mode = mode;
+    submit.unique_key = slice_str(key);
+    submit.unique_ms = 1000;
+    return submit;
+}
+
+static struct command_submit keyed(const char *key, uint64_t body_hash)
+{
+    struct command_submit submit = submit_default();
+    submit.idempotency_key = slice_str(key);
+    submit.body_hash = body_hash;
+    return submit;
+}
+
+static void assert_duplicate_of(uint64_t id, struct command_submit submit, enum task_state state)
+{
+    assert_int_equal(fixture_try_submit(&f, submit), STATUS_OK);
+    assert_true(f.reply.is_duplicate);
+    assert_int_equal(f.reply.task_id, id);
+    assert_int_equal(f.reply.state, state);
+}
+
+static uint64_t assert_new(struct command_submit submit)
+{
+    uint64_t id = fixture_submit(&f, submit);
+    assert_false(f.reply.is_duplicate);
+    return id;
+}
+
+static void test_unique_while_queued(void **state)
+{
+    (void)state;
+    uint64_t a = assert_new(unique(UNIQUE_QUEUED, "x"));
+    assert_duplicate_of(a, unique(UNIQUE_QUEUED, "x"), TASK_READY);
+    assert_new(unique(UNIQUE_QUEUED, "y"));
+    fixture_queue(&f, "other", -1);
+    struct command_submit elsewhere = unique(UNIQUE_QUEUED, "x");
+    elsewhere.queue = SLICE("other");
+    assert_new(elsewhere); /* keys are of their queue */
+    uint64_t session = fixture_node(&f, "n", 1);
+    struct lease_token token = fixture_lease(&f);
+    assert_int_equal(token.task_id, a);
+    uint64_t b = assert_new(unique(UNIQUE_QUEUED, "x")); /* a is leased */
+    assert_int_equal(fixture_fail(&f, session, token, "code"), STATUS_OK); /* a waits again, without the key */
+    assert_int_equal(fixture_state(&f, a), TASK_SCHEDULED);
+    assert_duplicate_of(b, unique(UNIQUE_QUEUED, "x"), TASK_READY);
+    fixture_task(&f, COMMAND_CANCEL, b);
+    assert_new(unique(UNIQUE_QUEUED, "x"));
+}
+
+static void test_unique_while_unfinished(void **state)
+{
+    (void)state;
+    uint64_t session = fixture_node(&f, "n", 1);
+    uint64_t a = assert_new(unique(UNIQUE_UNFINISHED, "x"));
+    struct lease_token token = fixture_lease(&f);
+    assert_duplicate_of(a, unique(UNIQUE_UNFINISHED, "x"), TASK_LEASED);
+    assert_int_equal(fixture_complete(&f, session, token), STATUS_OK);
+    uint64_t b = assert_new(unique(UNIQUE_UNFINISHED, "x"));
+    fixture_task(&f, COMMAND_CANCEL, b);
+    uint64_t c = assert_new(unique(UNIQUE_UNFINISHED, "x"));
+    assert_int_equal(fixture_task(&f, COMMAND_RETRY, b), STATUS_CONFLICT); /* c has the key now */
+    fixture_task(&f, COMMAND_CANCEL, c);
+    assert_int_equal(fixture_task(&f, COMMAND_RETRY, b), STATUS_OK);
+    assert_duplicate_of(b, unique(UNIQUE_UNFINISHED, "x"), TASK_READY);
+}
+
+static void test_unique_for_a_time(void **state)
+{
+    (void)state;
+    fixture_configure(&f, (struct command_configure){.finished_keep_ms = 1});
+    uint64_t a = assert_new(unique(UNIQUE_FOR_TIME, "x"));
+    fixture_task(&f, COMMAND_CANCEL, a);
+    assert_duplicate_of(a, unique(UNIQUE_FOR_TIME, "x"), TASK_CANCELLED);
+    fixture_history(&f, core_seq(f.core));
+    fixture_at_ms(&f, 1500);
+    fixture_tick(&f);
+    struct task_brief brief;
+    assert_int_equal(core_task_brief(f.core, a, &brief), STATUS_NOT_FOUND);
+    assert_duplicate_of(a, unique(UNIQUE_FOR_TIME, "x"), TASK_CANCELLED); /* after it left memory, too */
+    fixture_at_ms(&f, 2000);
+    uint64_t b = assert_new(unique(UNIQUE_FOR_TIME, "x"));
+    fixture_at_ms(&f, 3000);
+    fixture_tick(&f);
+    assert_int_equal(fixture_state(&f, b), TASK_READY);
+    assert_new(unique(UNIQUE_FOR_TIME, "x"));
+}
+
+static void test_same_key_same_body_is_one_task(void **state)
+{
+    (void)state;
+    uint64_t a = assert_new(keyed("key", 1));
+    assert_duplicate_of(a, keyed("key", 1), TASK_READY);
+    assert_int_equal(fixture_try_submit(&f, keyed("key", 2)), STATUS_IDEMPOTENCY_MISMATCH);
+    assert_new(keyed("other", 1));
+    struct core_stats stats;
+    core_stats(f.core, &stats);
+    assert_int_equal(stats.idempotency_keys, 2);
+    assert_int_equal(stats.duplicates, 1);
+    assert_int_equal(stats.accepted, 2);
+}
+
+static void test_key_outlives_its_task_and_then_ends(void **state)
+{
+    (void)state;
+    fixture_configure(&f, (struct command_configure){.finished_keep_ms = 1});
+    uint64_t a = assert_new(keyed("key", 1));
+    fixture_task(&f, COMMAND_CANCEL, a);
+    fixture_history(&f, core_seq(f.core));
+    fixture_at_ms(&f, 2000);
+    fixture_tick(&f);
+    assert_duplicate_of(a, keyed("key", 1), TASK_CANCELLED);
+    assert_int_equal(fixture_try_submit(&f, keyed("key", 2)), STATUS_IDEMPOTENCY_MISMATCH);
+    fixture_at_ms(&f, 1000 + LIMIT_IDEMPOTENCY_MS);
+    assert_new(keyed("key", 2));
+}
+
+static void test_refused_submit_leaves_its_key_free(void **state)
+{
+    (void)state;
+    struct command_submit submit = keyed("key", 1);
+    submit.kind = SLICE("nobody");
+    assert_int_equal(fixture_try_submit(&f, submit), STATUS_KIND_UNKNOWN);
+    assert_new(keyed("key", 2));
+}
+
+static void test_key_of_a_unique_duplicate(void **state)
+{
+    (void)state;
+    struct command_submit first = unique(UNIQUE_UNFINISHED, "x");
+    uint64_t a = assert_new(first);
+    struct command_submit second = first;
+    second.idempotency_key = SLICE("key");
+    assert_duplicate_of(a, second, TASK_READY);
+    fixture_task(&f, COMMAND_CANCEL, a);
+    assert_duplicate_of(a, second, TASK_CANCELLED); /* the answer stays, although the unique key is free */
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_unique_while_queued),
+        TEST(test_unique_while_unfinished),
+        TEST(test_unique_for_a_time),
+        TEST(test_same_key_same_body_is_one_task),
+        TEST(test_key_outlives_its_task_and_then_ends),
+        TEST(test_refused_submit_leaves_its_key_free),
+        TEST(test_key_of_a_unique_duplicate),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
