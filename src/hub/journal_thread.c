@@ -176,6 +176,7 @@ enum status journal_thread_new(struct loop *loop, struct journal_thread **ret_th
         return status_of_uv(error);
     }
     thread->async.data = thread;
+    uv_unref((uv_handle_t *)&thread->async); /* it serves the loop; it does not keep it alive */
     *ret_thread = thread;
     return STATUS_OK;
 }
