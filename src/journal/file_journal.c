@@ -539,23 +539,20 @@ static enum status mend_header(struct disk *disk, struct disk_file *file, void *
     return status == STATUS_OK ? disk->write_at(disk, file, segment->bad_copy_at, block, sizeof(block)) : status;
 }
 
-/* Takes a torn tail away: later segments, a segment that never began, and the bytes behind the last sound record. */
+/* Takes a torn tail away: later segments, a segment that never began, and the bytes behind the last sound record.
+ * sync_replayed makes the removals durable. */
 static enum status cut_tail(struct opening *opening)
 {
     struct walk *walk = &opening->walk;
     struct walk_files *files = &opening->files;
     size_t keep = walk->end_offset > 0 ? walk->end_index + 1 : walk->end_index;
     char path[SEGMENT_PATH_SIZE];
-    bool has_removed = files->segment_count > keep;
     enum status status = STATUS_OK;
     /* The newest first: whatever a crash leaves of this is again a torn tail with the same beginning. */
     while (status == STATUS_OK && files->segment_count > keep) {
         segment_path(files->segments[files->segment_count - 1].first_seq, path);
         status = opening->disk->remove(opening->disk, path);
         files->segment_count--;
-    }
-    if (status == STATUS_OK && has_removed) {
-        status = opening->disk->sync_dir(opening->disk, "journal");
     }
     if (status == STATUS_OK && walk->end_offset > 0) {
         struct zeroing range = {.from = walk->end_offset, .to = walk->end_header.size};

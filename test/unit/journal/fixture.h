@@ -17,7 +17,7 @@
 #include "journal/disk_sim.h"
 #include "journal/file_journal.h"
 
-#define FIXTURE_ENTRIES_MAX 20000u
+#define FIXTURE_ENTRIES_MAX 6000u
 #define FIXTURE_BODY_MAX 8192u
 #define FIXTURE_SEGMENT_SIZE 16384u /* two blocks of header, two of records */
 

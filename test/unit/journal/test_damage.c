@@ -186,7 +186,7 @@ static void each_length_of_a_cut_file_is_noticed(void **state)
 {
     (void)state;
     static struct finished_log log;
-    make_log(&log, 8, 30);
+    make_log(&log, 8, 22);
     for (size_t i = 0; i < log.path_count; i++) {
         struct disk *disk = disk_sim_clone(log.fixture.disk, i);
         assert_non_null(disk);
