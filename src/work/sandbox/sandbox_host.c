@@ -255,6 +255,10 @@ void sandbox_host_facts(const struct sandbox_host *host, struct buf *out)
         buf_append_str(out, ",\"limits_why\":");
         json_write_str(out, slice_of(host->cgroup_note.data, host->cgroup_note.len - 2));
     }
+    if (host->cgroups.mode != CGROUP_NONE) {
+        buf_append_str(out, ",\"groups\":");
+        json_write_str(out, slice_str(host->cgroups.path[0]));
+    }
     if (host->is_root)
         buf_printf(out, ",\"users\":\"%u to %u, one a slot\"", (unsigned)host->uid_base,
                    (unsigned)(host->uid_base + host->slots - 1));
