@@ -608,11 +608,10 @@ static bool turn_once(struct http_connection *connection)
     if (connection->is_parser_paused && may_parse(connection)) {
         connection->is_parser_paused = false;
         http1_parser_resume(&connection->parser);
-        if (connection->unread.len > 0) {
-            parse(connection, slice_of(connection->unread.data + connection->unread_at,
-                                       connection->unread.len - connection->unread_at));
-            did_something = true;
-        }
+        /* Also without bytes: the end of a body may be all that was held back. */
+        parse(connection, slice_of(connection->unread.data + connection->unread_at,
+                                   connection->unread.len - connection->unread_at));
+        did_something = true;
     }
     return did_something;
 }

@@ -356,6 +356,9 @@ static int on_headers_complete(llhttp_t *llhttp)
 static int on_body(llhttp_t *llhttp, const char *at, size_t len)
 {
     struct http1_parser *parser = llhttp->data;
+    if (len == 0) {
+        return HPE_OK;
+    }
     return next_to_llhttp(parser->events->on_body(parser->ctx, slice_of(at, len)));
 }
 
@@ -394,8 +397,6 @@ static enum status status_of_llhttp(llhttp_errno_t error)
     case HPE_INVALID_VERSION:
     case HPE_PAUSED_H2_UPGRADE:
         return STATUS_VERSION_NOT_SUPPORTED;
-    case HPE_INVALID_TRANSFER_ENCODING:
-        return STATUS_NOT_IMPLEMENTED;
     default:
         return STATUS_BAD_HTTP;
     }
@@ -408,7 +409,7 @@ enum status http1_parse(struct http1_parser *parser, struct slice bytes, size_t 
         return parser->status;
     }
     if (bytes.len == 0) {
-        return STATUS_OK;
+        bytes = SLICE(""); /* after a pause there may be an event to come that needs no further byte */
     }
     llhttp_t *llhttp = llhttp_of(parser);
     parser->gap_begin = bytes.data;

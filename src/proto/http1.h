@@ -93,7 +93,7 @@ struct http1_parser {
 
 void http1_parser_init(struct http1_parser *parser, bool is_response, const struct http1_events *events, void *ctx);
 /* Feeds bytes. OK: all were used. AGAIN: an event asked for a pause, or a message ended that needs one; *ret_used
- * bytes were used, the rest is for the call after http1_parser_resume. Else the stream cannot be read further: BAD_HTTP,
+ * bytes were used, the rest (even if it is empty) is for the call after http1_parser_resume. Else the stream cannot be read further: BAD_HTTP,
  * URI_TOO_LONG, HEADERS_TOO_LARGE, NOT_IMPLEMENTED, VERSION_NOT_SUPPORTED, NO_MEMORY; `detail` says why, and the same
  * comes back ever after. */
 STATUS_MUST_CHECK enum status http1_parse(struct http1_parser *parser, struct slice bytes, size_t *ret_used);
