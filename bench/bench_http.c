@@ -34,8 +34,7 @@ int main(int argc, char **argv)
     struct http_config config;
     http_config_default(&config);
     config.port = argc > 1 ? (uint16_t)atoi(argv[1]) : 0;
-    enum status status =
-        http_server_start(&loop, &config, &(struct http_callbacks){.on_request = on_request}, &server);
+    enum status status = http_server_start(&loop, &config, &(struct http_callbacks){.on_request = on_request}, &server);
     if (status != STATUS_OK) {
         fprintf(stderr, "bench_http: %s\n", status_title(status));
         return status_exit(status);

@@ -21,7 +21,8 @@ bool http_query_param(const struct http_request *request, const char *name, stru
     if (!http1_query_find(request->query, name, &raw)) {
         return false;
     }
-    bool has_escapes = raw.len > 0 && (memchr(raw.data, '%', raw.len) != NULL || memchr(raw.data, '+', raw.len) != NULL);
+    bool has_escapes =
+        raw.len > 0 && (memchr(raw.data, '%', raw.len) != NULL || memchr(raw.data, '+', raw.len) != NULL);
     if (!has_escapes) {
         *ret = raw;
         return true;
@@ -69,8 +70,8 @@ static bool decide_close(struct request *request)
         /* Answered early. A sender that still waits for 100 Continue may send the body or not, so nobody knows what
          * its next bytes mean (RFC 9110 10.1.1); and a long rest is not worth reading. */
         bool may_send_or_not = request->head.expects_continue && !request->was_continued && request->body_size == 0;
-        bool is_long = !request->head.is_chunked &&
-                       request->head.content_length - request->body_size > HTTP_DRAIN_SIZE_MAX;
+        bool is_long =
+            !request->head.is_chunked && request->head.content_length - request->body_size > HTTP_DRAIN_SIZE_MAX;
         close = close || (request->head.has_body && (may_send_or_not || is_long));
         connection->drop_left = HTTP_DRAIN_SIZE_MAX;
     }

@@ -272,7 +272,8 @@ static enum http1_next on_head(void *ctx)
     }
     if (request->mode == HTTP_BODY_BUFFER && !head->is_chunked && head->content_length > server->config.body_size_max) {
         char detail[96];
-        snprintf(detail, sizeof(detail), "The body is larger than the limit of %zu bytes.", server->config.body_size_max);
+        snprintf(detail, sizeof(detail), "The body is larger than the limit of %zu bytes.",
+                 server->config.body_size_max);
         connection_refuse(connection, request, STATUS_TOO_LARGE, detail);
         return HTTP1_GO_ON;
     }
@@ -320,7 +321,8 @@ static enum http1_next on_body(void *ctx, struct slice piece)
     }
     if (piece.len > server->config.body_size_max - request->body_size) {
         char detail[96];
-        snprintf(detail, sizeof(detail), "The body is larger than the limit of %zu bytes.", server->config.body_size_max);
+        snprintf(detail, sizeof(detail), "The body is larger than the limit of %zu bytes.",
+                 server->config.body_size_max);
         connection_refuse(connection, request, STATUS_TOO_LARGE, detail);
         return HTTP1_GO_ON;
     }
@@ -641,7 +643,7 @@ static void turn(struct http_connection *connection)
     bool is_all_sent = outbox_unsent(&connection->box) == 0;
     if (connection->ws != NULL) {
         ws_check_unsent(connection->ws);
-        if (ws_is_over(connection->ws) && is_all_sent) {
+        if (ws_is_over(connection->ws) && is_all_sent && connection->first == NULL) {
             connection_abort(connection);
             return;
         }
@@ -649,10 +651,10 @@ static void turn(struct http_connection *connection)
                linger(connection)) {
         return;
     }
-    bool may_read = !connection->saw_end && (connection->is_lingering || connection->is_refusing ||
-                                             (!connection->is_parser_paused && !connection->is_ending &&
-                                              !is_full(connection)) ||
-                                             connection->ws != NULL);
+    bool may_read =
+        !connection->saw_end &&
+        (connection->is_lingering || connection->is_refusing ||
+         (!connection->is_parser_paused && !connection->is_ending && !is_full(connection)) || connection->ws != NULL);
     set_reading(connection, may_read);
     set_phase(connection, phase_of(connection));
 }

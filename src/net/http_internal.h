@@ -50,24 +50,24 @@ enum phase { PHASE_NONE, PHASE_IDLE, PHASE_HEAD, PHASE_BODY, PHASE_WRITE, PHASE_
 
 /* A request and its place in the connection's queue. `pub` is what handlers see. */
 struct request {
-    struct http_request pub; /* first: a struct http_request is cast to its struct request */
+    struct http_request pub;    /* first: a struct http_request is cast to its struct request */
     struct http_server *server; /* NULL once the request is an orphan */
-    struct request *next;    /* behind it on its connection, or in the pool */
-    struct buf answer;       /* bytes of the answer while others come first */
+    struct request *next;       /* behind it on its connection, or in the pool */
+    struct buf answer;          /* bytes of the answer while others come first */
     struct buf body;
     void (*on_drained)(struct http_request *request);
-    uint64_t answer_left;    /* bytes of the content still promised, when streamed with a length */
-    uint64_t body_size;      /* received so far */
+    uint64_t answer_left; /* bytes of the content still promised, when streamed with a length */
+    uint64_t body_size;   /* received so far */
     enum http_body_mode mode;
-    bool is_shown;           /* a handler has seen it and owes an answer */
-    bool is_received;        /* complete */
-    bool is_answered;        /* the handler is done with it */
-    bool has_begun;          /* the head of its answer is written */
+    bool is_shown;    /* a handler has seen it and owes an answer */
+    bool is_received; /* complete */
+    bool is_answered; /* the handler is done with it */
+    bool has_begun;   /* the head of its answer is written */
     bool answer_is_chunked;
     bool answer_has_length;
-    bool is_paused;          /* http_body_pause */
-    bool wants_room;         /* a write returned false */
-    bool wants_continue;     /* 100 Continue is due when its turn comes */
+    bool is_paused;      /* http_body_pause */
+    bool wants_room;     /* a write returned false */
+    bool wants_continue; /* 100 Continue is due when its turn comes */
     bool was_continued;
     struct http1_head head;
 };
@@ -91,18 +91,18 @@ struct http_connection {
     uint64_t request_number;
     struct buf unread; /* received and not parsed: the parser is paused */
     size_t unread_at;
-    size_t drop_left;  /* bytes of a refused body, or after the end, that may still be dropped */
+    size_t drop_left; /* bytes of a refused body, or after the end, that may still be dropped */
     struct ws_connection *ws;
     bool is_reading;
     bool is_parser_paused;
     bool is_in_turn;
     bool is_in_parser;
-    bool saw_end;      /* of the peer's stream */
-    bool is_ending;    /* no further request is read; closes when everything is sent */
+    bool saw_end;   /* of the peer's stream */
+    bool is_ending; /* no further request is read; closes when everything is sent */
     bool is_lingering;
-    bool is_broken;    /* what was sent cannot be completed */
+    bool is_broken; /* what was sent cannot be completed */
     bool is_closed;
-    bool is_refusing;  /* over connections_max: only here to say so */
+    bool is_refusing; /* over connections_max: only here to say so */
     char peer[64];
 };
 
@@ -135,6 +135,7 @@ struct http_server {
     int64_t accept_warned_ms;
     bool is_accept_paused; /* no file descriptor was free */
     bool is_closing;
+    bool has_said_goodbye;
 };
 
 /* --- http_server.c --- */

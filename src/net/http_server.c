@@ -21,8 +21,8 @@
 
 #define TICK_MS 250
 #define BACKLOG 4096
-#define ACCEPTS_PER_TURN 64      /* so that a storm of connections leaves time for those there are */
-#define REFUSING_MAX 256         /* connections being told 503; any further one is just closed */
+#define ACCEPTS_PER_TURN 64 /* so that a storm of connections leaves time for those there are */
+#define REFUSING_MAX 256    /* connections being told 503; any further one is just closed */
 #define POOLED_REQUESTS_MAX 1024
 #define POOLED_BUF_SIZE_MAX 16384
 #define ACCEPT_WARN_MS 10000
@@ -213,6 +213,19 @@ static void abort_all(struct http_server *server, enum phase phase)
     }
 }
 
+/* WebSockets have no answer to wait for: their peers are told. */
+static void say_goodbye(struct http_server *server)
+{
+    for (int phase = PHASE_NONE; phase < PHASE_COUNT; phase++) {
+        for (struct list *at = server->phases[phase].next; at != &server->phases[phase]; at = at->next) {
+            struct http_connection *connection = connection_of(at);
+            if (connection->ws != NULL && !connection->is_closed) {
+                ws_close(connection->ws, 1001, "The server is stopping.");
+            }
+        }
+    }
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     struct http_server *server = timer->data;
@@ -225,6 +238,10 @@ static void on_tick(uv_timer_t *timer)
         set_polling(server, true);
     }
     if (server->is_closing) {
+        if (!server->has_said_goodbye) {
+            server->has_said_goodbye = true;
+            say_goodbye(server);
+        }
         abort_all(server, PHASE_IDLE);
         if (now_ms >= server->close_by_ms) {
             for (int phase = PHASE_NONE; phase < PHASE_COUNT; phase++) {

@@ -47,7 +47,7 @@ struct http_request {
     bool has_body;
     uint64_t content_length; /* UINT64_MAX when chunked */
     struct http_connection *connection;
-    void *user;          /* the handler's */
+    void *user;                                    /* the handler's */
     void (*on_gone)(struct http_request *request); /* set by the handler: called once when the connection dies first */
 };
 
@@ -64,8 +64,8 @@ STATUS_MUST_CHECK enum status http_keep_body(struct http_request *request);
 const char *http_peer(const struct http_request *request);
 
 enum http_body_mode {
-    HTTP_BODY_BUFFER, /* collect it (limit: config.body_size_max), then on_request */
-    HTTP_BODY_STREAM, /* call on_body for each piece, then on_request with an empty body */
+    HTTP_BODY_BUFFER,  /* collect it (limit: config.body_size_max), then on_request */
+    HTTP_BODY_STREAM,  /* call on_body for each piece, then on_request with an empty body */
     HTTP_BODY_ANSWERED /* on_head already answered: the rest of the request is read and dropped */
 };
 
@@ -93,9 +93,11 @@ void http_config_default(struct http_config *ret_config);
 
 /* Listens. ADDRESS_IN_USE, … The server is owned by the caller: http_server_close, then it frees itself on the loop. */
 STATUS_MUST_CHECK enum status http_server_start(struct loop *loop, const struct http_config *config,
-                                                const struct http_callbacks *callbacks, struct http_server **ret_server);
+                                                const struct http_callbacks *callbacks,
+                                                struct http_server **ret_server);
 uint16_t http_server_port(const struct http_server *server);
-/* Stops accepting; idle connections are closed, others after the answers they wait for (at most grace_ms). */
+/* Stops accepting; idle connections are closed, WebSockets with 1001, others after the answers they wait for (at most
+ * grace_ms). */
 void http_server_close(struct http_server *server, int64_t grace_ms);
 struct http_server_stats {
     uint64_t accepted, requests, refused, bytes_in, bytes_out;

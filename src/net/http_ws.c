@@ -77,8 +77,10 @@ struct ws_connection *ws_accept(struct http_request *pub, const char *subprotoco
     if (connection->first == request) {
         out = outbox_buf(&connection->box);
     }
-    buf_printf(out, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                    "Sec-WebSocket-Accept: %s\r\n", accept);
+    buf_printf(out,
+               "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+               "Sec-WebSocket-Accept: %s\r\n",
+               accept);
     if (subprotocol != NULL) {
         buf_printf(out, "Sec-WebSocket-Protocol: %s\r\n", subprotocol);
     }
@@ -92,6 +94,13 @@ struct ws_connection *ws_accept(struct http_request *pub, const char *subprotoco
     connection_advance(connection);
     connection_wake(connection);
     return ws;
+}
+
+/* Where frames go: behind the 101, which may itself wait for the answers of requests before it. */
+static struct buf *out_of(struct ws_connection *ws)
+{
+    struct http_connection *connection = ws->connection;
+    return connection->first == NULL ? outbox_buf(&connection->box) : &connection->last->answer;
 }
 
 void *ws_user(const struct ws_connection *ws)
@@ -112,7 +121,7 @@ void ws_send_text(struct ws_connection *ws, struct slice message)
     if (ws->sent_close || ws->connection == NULL) {
         return;
     }
-    ws_write_frame(outbox_buf(&ws->connection->box), WS_TEXT, message, NULL);
+    ws_write_frame(out_of(ws), WS_TEXT, message, NULL);
     connection_wake(ws->connection);
 }
 
@@ -123,14 +132,18 @@ void ws_close(struct ws_connection *ws, uint16_t code, const char *reason)
         return;
     }
     ws->sent_close = true;
-    ws_write_close(outbox_buf(&ws->connection->box), code, reason, NULL);
+    ws_write_close(out_of(ws), code, reason, NULL);
     connection_wake(ws->connection);
 }
 
 size_t ws_unsent_size(const struct ws_connection *ws)
 {
     ensure_magic(ws, WS_MAGIC);
-    return ws->connection != NULL ? outbox_unsent(&ws->connection->box) : 0;
+    struct http_connection *connection = ws->connection;
+    if (connection == NULL) {
+        return 0;
+    }
+    return outbox_unsent(&connection->box) + (connection->first != NULL ? connection->last->answer.len : 0);
 }
 
 void ws_feed(struct ws_connection *ws, char *bytes, size_t len)
@@ -152,7 +165,7 @@ void ws_feed(struct ws_connection *ws, char *bytes, size_t len)
             break;
         case WS_EVENT_PING:
             if (!ws->sent_close) {
-                ws_write_frame(outbox_buf(&ws->connection->box), WS_PONG, incoming.payload, NULL);
+                ws_write_frame(out_of(ws), WS_PONG, incoming.payload, NULL);
             }
             break;
         case WS_EVENT_PONG:
@@ -194,7 +207,7 @@ bool ws_is_over(const struct ws_connection *ws)
 
 void ws_check_unsent(struct ws_connection *ws)
 {
-    if (!ws->sent_close && outbox_unsent(&ws->connection->box) > LIMIT_HTTP_OUT_SIZE) {
+    if (!ws->sent_close && ws_unsent_size(ws) > LIMIT_HTTP_OUT_SIZE) {
         ws_close(ws, WS_CLOSE_TRY_AGAIN, "Too much waits to be read.");
     }
 }

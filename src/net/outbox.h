@@ -22,13 +22,13 @@ struct outbox {
     uv_stream_t *stream;
     struct buf_pool *pool; /* may be NULL */
     struct buf out;
-    struct buf writing;    /* what libuv is writing */
-    size_t writing_begun;  /* bytes of it that were sent before libuv got it */
+    struct buf writing;   /* what libuv is writing */
+    size_t writing_begun; /* bytes of it that were sent before libuv got it */
     uv_write_t write;
     bool is_writing;
-    uint64_t *sent_total; /* counter of somebody; may be NULL */
+    uint64_t *sent_total;                              /* counter of somebody; may be NULL */
     void (*on_written)(struct outbox *box, int error); /* libuv is done with `writing`; not called once closed is set */
-    bool is_closed;       /* set by the owner when it closes the stream */
+    bool is_closed;                                    /* set by the owner when it closes the stream */
 };
 
 /* `stream` must be open. The owner frees the box in the stream's close callback. */

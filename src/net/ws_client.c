@@ -52,7 +52,7 @@ struct ws_client {
     struct http1_head head;
     struct ws_parser parser;
     struct url url;
-    char *path; /* owned */
+    char *path;        /* owned */
     char *subprotocol; /* owned; may be NULL */
     char key[WS_KEY_TEXT_SIZE];
     uint8_t masks[MASK_BYTES];
@@ -338,7 +338,8 @@ static void feed_frames(struct ws_client *client, char *bytes, size_t len)
             break;
         case WS_EVENT_ERROR:
             client->got_close = true;
-            snprintf(client->why, sizeof(client->why), "The peer broke the protocol: %.*s", SLICE_ARG(incoming.payload));
+            snprintf(client->why, sizeof(client->why), "The peer broke the protocol: %.*s",
+                     SLICE_ARG(incoming.payload));
             begin_close(client, incoming.code, client->parser.detail);
             wake(client);
             break;
@@ -377,7 +378,8 @@ static enum http1_next on_http_head(void *ctx)
     bool has_subprotocol = slice_equal(http1_header(head, "sec-websocket-protocol"), slice_str(client->subprotocol));
     if (!is_upgraded || !has_subprotocol) {
         end(client, STATUS_BAD_HTTP,
-            is_upgraded ? "The peer does not speak the WebSocket subprotocol." : "The peer's WebSocket handshake is wrong.");
+            is_upgraded ? "The peer does not speak the WebSocket subprotocol."
+                        : "The peer's WebSocket handshake is wrong.");
         return HTTP1_PAUSE;
     }
     client->handshake_is_good = true;

@@ -341,8 +341,8 @@ static int on_headers_complete(llhttp_t *llhttp)
     }
     head->has_body = head->is_chunked || llhttp->content_length > 0;
     head->content_length = head->is_chunked ? UINT64_MAX : llhttp->content_length;
-    head->wants_websocket = llhttp->upgrade != 0 && !head->has_body && head->method == HTTP1_GET &&
-                            http1_list_has(upgrade, "websocket");
+    head->wants_websocket =
+        llhttp->upgrade != 0 && !head->has_body && head->method == HTTP1_GET && http1_list_has(upgrade, "websocket");
     if (is_request && !head->wants_websocket) {
         llhttp->upgrade = 0; /* an upgrade that nobody offers is ignored (RFC 9110 7.8) */
     }

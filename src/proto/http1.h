@@ -42,10 +42,10 @@ struct http1_head {
     uint8_t minor;            /* HTTP/1.<minor> */
     bool has_body;
     bool is_chunked;
-    bool keeps_alive;         /* what the sender allows */
+    bool keeps_alive; /* what the sender allows */
     bool expects_continue;
-    bool wants_websocket;     /* Connection: upgrade and Upgrade: websocket, without a body */
-    uint64_t content_length;  /* UINT64_MAX when chunked, 0 without a body */
+    bool wants_websocket;    /* Connection: upgrade and Upgrade: websocket, without a body */
+    uint64_t content_length; /* UINT64_MAX when chunked, 0 without a body */
     struct http1_field fields[LIMIT_HTTP_HEADER_COUNT];
 };
 
@@ -82,11 +82,11 @@ struct http1_parser {
     size_t extension_size;   /* bytes of chunk extensions and trailers, which are dropped */
     enum status status;      /* why parsing ended */
     const char *detail;      /* one sentence to go with it */
-    bool is_inside;   /* a message has begun and is not complete */
-    bool begun_here;  /* it began in the bytes at hand */
+    bool is_inside;          /* a message has begun and is not complete */
+    bool begun_here;         /* it began in the bytes at hand */
     bool in_head;
     bool in_value;
-    bool keeps_alive; /* of the message at hand */
+    bool keeps_alive;      /* of the message at hand */
     bool gap_has_lf;       /* a line end was seen since the last part of a field */
     const char *gap_begin; /* end of the last part of a field, or the start of the bytes being parsed */
 };

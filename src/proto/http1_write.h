@@ -28,7 +28,7 @@ struct http1_answer_head {
     const char *content_type; /* NULL: none */
     uint64_t length;          /* of the content, or HTTP1_LENGTH_… */
     enum http1_connection connection;
-    struct slice headers;     /* further lines, each ended by \r\n */
+    struct slice headers; /* further lines, each ended by \r\n */
 };
 /* Appends the head with its empty line. The caller vouches for content_type and headers. */
 void http1_write_head(struct buf *out, const struct http1_answer_head *head);

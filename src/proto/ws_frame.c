@@ -84,8 +84,8 @@ static enum ws_event begin_frame(struct ws_parser *parser, struct ws_incoming *r
         return fail(parser, WS_CLOSE_PROTOCOL, "A reserved bit is set.", ret_incoming);
     }
     if (is_masked != parser->wants_mask) {
-        return fail(parser, WS_CLOSE_PROTOCOL, is_masked ? "A server's frame is masked." : "A client's frame is not masked.",
-                    ret_incoming);
+        return fail(parser, WS_CLOSE_PROTOCOL,
+                    is_masked ? "A server's frame is masked." : "A client's frame is not masked.", ret_incoming);
     }
     parser->mask_at = 0;
     memset(parser->mask, 0, sizeof(parser->mask));
@@ -343,7 +343,8 @@ bool ws_key_is_valid(struct slice key)
     }
     for (size_t i = 0; i < 22; i++) {
         char c = key.data[i];
-        bool is_digit = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '+' || c == '/';
+        bool is_digit =
+            (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '+' || c == '/';
         if (!is_digit) {
             return false;
         }

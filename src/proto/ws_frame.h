@@ -58,8 +58,8 @@ enum ws_event {
     WS_EVENT_MESSAGE, /* payload is a whole message, valid until the next call; text is valid UTF-8 */
     WS_EVENT_PING,    /* payload wants to come back in a pong */
     WS_EVENT_PONG,
-    WS_EVENT_CLOSE,   /* code (1005 when there was none) and reason */
-    WS_EVENT_ERROR    /* close with `code`; the same comes back ever after */
+    WS_EVENT_CLOSE, /* code (1005 when there was none) and reason */
+    WS_EVENT_ERROR  /* close with `code`; the same comes back ever after */
 };
 struct ws_incoming {
     struct slice payload;

@@ -30,8 +30,8 @@ struct fixture {
     struct http_request *later[LATER_MAX]; /* requests of /later, in order of arrival */
     unsigned later_count;
     unsigned gone_count;
-    unsigned handled;       /* calls of on_request */
-    unsigned refused;       /* calls of on_refused */
+    unsigned handled; /* calls of on_request */
+    unsigned refused; /* calls of on_refused */
     enum status refused_status;
     struct http_request *upload; /* of /up */
     uint64_t upload_size;

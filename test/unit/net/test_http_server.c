@@ -104,8 +104,9 @@ static void pipelined_answers_keep_their_order(void **state)
     struct fixture *f = begin_started();
     char body[4096];
     int fd = client_open(f);
-    client_say(f, fd, "GET /later HTTP/1.1\r\nHost: t\r\n\r\nGET /later HTTP/1.1\r\nHost: t\r\n\r\n"
-                      "GET /hello HTTP/1.1\r\nHost: t\r\n\r\nGET /later HTTP/1.1\r\nHost: t\r\n\r\n");
+    client_say(f, fd,
+               "GET /later HTTP/1.1\r\nHost: t\r\n\r\nGET /later HTTP/1.1\r\nHost: t\r\n\r\n"
+               "GET /hello HTTP/1.1\r\nHost: t\r\n\r\nGET /later HTTP/1.1\r\nHost: t\r\n\r\n");
     pump_ms(f, 5);
     assert_int_equal(f->later_count, 3);
     answer_later(f, 2, "third");
@@ -251,8 +252,9 @@ static void expect_continue(void **state)
     assert_int_equal(client_answer(f, fd, head, body), 200);
     assert_string_equal(body, "abc");
     /* Behind another request the 100 waits for its turn. */
-    client_say(f, fd, "GET /later HTTP/1.1\r\nHost: t\r\n\r\n"
-                      "POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n");
+    client_say(f, fd,
+               "GET /later HTTP/1.1\r\nHost: t\r\n\r\n"
+               "POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n");
     pump_ms(f, 10);
     answer_later(f, 0, "x");
     assert_int_equal(client_answer(f, fd, head, body), 200);
@@ -288,7 +290,9 @@ static void connection_close_and_http10(void **state)
     }
     assert_int_equal(f->handled, 3);
     int fd = client_open(f);
-    client_say(f, fd, "GET /hello HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET /hello HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    client_say(
+        f, fd,
+        "GET /hello HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET /hello HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
     for (int i = 0; i < 2; i++) {
         assert_int_equal(client_answer(f, fd, head, body), 200);
         assert_non_null(strstr(head, "\r\nConnection: keep-alive\r\n"));
@@ -341,8 +345,9 @@ static void a_client_that_leaves(void **state)
     (void)state;
     struct fixture *f = begin_started();
     int fd = client_open(f);
-    client_say(f, fd, "GET /later HTTP/1.1\r\nHost: t\r\n\r\nGET /later HTTP/1.1\r\nHost: t\r\n\r\n"
-                      "GET /kept HTTP/1.1\r\nHost: t\r\n\r\nPOST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 9\r\n\r\nabc");
+    client_say(f, fd,
+               "GET /later HTTP/1.1\r\nHost: t\r\n\r\nGET /later HTTP/1.1\r\nHost: t\r\n\r\n"
+               "GET /kept HTTP/1.1\r\nHost: t\r\n\r\nPOST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 9\r\n\r\nabc");
     pump_ms(f, 5);
     assert_int_equal(f->later_count, 3);
     struct http_server_stats stats;
@@ -378,8 +383,9 @@ static void upload_in_pieces_with_pauses(void **state)
     assert_string_equal(body, "200000");
 
     f->upload_pauses = true;
-    client_say(f, fd, "PUT /up HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n5\r\nfghij\r\n0\r\n\r\n"
-                      "GET /hello HTTP/1.1\r\nHost: t\r\n\r\n");
+    client_say(f, fd,
+               "PUT /up HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n5\r\nfghij\r\n0\r\n\r\n"
+               "GET /hello HTTP/1.1\r\nHost: t\r\n\r\n");
     pump_ms(f, 20);
     assert_int_equal(f->upload_size, 5);
     http_body_pause(f->upload, false);
@@ -403,8 +409,9 @@ static void upload_in_pieces_with_pauses(void **state)
     assert_int_equal(client_answer(f, fd, head, body), 507);
     client_say(f, fd, "defghijGET /hello HTTP/1.1\r\nHost: t\r\n\r\n");
     assert_int_equal(client_answer(f, fd, head, body), 200);
-    client_say(f, fd, "POST /forbidden HTTP/1.1\r\nHost: t\r\nContent-Length: 10\r\n\r\nabcdefghij"
-                      "GET /hello HTTP/1.1\r\nHost: t\r\n\r\n");
+    client_say(f, fd,
+               "POST /forbidden HTTP/1.1\r\nHost: t\r\nContent-Length: 10\r\n\r\nabcdefghij"
+               "GET /hello HTTP/1.1\r\nHost: t\r\n\r\n");
     assert_int_equal(client_answer(f, fd, head, body), 403);
     assert_int_equal(client_answer(f, fd, head, body), 200);
 
@@ -444,7 +451,9 @@ static void download_in_pieces_to_a_slow_reader(void **state)
     assert_true(f->drained > 3);
     /* Chunked, pipelined behind an answer that takes its time. */
     f->download_left = 5u << 20;
-    client_say(f, fd, "GET /later HTTP/1.1\r\nHost: t\r\n\r\nGET /down HTTP/1.1\r\nHost: t\r\n\r\nGET /hello HTTP/1.1\r\nHost: t\r\n\r\n");
+    client_say(
+        f, fd,
+        "GET /later HTTP/1.1\r\nHost: t\r\n\r\nGET /down HTTP/1.1\r\nHost: t\r\n\r\nGET /hello HTTP/1.1\r\nHost: t\r\n\r\n");
     pump_ms(f, 20);
     assert_true(f->download_left > 0);
     answer_later(f, 0, "first");
@@ -529,7 +538,8 @@ static void malformed_requests(void **state)
         {400, "POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n0\r\n\r\n"},
         {400, "POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n"},
         {400, "POST / HTTP/1.0\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"},
-        {400, "POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"},
+        {400,
+         "POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"},
         {501, "POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: gzip\r\n\r\n"},
         {501, "POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"},
         {501, "POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n"},
@@ -633,7 +643,8 @@ static void slow_clients_are_timed_out(void **state)
     char head[4096], body[4096];
     /* A head that trickles: each byte is a sign of life, but the head has its time as a whole. */
     int fd = client_open(f);
-    static const char slow[] = "GET / HTTP/1.1\r\nHost: t\r\nX: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    static const char slow[] =
+        "GET / HTTP/1.1\r\nHost: t\r\nX: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
     int64_t begin_ns = clock_mono_ns();
     for (size_t i = 0; i < sizeof(slow) - 1 && clock_mono_ns() - begin_ns < 700 * NS_PER_MS; i++) {
         client_send(f, fd, slow + i, 1);

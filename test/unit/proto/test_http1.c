@@ -1,8 +1,8 @@
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -203,7 +203,8 @@ static void a_closing_message_pauses(void **state)
 static void responses(void **state)
 {
     (void)state;
-    static const char text[] = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n\x81";
+    static const char text[] =
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n\x81";
     struct recorder recorder;
     recorder_init(&recorder);
     http1_parser_init(&recorder.parser, true, &events, &recorder);

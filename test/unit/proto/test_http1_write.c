@@ -1,8 +1,8 @@
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
 
 #include <stdio.h>
 #include <string.h>
@@ -106,10 +106,10 @@ static void queries(void **state)
     static const struct {
         const char *query, *name, *value; /* NULL: missing */
     } table[] = {
-        {"", "a", NULL},          {"a=1", "a", "1"},         {"a=1&b=2", "b", "2"},     {"a=1&a=2", "a", "1"},
-        {"ab=1", "a", NULL},      {"a", "a", ""},            {"a&b=2", "b", "2"},       {"&&a=1&", "a", "1"},
-        {"a=1=2", "a", "1=2"},    {"%61=1", "a", "1"},       {"x+y=1", "x y", "1"},     {"a=%26&b=2", "a", "%26"},
-        {"=1", "", "1"},          {"a=", "a", ""},           {"aa=1&a=2", "a", "2"},
+        {"", "a", NULL},       {"a=1", "a", "1"},   {"a=1&b=2", "b", "2"},  {"a=1&a=2", "a", "1"},
+        {"ab=1", "a", NULL},   {"a", "a", ""},      {"a&b=2", "b", "2"},    {"&&a=1&", "a", "1"},
+        {"a=1=2", "a", "1=2"}, {"%61=1", "a", "1"}, {"x+y=1", "x y", "1"},  {"a=%26&b=2", "a", "%26"},
+        {"=1", "", "1"},       {"a=", "a", ""},     {"aa=1&a=2", "a", "2"},
     };
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         struct slice raw;

@@ -1,8 +1,8 @@
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -91,12 +91,20 @@ static void messages_and_control_frames(void **state)
 {
     (void)state;
     check(false, SLICE("\x81\x00\x82\x02\xff\xfe\x81\x01x"), "message(t:) message(b:\xff\xfe) message(t:x) ");
-    check(false, SLICE("\x01\x01" "a\x89\x01p\x00\x00\x00\x01" "b\x8a\x00\x80\x01" "c\x81\x01" "d"),
+    check(false,
+          SLICE("\x01\x01"
+                "a\x89\x01p\x00\x00\x00\x01"
+                "b\x8a\x00\x80\x01"
+                "c\x81\x01"
+                "d"),
           "ping(p) pong() message(t:abc) message(t:d) ");
     check(false, SLICE("\x01\x00\x80\x00"), "message(t:) ");
     check(false, SLICE("\x88\x00"), "close(1005:) ");
     check(false, SLICE("\x88\x02\x03\xe8"), "close(1000:) ");
-    check(false, SLICE("\x88\x05\x0f\xa1" "bye"), "close(4001:bye) ");
+    check(false,
+          SLICE("\x88\x05\x0f\xa1"
+                "bye"),
+          "close(4001:bye) ");
     /* A character may be cut by fragmentation. */
     check(false, SLICE("\x01\x02\xe2\x82\x80\x01\xac"), "message(t:\xe2\x82\xac) ");
 }
@@ -104,32 +112,32 @@ static void messages_and_control_frames(void **state)
 static void what_is_refused(void **state)
 {
     (void)state;
-    check(true, SLICE("\x81\x05Hello"), "error(1002) ");                     /* unmasked from a client */
-    check(false, SLICE("\x81\x81\1\2\3\4x"), "error(1002) ");                /* masked from a server */
-    check(false, SLICE("\xc1\x00"), "error(1002) ");                         /* RSV1 */
-    check(false, SLICE("\xa1\x00"), "error(1002) ");                         /* RSV2 */
-    check(false, SLICE("\x91\x00"), "error(1002) ");                         /* RSV3 */
-    check(false, SLICE("\x83\x00"), "error(1002) ");                         /* reserved opcodes */
+    check(true, SLICE("\x81\x05Hello"), "error(1002) ");      /* unmasked from a client */
+    check(false, SLICE("\x81\x81\1\2\3\4x"), "error(1002) "); /* masked from a server */
+    check(false, SLICE("\xc1\x00"), "error(1002) ");          /* RSV1 */
+    check(false, SLICE("\xa1\x00"), "error(1002) ");          /* RSV2 */
+    check(false, SLICE("\x91\x00"), "error(1002) ");          /* RSV3 */
+    check(false, SLICE("\x83\x00"), "error(1002) ");          /* reserved opcodes */
     check(false, SLICE("\x8b\x00"), "error(1002) ");
-    check(false, SLICE("\x09\x00"), "error(1002) ");                         /* fragmented ping */
-    check(false, SLICE("\x89\x7e\x00\x7e"), "error(1002) ");                 /* ping of 126 bytes */
-    check(false, SLICE("\x80\x00"), "error(1002) ");                         /* continues nothing */
-    check(false, SLICE("\x01\x00\x81\x00"), "error(1002) ");                 /* message inside a message */
-    check(false, SLICE("\x81\x7e\x00\x05Hello"), "error(1002) ");            /* length not shortest */
+    check(false, SLICE("\x09\x00"), "error(1002) ");              /* fragmented ping */
+    check(false, SLICE("\x89\x7e\x00\x7e"), "error(1002) ");      /* ping of 126 bytes */
+    check(false, SLICE("\x80\x00"), "error(1002) ");              /* continues nothing */
+    check(false, SLICE("\x01\x00\x81\x00"), "error(1002) ");      /* message inside a message */
+    check(false, SLICE("\x81\x7e\x00\x05Hello"), "error(1002) "); /* length not shortest */
     check(false, SLICE("\x81\x7f\0\0\0\0\0\0\xff\xff"), "error(1002) ");
-    check(false, SLICE("\x81\x7f\x80\0\0\0\0\0\0\0"), "error(1002) ");       /* top bit of the length */
-    check(false, SLICE("\x81\x02\xc3\x28"), "error(1007) ");                 /* not UTF-8 */
+    check(false, SLICE("\x81\x7f\x80\0\0\0\0\0\0\0"), "error(1002) "); /* top bit of the length */
+    check(false, SLICE("\x81\x02\xc3\x28"), "error(1007) ");           /* not UTF-8 */
     check(false, SLICE("\x01\x01\xc3\x80\x01\x28"), "error(1007) ");
-    check(false, SLICE("\x81\x03\xed\xa0\x80"), "error(1007) ");             /* surrogate */
-    check(false, SLICE("\x88\x01\x03"), "error(1002) ");                     /* half a close code */
-    check(false, SLICE("\x88\x02\x03\xec"), "error(1002) ");                 /* 1004, 1005, 1006, 1015, 999, 5000 */
+    check(false, SLICE("\x81\x03\xed\xa0\x80"), "error(1007) "); /* surrogate */
+    check(false, SLICE("\x88\x01\x03"), "error(1002) ");         /* half a close code */
+    check(false, SLICE("\x88\x02\x03\xec"), "error(1002) ");     /* 1004, 1005, 1006, 1015, 999, 5000 */
     check(false, SLICE("\x88\x02\x03\xed"), "error(1002) ");
     check(false, SLICE("\x88\x02\x03\xee"), "error(1002) ");
     check(false, SLICE("\x88\x02\x03\xf7"), "error(1002) ");
     check(false, SLICE("\x88\x02\x03\xe7"), "error(1002) ");
     check(false, SLICE("\x88\x02\x13\x88"), "error(1002) ");
     check(false, SLICE("\x88\x03\x03\xe8\xff"), "error(1007) ");
-    check(false, SLICE("\x81\x7f\0\0\0\0\0\x01\x86\xa1"), "error(1009) ");   /* 100001 bytes, known from the header */
+    check(false, SLICE("\x81\x7f\0\0\0\0\0\x01\x86\xa1"), "error(1009) "); /* 100001 bytes, known from the header */
 }
 
 /* Fragments count together. */
@@ -165,7 +173,8 @@ static void the_size_limit(void **state)
 static void round_trips(void **state)
 {
     (void)state;
-    static const size_t sizes[] = {0, 1, 7, 8, 9, 124, 125, 126, 127, 128, 1000, 65534, 65535, 65536, 65537, 99999, 100000};
+    static const size_t sizes[] = {0,   1,    7,     8,     9,     124,   125,   126,   127,
+                                   128, 1000, 65534, 65535, 65536, 65537, 99999, 100000};
     struct rng rng;
     rng_seed(&rng, 3);
     struct buf out;
