@@ -7,8 +7,8 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-/* cmocka wants those first */
-#include <cmocka.h>
+
+#include <cmocka.h> /* wants those above */
 
 #include <errno.h>
 #include <netinet/in.h>
