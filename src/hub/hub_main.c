@@ -141,13 +141,15 @@ static void engine_stop(struct engine *engine, enum status status)
     }
     hub->is_stopping = true;
     hub->exit_status = status;
-    log_info("hub.stop", "status=%s", status_slug(status));
     if (hub->server != NULL) {
+        log_info("hub.stop", "status=%s", status_slug(status));
         routes_stop(hub);
         http_server_close(hub->server, status == STATUS_OK ? STOP_GRACE_MS : 0);
+        hub_schedule_flush(hub);
     }
-    hub_schedule_flush(hub);
-    loop_stop(&hub->loop);
+    if (hub->loop.read_buffer != NULL) {
+        loop_stop(&hub->loop);
+    }
 }
 
 static void on_signal(uv_signal_t *handle, int number)
@@ -721,9 +723,9 @@ enum status hub_main(const struct hub_config *config)
         loop_run(&hub->loop);
         status = hub->exit_status;
     } else {
-        hub->exit_status = status;
-        if (hub->server != NULL) {
-            engine_stop(engine, status);
+        /* What was opened closes itself on the loop, a server that found its address in use as well. */
+        engine_stop(engine, status);
+        if (hub->loop.read_buffer != NULL) {
             loop_run(&hub->loop);
         }
     }
