@@ -31,7 +31,7 @@ struct disk {
     enum status (*read_at)(struct disk *disk, struct disk_file *file, uint64_t offset, void *data, size_t len);
     enum status (*write_at)(struct disk *disk, struct disk_file *file, uint64_t offset, const void *data, size_t len);
     enum status (*truncate)(struct disk *disk, struct disk_file *file, uint64_t size);
-    enum status (*sync)(struct disk *disk, struct disk_file *file); /* content (fdatasync) */
+    enum status (*sync)(struct disk *disk, struct disk_file *file);             /* content (fdatasync) */
     enum status (*rename)(struct disk *disk, const char *from, const char *to); /* replaces `to` */
     enum status (*remove)(struct disk *disk, const char *path);
     enum status (*make_dir)(struct disk *disk, const char *path); /* OK when it is there */

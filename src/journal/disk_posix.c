@@ -234,8 +234,8 @@ static enum status posix_list(struct disk *disk, const char *path, bool (*visit)
         }
         struct stat st;
         bool is_file = entry->d_type == DT_REG ||
-                       (entry->d_type == DT_UNKNOWN && fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-                        S_ISREG(st.st_mode));
+                       (entry->d_type == DT_UNKNOWN &&
+                        fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode));
         if (is_file && !visit(ctx, entry->d_name)) {
             break;
         }

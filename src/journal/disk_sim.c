@@ -12,6 +12,7 @@
  * Content grows in steps of a sector and keeps what is behind its end zeroed. Nodes are counted by names and open files. */
 #include "journal/disk_sim.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "base/ensure.h"
@@ -25,8 +26,8 @@ enum sector_state { SECTOR_CLEAN, SECTOR_DIRTY, SECTOR_BAD };
 
 struct node {
     uint32_t refs;
-    char *now;  /* owned, `sectors` sectors */
-    char *kept; /* owned, as long */
+    char *now;       /* owned, `sectors` sectors */
+    char *kept;      /* owned, as long */
     uint8_t *states; /* owned, one a sector */
     size_t sectors;
     uint64_t size_now;
@@ -112,6 +113,18 @@ static struct node *node_ref(struct node *node)
     return node;
 }
 
+/* Grows to `bytes`; those behind the first `old` are zero. */
+static bool grow_zeroed(void **items, size_t old, size_t bytes)
+{
+    char *grown = realloc(*items, bytes);
+    if (grown == NULL) {
+        return false;
+    }
+    memset(grown + old, 0, bytes - old);
+    *items = grown;
+    return true;
+}
+
 static bool node_grow(struct node *node, uint64_t size)
 {
     size_t sectors = (size_t)((size + DISK_SIM_SECTOR_SIZE - 1) / DISK_SIM_SECTOR_SIZE);
@@ -120,18 +133,11 @@ static bool node_grow(struct node *node, uint64_t size)
     }
     size_t bytes = sectors * DISK_SIM_SECTOR_SIZE;
     size_t old = node->sectors * DISK_SIM_SECTOR_SIZE;
-    char *now = realloc(node->now, bytes);
-    node->now = now != NULL ? now : node->now;
-    char *kept = realloc(node->kept, bytes);
-    node->kept = kept != NULL ? kept : node->kept;
-    uint8_t *states = realloc(node->states, sectors);
-    node->states = states != NULL ? states : node->states;
-    if (now == NULL || kept == NULL || states == NULL) {
+    static_assert(SECTOR_CLEAN == 0, "new sectors are clean");
+    if (!grow_zeroed((void **)&node->now, old, bytes) || !grow_zeroed((void **)&node->kept, old, bytes) ||
+        !grow_zeroed((void **)&node->states, node->sectors, sectors)) {
         return false;
     }
-    memset(now + old, 0, bytes - old);
-    memset(kept + old, 0, bytes - old);
-    memset(states + node->sectors, SECTOR_CLEAN, sectors - node->sectors);
     node->sectors = sectors;
     return true;
 }
@@ -370,7 +376,8 @@ static uint64_t used_size(const struct disk_sim *sim)
     return size;
 }
 
-static enum status sim_write_at(struct disk *disk, struct disk_file *file, uint64_t offset, const void *data, size_t len)
+static enum status sim_write_at(struct disk *disk, struct disk_file *file, uint64_t offset, const void *data,
+                                size_t len)
 {
     struct disk_sim *sim = sim_of(disk);
     struct node *node = file->node;
@@ -589,6 +596,7 @@ static struct node *copy_node(struct copies *copies, const struct node *from)
     struct node *to = calloc(1, sizeof(*to));
     ensure(to != NULL && node_grow(to, from->sectors * DISK_SIM_SECTOR_SIZE));
     if (from->sectors > 0) {
+        ensure(to->now != NULL && to->kept != NULL && to->states != NULL);
         memcpy(to->now, from->now, from->sectors * DISK_SIM_SECTOR_SIZE);
         memcpy(to->kept, from->kept, from->sectors * DISK_SIM_SECTOR_SIZE);
         memcpy(to->states, from->states, from->sectors);
@@ -650,7 +658,8 @@ uint64_t disk_sim_calls(const struct disk *disk, unsigned ops)
     return calls;
 }
 
-static void set_fault(struct disk_sim *sim, unsigned ops, uint64_t n, enum status status, size_t torn_len, bool is_power)
+static void set_fault(struct disk_sim *sim, unsigned ops, uint64_t n, enum status status, size_t torn_len,
+                      bool is_power)
 {
     sim->fault_ops = ops;
     sim->fault_in = n;

@@ -141,7 +141,8 @@ static bool reserve_chunk(struct file_batch *batch)
 }
 
 /* Locked. The next record begins a segment: takes a spare for it, or says why there is none. */
-static enum status begin_segment(struct file_journal *fj, struct file_batch *batch, uint64_t record_size, int64_t now_ns)
+static enum status begin_segment(struct file_journal *fj, struct file_batch *batch, uint64_t record_size,
+                                 int64_t now_ns)
 {
     uint64_t size = SEGMENT_HEADER_SIZE + record_size;
     struct file_spare spare;
@@ -343,8 +344,8 @@ static const char *check_batch(const struct file_batch *batch, uint64_t *seq)
     uint64_t first = *seq;
     for (size_t i = 0; i < batch->chunk_count; i++) {
         const struct file_chunk *chunk = &batch->chunks[i];
-        if (chunk->start != start || chunk->len > batch->bytes.len - start ||
-            chunk->offset % SEGMENT_ALIGN != 0 || chunk->begins_segment != (chunk->offset == 0)) {
+        if (chunk->start != start || chunk->len > batch->bytes.len - start || chunk->offset % SEGMENT_ALIGN != 0 ||
+            chunk->begins_segment != (chunk->offset == 0)) {
             return "F3: the chunks of a batch do not cover its bytes in order";
         }
         start += chunk->len;
@@ -438,8 +439,8 @@ static enum status load_snapshot(struct opening *opening,
                                  enum status (*on_snapshot)(void *ctx, uint64_t seq, struct slice state))
 {
     struct file_journal_recovery *recovery = opening->recovery;
-    enum status status = snapshot_list(opening->disk, opening->snapshots, ARRAY_COUNT(opening->snapshots),
-                                       &opening->snapshot_count);
+    enum status status =
+        snapshot_list(opening->disk, opening->snapshots, ARRAY_COUNT(opening->snapshots), &opening->snapshot_count);
     if (status != STATUS_OK) {
         return fail(opening, status, "the folder snapshot cannot be read");
     }
@@ -455,8 +456,8 @@ static enum status load_snapshot(struct opening *opening,
             opening->snapshot_used = i;
             opening->snapshot_time_ns = info.time_ns;
             recovery->snapshot_seq = info.seq;
-            status = on_snapshot != NULL ? on_snapshot(opening->callbacks->ctx, info.seq, slice_of(state, len))
-                                         : STATUS_OK;
+            status =
+                on_snapshot != NULL ? on_snapshot(opening->callbacks->ctx, info.seq, slice_of(state, len)) : STATUS_OK;
             free(state);
             return status == STATUS_OK ? STATUS_OK : fail(opening, status, "a sound snapshot does not load");
         }
@@ -487,8 +488,8 @@ static enum status set_damaged_snapshots_aside(struct opening *opening)
     return STATUS_OK;
 }
 
-static enum status with_file(struct disk *disk, const char *path, enum status (*work)(struct disk *, struct disk_file *, void *),
-                             void *ctx)
+static enum status with_file(struct disk *disk, const char *path,
+                             enum status (*work)(struct disk *, struct disk_file *, void *), void *ctx)
 {
     struct disk_file *file;
     enum status status = disk->open(disk, path, DISK_OPEN_WRITE, &file);
@@ -534,8 +535,7 @@ static enum status mend_header(struct disk *disk, struct disk_file *file, void *
 {
     const struct walk_segment *segment = ctx;
     char block[SEGMENT_HEADER_COPY_AT];
-    enum status status =
-        disk->read_at(disk, file, SEGMENT_HEADER_COPY_AT - segment->bad_copy_at, block, sizeof(block));
+    enum status status = disk->read_at(disk, file, SEGMENT_HEADER_COPY_AT - segment->bad_copy_at, block, sizeof(block));
     return status == STATUS_OK ? disk->write_at(disk, file, segment->bad_copy_at, block, sizeof(block)) : status;
 }
 

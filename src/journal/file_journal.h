@@ -17,12 +17,13 @@ enum durability {
 };
 
 struct file_journal_config {
-    struct disk *disk;        /* borrowed; holds journal/ and snapshot/ */
-    uint64_t segment_size;    /* bytes, LIMIT_SEGMENT_SIZE */
+    struct disk *disk;     /* borrowed; holds journal/ and snapshot/ */
+    uint64_t segment_size; /* bytes, LIMIT_SEGMENT_SIZE */
     uint64_t unsynced_size_max;
     enum durability durability;
     int64_t sync_interval_ms; /* with DURABILITY_INTERVAL */
-    uint64_t salt; /* a secret: random for each process (a simulation: its seed); see segment.c for what it is good for */
+    uint64_t
+        salt; /* a secret: random for each process (a simulation: its seed); see segment.c for what it is good for */
 };
 
 /* Hooks through which owner and writer meet. All NULL: single-threaded, nothing to lock. */
@@ -37,8 +38,8 @@ struct file_journal_hooks {
 
 /* What recovery found. */
 struct file_journal_recovery {
-    uint64_t snapshot_seq;   /* 0: started from nothing */
-    uint64_t first_seq;      /* first entry replayed; 0: none */
+    uint64_t snapshot_seq; /* 0: started from nothing */
+    uint64_t first_seq;    /* first entry replayed; 0: none */
     uint64_t last_seq;
     uint64_t entries;        /* replayed */
     uint64_t truncated_size; /* bytes of a torn tail that were cut */
@@ -56,7 +57,8 @@ STATUS_MUST_CHECK enum status file_journal_open(const struct file_journal_config
                                                 const struct file_journal_hooks *hooks,
                                                 const struct journal_callbacks *callbacks,
                                                 enum status (*on_snapshot)(void *ctx, uint64_t seq, struct slice state),
-                                                struct file_journal_recovery *ret_recovery, struct journal **ret_journal);
+                                                struct file_journal_recovery *ret_recovery,
+                                                struct journal **ret_journal);
 
 /* Writer side, any one thread: writes and syncs everything queued. True when it did something. With
  * DURABILITY_INTERVAL also call it when file_journal_sync_due_ns() has passed. */
@@ -106,7 +108,7 @@ STATUS_MUST_CHECK enum status file_journal_scan(struct disk *disk, uint64_t from
  * snapshots likewise. Says in ret_report what it did and which entries are lost. `is_dry_run` only reports. */
 struct file_journal_repair {
     uint64_t kept_last_seq;
-    uint64_t lost_entries;  /* sound entries after the damage that had to go; UINT64_MAX when unknown */
+    uint64_t lost_entries; /* sound entries after the damage that had to go; UINT64_MAX when unknown */
     uint32_t files_changed;
     char detail[512];
 };

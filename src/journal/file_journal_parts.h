@@ -10,8 +10,8 @@
 #include "journal/segment.h"
 
 #define FILE_JOURNAL_MAGIC 0x464a726eu
-#define FILE_JOURNAL_SPARES 2           /* kept for their zeros; more are removed by trim */
-#define FILE_JOURNAL_SPARES_MAX 4       /* with those made for one big entry */
+#define FILE_JOURNAL_SPARES 2              /* kept for their zeros; more are removed by trim */
+#define FILE_JOURNAL_SPARES_MAX 4          /* with those made for one big entry */
 #define FILE_JOURNAL_BATCH_KEEP (4u << 20) /* a buffer that grew past this is given back when it was written */
 #define FILE_JOURNAL_TMP "journal/spare.tmp"
 
@@ -82,14 +82,14 @@ struct file_journal {
     size_t spare_count;
     uint64_t spare_id_next;
     uint64_t spare_size_wanted; /* a proposal was refused for want of a spare of this size; 0: none was */
-    bool is_full;        /* the last attempt to make a spare met a full disk */
-    bool has_room_news;  /* a refused proposal has got its spare, or will not get it */
-    bool is_preparing;   /* a thread is inside file_journal_prepare */
+    bool is_full;               /* the last attempt to make a spare met a full disk */
+    bool has_room_news;         /* a refused proposal has got its spare, or will not get it */
+    bool is_preparing;          /* a thread is inside file_journal_prepare */
 
     /* writer */
     struct disk_file *file; /* of the segment being written; NULL: none yet */
     uint64_t file_first_seq;
-    bool is_dirty;          /* written since the last sync */
+    bool is_dirty; /* written since the last sync */
     uint64_t written_seq;
     int64_t synced_at_ns;
 

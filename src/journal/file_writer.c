@@ -174,17 +174,18 @@ static bool write_and_sync(struct file_journal *fj, bool is_closing)
     if (batch == NULL && !is_synced) {
         return false;
     }
+    uint64_t entry_size = batch != NULL ? batch->entry_size : 0;
+    if (batch != NULL) {
+        reset_batch(batch);
+    }
     file_journal_lock(fj);
     if (is_synced) {
         fj->synced_seq = fj->written_seq;
     }
     fj->durable_seq = fj->written_seq; /* with DURABILITY_BATCH the same as synced_seq */
     ensure(fj->config.durability != DURABILITY_BATCH || fj->durable_seq == fj->synced_seq);
-    if (batch != NULL) {
-        ensure(fj->unsynced_size >= batch->entry_size);
-        fj->unsynced_size -= batch->entry_size;
-        reset_batch(batch);
-    }
+    ensure(fj->unsynced_size >= entry_size);
+    fj->unsynced_size -= entry_size;
     file_journal_unlock(fj);
     if (fj->hooks.wake_owner != NULL) {
         fj->hooks.wake_owner(fj->hooks.ctx);
@@ -257,7 +258,7 @@ static enum status start_spare(struct file_journal *fj, uint64_t size)
 /* One piece of zeros, synced; the last one gives the file its name. */
 static enum status fill_spare(struct file_journal *fj)
 {
-    static const char zeros[PREPARE_SIZE];
+    static char zeros[PREPARE_SIZE]; /* not const: a megabyte of the program's memory, not of its file */
     struct disk *disk = fj->config.disk;
     uint64_t left = fj->spare_size - fj->spare_offset;
     size_t len = left < PREPARE_SIZE ? (size_t)left : PREPARE_SIZE;
@@ -323,7 +324,8 @@ enum status file_journal_prepare(struct journal *journal)
     fj->is_preparing = false;
     if (is_ready) {
         ensure(fj->spare_count < FILE_JOURNAL_SPARES_MAX);
-        fj->spares[fj->spare_count++] = (struct file_spare){.id = fj->spare_id, .size = fj->spare_size, .is_fresh = true};
+        fj->spares[fj->spare_count++] =
+            (struct file_spare){.id = fj->spare_id, .size = fj->spare_size, .is_fresh = true};
         fj->has_room_news = fj->has_room_news || fj->spare_size_wanted > 0 || fj->is_full;
         fj->spare_size_wanted = 0;
         fj->is_full = false;

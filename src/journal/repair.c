@@ -259,8 +259,8 @@ static void report_loss(struct repair *repair, const struct walk *walk)
     }
     if (walk->lost_last_seq > kept) {
         report->lost_entries = walk->lost_last_seq - kept;
-        say(repair, "lost: entries %llu to %llu", (unsigned long long)(kept + 1),
-            (unsigned long long)walk->lost_last_seq);
+        unsigned long long first_lost = kept + 1;
+        say(repair, "lost: entries %llu to %llu", first_lost, (unsigned long long)walk->lost_last_seq);
     }
     if (walk->is_loss_unknown || walk->lost_last_seq <= kept) {
         report->lost_entries = UINT64_MAX;

@@ -12,11 +12,11 @@
 #include "base/limits.h"
 #include "base/slice.h"
 
-#define SEGMENT_HEADER_SIZE 8192u    /* two blocks of 4 KiB, a copy of the header at the start of each */
+#define SEGMENT_HEADER_SIZE 8192u /* two blocks of 4 KiB, a copy of the header at the start of each */
 #define SEGMENT_HEADER_COPY_AT 4096u
-#define SEGMENT_HEADER_BYTES 64u     /* of a block that mean something */
+#define SEGMENT_HEADER_BYTES 64u /* of a block that mean something */
 #define SEGMENT_RECORD_HEAD_SIZE 32u
-#define SEGMENT_ALIGN 8u             /* records begin at multiples of it */
+#define SEGMENT_ALIGN 8u /* records begin at multiples of it */
 #define SEGMENT_RECORD_VERSION 1u
 #define SEGMENT_UNSYNCED_UNKNOWN UINT32_MAX
 #define SEGMENT_PATH_SIZE 64u

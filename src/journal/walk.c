@@ -216,18 +216,19 @@ static enum status load_segment(struct walk *walk, size_t index, struct walk_ima
 
 /* What the rest of the log proves, behind the end that the walk has come to. */
 struct evidence {
-    uint64_t vouched_seq;   /* newest entry proven to have been synced */
-    uint64_t last_end;      /* in the segment of the end: behind the last thing of a torn tail */
+    uint64_t vouched_seq; /* newest entry proven to have been synced */
+    uint64_t last_end;    /* in the segment of the end: behind the last thing of a torn tail */
     bool has_later_records;
 };
 
-static void collect(struct walk *walk, const struct walk_image *image, uint64_t offset, const struct segment_header *header,
-                    uint64_t base_seq, struct evidence *evidence, bool is_end_segment)
+static void collect(struct walk *walk, const struct walk_image *image, uint64_t offset,
+                    const struct segment_header *header, uint64_t base_seq, struct evidence *evidence,
+                    bool is_end_segment)
 {
     uint64_t base_offset = offset;
     struct segment_record record;
-    while (segment_find_record(image->data, image->size, &offset, header->salt, walk->expected_seq, base_offset, base_seq,
-                               &record)) {
+    while (segment_find_record(image->data, image->size, &offset, header->salt, walk->expected_seq, base_offset,
+                               base_seq, &record)) {
         uint64_t synced = segment_record_synced(&record);
         evidence->has_later_records = true;
         evidence->vouched_seq = synced > evidence->vouched_seq ? synced : evidence->vouched_seq;

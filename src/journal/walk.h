@@ -43,7 +43,7 @@ struct walk {
     /* Set by the caller. */
     struct disk *disk;
     struct walk_files *files;
-    uint64_t from;            /* first entry wanted; 0: the first there is */
+    uint64_t from;             /* first entry wanted; 0: the first there is */
     bool is_read_error_damage; /* for repair: bytes that cannot be read count as zeros */
     bool (*visit)(void *ctx, const struct journal_entry *entry); /* false stops; NULL: only check */
     void *ctx;
@@ -52,19 +52,19 @@ struct walk {
     enum walk_end end;
     uint64_t first_visited; /* 0: none */
     uint64_t visited;
-    uint64_t expected_seq;  /* the entry after the last sound one */
+    uint64_t expected_seq; /* the entry after the last sound one */
     int64_t last_time_ns;
-    uint64_t synced_seq;    /* newest seq that a sound record proves to have been synced */
-    size_t start_index;     /* segment where the walk began */
-    size_t end_index;       /* segment in which it ended */
-    uint64_t end_offset;    /* in it, behind the last sound record; 0: its header is no header */
+    uint64_t synced_seq;              /* newest seq that a sound record proves to have been synced */
+    size_t start_index;               /* segment where the walk began */
+    size_t end_index;                 /* segment in which it ended */
+    uint64_t end_offset;              /* in it, behind the last sound record; 0: its header is no header */
     struct segment_header end_header; /* of that segment, when end_offset > 0 */
-    bool is_stopped;        /* by visit */
-    uint64_t tail_size;     /* bytes of a torn tail, as far as known */
-    uint64_t lost_entries;  /* after the end: sound records that cannot be used */
-    uint64_t lost_last_seq; /* the newest of them; 0: none */
-    bool is_loss_unknown;   /* a segment after the end cannot be read at all */
-    char detail[256];       /* what is wrong and where, for people */
+    bool is_stopped;                  /* by visit */
+    uint64_t tail_size;               /* bytes of a torn tail, as far as known */
+    uint64_t lost_entries;            /* after the end: sound records that cannot be used */
+    uint64_t lost_last_seq;           /* the newest of them; 0: none */
+    bool is_loss_unknown;             /* a segment after the end cannot be read at all */
+    char detail[256];                 /* what is wrong and where, for people */
 };
 
 /* OK whatever it finds (look at `end`); an error only when the disk or the memory fails, with `detail`. */

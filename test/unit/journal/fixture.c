@@ -119,8 +119,8 @@ enum status fixture_open(struct fixture *fixture)
     fixture->failures = 0;
     fixture->is_replaying = true;
     fixture->config.disk = fixture->disk;
-    enum status status = file_journal_open(&fixture->config, &fixture->hooks, &callbacks, on_snapshot,
-                                           &fixture->recovery, &journal);
+    enum status status =
+        file_journal_open(&fixture->config, &fixture->hooks, &callbacks, on_snapshot, &fixture->recovery, &journal);
     fixture->is_replaying = false;
     if (status != STATUS_OK) {
         assert_true(fixture->recovery.detail[0] != '\0');
@@ -150,8 +150,7 @@ enum status fixture_propose(struct fixture *fixture, size_t body_len)
     uint64_t state = fixture->state;
     assert_true(seq <= FIXTURE_ENTRIES_MAX && body_len <= sizeof(body));
     fixture_body(seq, ++fixture->generation, body_len, body);
-    enum status status =
-        fixture->journal->driver->propose(fixture->journal, fixture->now_ns, slice_of(body, body_len));
+    enum status status = fixture->journal->driver->propose(fixture->journal, fixture->now_ns, slice_of(body, body_len));
     if (status != STATUS_OK) {
         assert_int_equal(fixture->applied_seq, fixture->last_seq);
         return status;

@@ -39,9 +39,9 @@ struct fixture {
     uint32_t body_max;
 
     struct fixture_entry *entries; /* owned; of seq i + 1 */
-    uint64_t last_seq;    /* newest proposed or recovered */
-    uint64_t durable_seq; /* newest reported by on_durable, ever */
-    uint64_t state;       /* as the owner has it */
+    uint64_t last_seq;             /* newest proposed or recovered */
+    uint64_t durable_seq;          /* newest reported by on_durable, ever */
+    uint64_t state;                /* as the owner has it */
     uint64_t applied_seq;
     uint64_t snapshot_seq; /* newest one finished */
     bool is_replaying;

@@ -136,8 +136,7 @@ static void each_byte_is_flipped(void **state)
             struct file_journal_recovery recovery;
             unsigned bit = (unsigned)rng_below(&log.fixture.rng, 8);
             disk_sim_flip_bit(log.fixture.disk, log.paths[i], at, bit);
-            enum status status =
-                file_journal_scan(log.fixture.disk, 1, fixture_is_entry, &log.fixture, &recovery);
+            enum status status = file_journal_scan(log.fixture.disk, 1, fixture_is_entry, &log.fixture, &recovery);
             check_scan(&log, status, &recovery, place_of(&log, log.paths[i], at));
             corrupt += status == STATUS_CORRUPT;
             disk_sim_flip_bit(log.fixture.disk, log.paths[i], at, bit);
