@@ -95,8 +95,8 @@ wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
 wrk.body = '{"kind":"bench.noop","input":{"n":12345,"text":"a small task"}}'
 LUA
-    start_hub "$scratch/hub-http" --finished-keep-ms 1000
-    curl -sf -X PUT "http://127.0.0.1:$hub_port/v1/kinds/bench.noop" -d '{}' >/dev/null
+    start_hub "$scratch/hub-http" --set finished_keep_ms=1000
+    curl -sf -X PUT "http://127.0.0.1:$hub_port/v1/kinds/bench.noop" -H "Content-Type: application/json" -d '{}' >/dev/null
     for _ in $(seq 50); do curl -sf "http://127.0.0.1:$nginx_port/" >/dev/null && break; sleep 0.1; done
 fi
 compare_http() { # title connections script-or-empty path
@@ -162,7 +162,7 @@ SQL
     }
     for f in ours pg1 pg100 ratio1 ratio100; do : >"$scratch/$f"; done
     for round in $(seq "$rounds"); do
-        start_hub "$scratch/hub-life-$round" --finished-keep-ms 1000
+        start_hub "$scratch/hub-life-$round" --set finished_keep_ms=1000
         out=$("$build/bench/bench_lifecycle" "$hub_port" "$tasks" 100 4 4)
         ours=$(field "$out" lifecycles_per_s)
         stop_hub
@@ -186,7 +186,7 @@ insert into task (kind, input) values ('bench.noop', '{"n": 12345, "text": "a sm
 SQL
         "${psql[@]}" -c 'truncate task'
         start_hub "$scratch/hub-vs-pg"
-        curl -sf -X PUT "http://127.0.0.1:$hub_port/v1/kinds/bench.noop" -d '{}' >/dev/null
+        curl -sf -X PUT "http://127.0.0.1:$hub_port/v1/kinds/bench.noop" -H "Content-Type: application/json" -d '{}' >/dev/null
         for f in ours pg ratio; do : >"$scratch/$f"; done
         for _ in $(seq "$rounds"); do
             a=$(wrk_run 256 "http://127.0.0.1:$hub_port/v1/tasks" "$scratch/post.lua"); b=$(pg_run "$scratch/insert.sql" 64)

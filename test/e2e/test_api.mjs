@@ -160,7 +160,7 @@ await run({
   },
   async 'memory and history are one list; finished tasks leave memory'() {
     await hub.stop();
-    hub.args = ['--finished-keep-ms', '300'];
+    hub.args = ['--set', 'finished_keep_ms=300'];
     await hub.start();
     const ids = [];
     for (let i = 0; i < 5; i++) {

@@ -5,7 +5,7 @@ import { Hub, run, check, equal, raw, request, sleep, SLOW } from './lib.mjs';
 import http from 'node:http';
 import net from 'node:net';
 
-const hub = await new Hub({ args: ['--finished-keep-ms', '600000'] }).start();
+const hub = await new Hub({ args: ['--set', 'finished_keep_ms=600000'] }).start();
 await hub.ok('PUT', '/v1/kinds/test.job');
 const seed = await hub.submit({ kind: 'test.job', input: 1 });
 await hub.ok('POST', `/v1/tasks/${seed.id}:cancel`, {});

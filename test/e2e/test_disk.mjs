@@ -95,7 +95,7 @@ await run({
     await hub.stop();
   },
   async 'snapshots: made, verified, and enough without the old segments'() {
-    const hub = new Hub({ data: path.join(TMP, 'snap'), args: ['--segment-size-mib', '1', '--snapshot-every-mib', '1', '--finished-keep-ms', '200'] });
+    const hub = new Hub({ data: path.join(TMP, 'snap'), args: ['--set', 'segment_size_mib=1', '--set', 'snapshot_every_mib=1', '--set', 'finished_keep_ms=200'] });
     await hub.start();
     const ids = await fill(hub, 6000);
     await until('two snapshots', 30000 * SLOW, async () => {
@@ -122,7 +122,7 @@ await run({
       return;
     }
     try {
-      const hub = await new Hub({ data: path.join(mount, 'hub'), args: ['--segment-size-mib', '1'] }).start();
+      const hub = await new Hub({ data: path.join(mount, 'hub'), args: ['--set', 'segment_size_mib=1'] }).start();
       await hub.ok('PUT', '/v1/kinds/test.job');
       const acknowledged = [];
       let refused;
