@@ -67,15 +67,9 @@ enum status buf_status(const struct buf *buf)
     return buf->failed ? STATUS_TOO_LARGE : STATUS_OK;
 }
 
-/* Whether `more` bytes fit into what is allocated; the usual case, for which buf_reserve would be a call too many. */
-static inline bool has_room(const struct buf *buf, size_t more)
-{
-    return more <= buf->cap - buf->len && more <= buf->max - buf->len && !buf->failed;
-}
-
 void buf_append(struct buf *buf, const void *data, size_t len)
 {
-    if (len == 0 || (!has_room(buf, len) && buf_reserve(buf, len) != STATUS_OK)) {
+    if (len == 0 || (!buf_has_room(buf, len) && buf_reserve(buf, len) != STATUS_OK)) {
         return;
     }
     memcpy(buf->data + buf->len, data, len);
@@ -94,7 +88,7 @@ void buf_append_str(struct buf *buf, const char *string)
 
 void buf_append_char(struct buf *buf, char c)
 {
-    if (!has_room(buf, 1) && buf_reserve(buf, 1) != STATUS_OK) {
+    if (!buf_has_room(buf, 1) && buf_reserve(buf, 1) != STATUS_OK) {
         return;
     }
     buf->data[buf->len++] = c;
@@ -165,65 +159,24 @@ void buf_append_i64_dec(struct buf *buf, int64_t value)
     buf_append_u64_dec(buf, (uint64_t)value);
 }
 
-static void put_le(char *at, uint64_t value, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        at[i] = (char)(value >> (8 * i));
-    }
-}
-
-static uint64_t get_le(const char *at, size_t count)
-{
-    uint64_t value = 0;
-    for (size_t i = 0; i < count; i++) {
-        value |= (uint64_t)(unsigned char)at[i] << (8 * i);
-    }
-    return value;
-}
-
-static void append_le(struct buf *buf, uint64_t value, size_t count)
-{
-    if (buf_reserve(buf, count) != STATUS_OK) {
-        return;
-    }
-    put_le(buf->data + buf->len, value, count);
-    buf->len += count;
-}
-
-void buf_append_u8(struct buf *buf, uint8_t value)
-{
-    append_le(buf, value, 1);
-}
-
-void buf_append_u16(struct buf *buf, uint16_t value)
-{
-    append_le(buf, value, 2);
-}
-
-void buf_append_u32(struct buf *buf, uint32_t value)
-{
-    append_le(buf, value, 4);
-}
-
-void buf_append_u64(struct buf *buf, uint64_t value)
-{
-    append_le(buf, value, 8);
-}
-
 void buf_append_lv(struct buf *buf, struct slice slice)
 {
-    if (slice.len > UINT32_MAX || buf_reserve(buf, 4 + slice.len) != STATUS_OK) {
+    if (slice.len > UINT32_MAX ||
+        (!buf_has_room(buf, 4 + slice.len) && buf_reserve(buf, 4 + slice.len) != STATUS_OK)) {
         buf->failed = true;
         return;
     }
-    buf_append_u32(buf, (uint32_t)slice.len);
-    buf_append_slice(buf, slice);
+    le_put(buf->data + buf->len, slice.len, 4);
+    if (slice.len > 0) {
+        memcpy(buf->data + buf->len + 4, slice.data, slice.len);
+    }
+    buf->len += 4 + slice.len;
 }
 
 void buf_put_u32(struct buf *buf, size_t offset, uint32_t value)
 {
     ensure(offset + 4 <= buf->len);
-    put_le(buf->data + offset, value, 4);
+    le_put(buf->data + offset, value, 4);
 }
 
 const char *buf_cstr(struct buf *buf)
@@ -243,52 +196,4 @@ const char *buf_cstr(struct buf *buf)
 struct reader reader_of(struct slice slice)
 {
     return (struct reader){slice.data, slice.data != NULL ? slice.data + slice.len : NULL, false};
-}
-
-static uint64_t read_le(struct reader *reader, size_t count)
-{
-    if (reader->failed || reader_left(reader) < count) {
-        reader->failed = true;
-        return 0;
-    }
-    uint64_t value = get_le(reader->at, count);
-    reader->at += count;
-    return value;
-}
-
-uint8_t reader_u8(struct reader *reader)
-{
-    return (uint8_t)read_le(reader, 1);
-}
-
-uint16_t reader_u16(struct reader *reader)
-{
-    return (uint16_t)read_le(reader, 2);
-}
-
-uint32_t reader_u32(struct reader *reader)
-{
-    return (uint32_t)read_le(reader, 4);
-}
-
-uint64_t reader_u64(struct reader *reader)
-{
-    return read_le(reader, 8);
-}
-
-struct slice reader_bytes(struct reader *reader, size_t len)
-{
-    if (reader->failed || reader_left(reader) < len) {
-        reader->failed = true;
-        return (struct slice){NULL, 0};
-    }
-    struct slice slice = {reader->at, len};
-    reader->at += len;
-    return slice;
-}
-
-struct slice reader_lv(struct reader *reader)
-{
-    uint32_t len = reader_u32(reader);
-    return reader_bytes(reader, len);
 }

@@ -46,10 +46,10 @@ void buf_vprintf(struct buf *buf, const char *format, va_list args);
 void buf_append_u64_dec(struct buf *buf, uint64_t value);
 void buf_append_i64_dec(struct buf *buf, int64_t value);
 /* Little-endian integers of a fixed size. */
-void buf_append_u8(struct buf *buf, uint8_t value);
-void buf_append_u16(struct buf *buf, uint16_t value);
-void buf_append_u32(struct buf *buf, uint32_t value);
-void buf_append_u64(struct buf *buf, uint64_t value);
+static inline void buf_append_u8(struct buf *buf, uint8_t value);
+static inline void buf_append_u16(struct buf *buf, uint16_t value);
+static inline void buf_append_u32(struct buf *buf, uint32_t value);
+static inline void buf_append_u64(struct buf *buf, uint64_t value);
 /* u32 length, then the bytes. */
 void buf_append_lv(struct buf *buf, struct slice slice);
 /* Overwrites four bytes at an offset (offset + 4 <= len), e.g. a length written before it was known. */
@@ -72,14 +72,14 @@ struct reader {
 };
 
 struct reader reader_of(struct slice slice);
-uint8_t reader_u8(struct reader *reader);
-uint16_t reader_u16(struct reader *reader);
-uint32_t reader_u32(struct reader *reader);
-uint64_t reader_u64(struct reader *reader);
+static inline uint8_t reader_u8(struct reader *reader);
+static inline uint16_t reader_u16(struct reader *reader);
+static inline uint32_t reader_u32(struct reader *reader);
+static inline uint64_t reader_u64(struct reader *reader);
 /* `len` bytes, a view into the input. */
-struct slice reader_bytes(struct reader *reader, size_t len);
+static inline struct slice reader_bytes(struct reader *reader, size_t len);
 /* u32 length, then the bytes. */
-struct slice reader_lv(struct reader *reader);
+static inline struct slice reader_lv(struct reader *reader);
 static inline size_t reader_left(const struct reader *reader)
 {
     return (size_t)(reader->end - reader->at);
@@ -88,6 +88,115 @@ static inline size_t reader_left(const struct reader *reader)
 static inline bool reader_is_done(const struct reader *reader)
 {
     return !reader->failed && reader->at == reader->end;
+}
+
+/* --- inside: fixed-size fields, here because the core and the codecs live on them --- */
+
+static inline void le_put(char *at, uint64_t value, size_t count)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    memcpy(at, &value, count); /* one store, as count is a constant */
+#else
+    for (size_t i = 0; i < count; i++) {
+        at[i] = (char)(value >> (8 * i));
+    }
+#endif
+}
+
+static inline uint64_t le_get(const char *at, size_t count)
+{
+    uint64_t value = 0;
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    memcpy(&value, at, count);
+#else
+    for (size_t i = 0; i < count; i++) {
+        value |= (uint64_t)(unsigned char)at[i] << (8 * i);
+    }
+#endif
+    return value;
+}
+
+/* Whether `more` bytes fit into what is allocated; the usual case, for which buf_reserve would be a call too many. */
+static inline bool buf_has_room(const struct buf *buf, size_t more)
+{
+    return more <= buf->cap - buf->len && more <= buf->max - buf->len && !buf->failed;
+}
+
+static inline void buf_append_le(struct buf *buf, uint64_t value, size_t count)
+{
+    if (!buf_has_room(buf, count) && buf_reserve(buf, count) != STATUS_OK) {
+        return;
+    }
+    le_put(buf->data + buf->len, value, count);
+    buf->len += count;
+}
+
+static inline void buf_append_u8(struct buf *buf, uint8_t value)
+{
+    buf_append_le(buf, value, 1);
+}
+
+static inline void buf_append_u16(struct buf *buf, uint16_t value)
+{
+    buf_append_le(buf, value, 2);
+}
+
+static inline void buf_append_u32(struct buf *buf, uint32_t value)
+{
+    buf_append_le(buf, value, 4);
+}
+
+static inline void buf_append_u64(struct buf *buf, uint64_t value)
+{
+    buf_append_le(buf, value, 8);
+}
+
+static inline uint64_t reader_le(struct reader *reader, size_t count)
+{
+    if (reader->failed || reader_left(reader) < count) {
+        reader->failed = true;
+        return 0;
+    }
+    uint64_t value = le_get(reader->at, count);
+    reader->at += count;
+    return value;
+}
+
+static inline uint8_t reader_u8(struct reader *reader)
+{
+    return (uint8_t)reader_le(reader, 1);
+}
+
+static inline uint16_t reader_u16(struct reader *reader)
+{
+    return (uint16_t)reader_le(reader, 2);
+}
+
+static inline uint32_t reader_u32(struct reader *reader)
+{
+    return (uint32_t)reader_le(reader, 4);
+}
+
+static inline uint64_t reader_u64(struct reader *reader)
+{
+    return reader_le(reader, 8);
+}
+
+static inline struct slice reader_bytes(struct reader *reader, size_t len)
+{
+    if (reader->failed || reader_left(reader) < len) {
+        reader->failed = true;
+        return (struct slice){NULL, 0};
+    }
+    struct slice slice = {reader->at, len};
+    reader->at += len;
+    return slice;
+}
+
+static inline struct slice reader_lv(struct reader *reader)
+{
+    uint32_t len = reader_u32(reader);
+    return reader_bytes(reader, len);
 }
 
 #endif

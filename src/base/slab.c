@@ -5,9 +5,6 @@
 
 #include "base/ensure.h"
 
-#define SLAB_USED (UINT32_MAX - 1)
-#define SLAB_CHUNK_RECORDS 1024u /* a chunk of task records is about 200 KiB */
-
 void slab_init(struct slab *slab, size_t record_size, uint32_t max)
 {
     ensure(record_size > 0 && record_size <= 65536 && max < SLAB_USED);
@@ -84,17 +81,6 @@ void slab_free(struct slab *slab, uint32_t index)
     slab->free_next[index] = slab->free_head;
     slab->free_head = index;
     slab->used--;
-}
-
-bool slab_is_live(const struct slab *slab, uint32_t index)
-{
-    return index < slab->len && slab->free_next[index] == SLAB_USED;
-}
-
-void *slab_at(const struct slab *slab, uint32_t index)
-{
-    ensure(slab_is_live(slab, index));
-    return record_at(slab, index);
 }
 
 uint32_t slab_next(const struct slab *slab, uint32_t from)

@@ -10,7 +10,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/ensure.h"
+
 #define SLAB_NONE UINT32_MAX
+#define SLAB_USED (UINT32_MAX - 1)   /* inside: free_next of a live index */
+#define SLAB_CHUNK_RECORDS 1024u     /* inside: a chunk of task records is about 150 KiB */
 
 struct slab {
     char **chunks;        /* owned */
@@ -31,9 +35,16 @@ uint32_t slab_alloc(struct slab *slab);
 /* Gives a live record back. */
 void slab_free(struct slab *slab, uint32_t index);
 /* Whether the index names a live record. Any value may be asked for. */
-bool slab_is_live(const struct slab *slab, uint32_t index);
+static inline bool slab_is_live(const struct slab *slab, uint32_t index)
+{
+    return index < slab->len && slab->free_next[index] == SLAB_USED;
+}
 /* The record of a live index. */
-void *slab_at(const struct slab *slab, uint32_t index);
+static inline void *slab_at(const struct slab *slab, uint32_t index)
+{
+    ensure(slab_is_live(slab, index));
+    return slab->chunks[index / SLAB_CHUNK_RECORDS] + (size_t)(index % SLAB_CHUNK_RECORDS) * slab->record_size;
+}
 /* The lowest live index >= from; SLAB_NONE when there is none. For walks in index order. */
 uint32_t slab_next(const struct slab *slab, uint32_t from);
 /* Re-creates an empty slab so that exactly `live[0..len)` are live and the free list reads `free_order` (last freed
