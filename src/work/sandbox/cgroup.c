@@ -204,8 +204,9 @@ static void dir_clear(const char *dir)
     }
 }
 
-/* Removes the groups of nodes that no longer hold their lock. */
-static void stale_clear(const char *base, const char *lock_base)
+/* Removes the groups of nodes that no longer hold their lock. Each hierarchy has locks of its own, because two nodes may
+ * share one hierarchy and not another (a container often has a memory group of its own and no pids group). */
+static void stale_clear(const char *base)
 {
     DIR *list = opendir(base);
     if (list == NULL)
@@ -214,14 +215,14 @@ static void stale_clear(const char *base, const char *lock_base)
     while ((entry = readdir(list)) != NULL) {
         if (strncmp(entry->d_name, NODE_PREFIX, sizeof NODE_PREFIX - 1) != 0 || strcmp(entry->d_name, AGENT_NAME) == 0)
             continue;
-        char path[512], lock_path[512];
+        char path[512];
         snprintf(path, sizeof path, "%s/%.64s", base, entry->d_name);
-        snprintf(lock_path, sizeof lock_path, "%s/%.64s", lock_base, entry->d_name);
-        int fd = open(lock_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (fd < 0 ? errno == ENOENT && strcmp(base, lock_base) != 0 : flock(fd, LOCK_EX | LOCK_NB) == 0)
+        int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0)
+            continue;
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0)
             dir_clear(path);
-        if (fd >= 0)
-            close(fd);
+        close(fd);
     }
     closedir(list);
 }
@@ -236,10 +237,22 @@ static void name_make(char *ret_name, size_t size)
     snprintf(ret_name, size, NODE_PREFIX "%016llx", (unsigned long long)random);
 }
 
-static bool lock_take(struct cgroup_host *host, const char *dir)
+/* Makes the node's group in one hierarchy and locks it. Between the two another node that looks for stale groups may
+ * take it for one: then it is gone when the lock comes, and is made again. */
+static bool group_claim(struct cgroup_host *host, int controller, const char *dir)
 {
-    host->lock_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return host->lock_fd >= 0 && flock(host->lock_fd, LOCK_EX | LOCK_NB) == 0;
+    for (int tries = 0; tries < 10; tries++) {
+        if (mkdir(dir, 0755) != 0 && errno != EEXIST)
+            return false;
+        int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd >= 0 && flock(fd, LOCK_EX) == 0 && access(dir, F_OK) == 0) {
+            host->lock_fd[controller] = fd;
+            return true;
+        }
+        if (fd >= 0)
+            close(fd);
+    }
+    return false;
 }
 
 static bool v1_open(struct cgroup_host *host, struct buf *note)
@@ -250,23 +263,20 @@ static bool v1_open(struct cgroup_host *host, struct buf *note)
             buf_printf(note, "no version 1 hierarchy has the controller %s; ", controller_names[i]);
             return false;
         }
-    /* the memory directory is made and locked first and looked at for staleness last */
-    for (int i = CGROUP_CONTROLLERS - 1; i >= 0; i--)
-        stale_clear(base[i], base[CGROUP_MEMORY]);
+    for (int i = 0; i < CGROUP_CONTROLLERS; i++)
+        stale_clear(base[i]);
     name_make(name, sizeof name);
     for (int i = 0; i < CGROUP_CONTROLLERS; i++) {
         snprintf(host->path[i], sizeof host->path[i], "%.200s/%s", base[i], name);
         bool is_shared = false; /* controllers that are mounted together share their directory */
         for (int j = 0; j < i; j++)
             is_shared |= strcmp(host->path[i], host->path[j]) == 0;
-        if (!is_shared && mkdir(host->path[i], 0755) != 0) {
+        if (!is_shared && !group_claim(host, i, host->path[i])) {
             buf_printf(note, "cannot make a version 1 group for %s: %s; ", controller_names[i], strerror(errno));
             for (int j = 0; j < i; j++)
                 rmdir(host->path[j]);
             return false;
         }
-        if (i == CGROUP_MEMORY && !lock_take(host, host->path[i]))
-            return false;
     }
     return true;
 }
@@ -296,12 +306,12 @@ static bool v2_open_at(struct cgroup_host *host, const char *base)
             return false;
         }
     }
-    stale_clear(base, base);
+    stale_clear(base);
     name_make(name, sizeof name);
     snprintf(host->path[0], sizeof host->path[0], "%.200s/%s", base, name);
-    if (mkdir(host->path[0], 0755) != 0)
+    if (!group_claim(host, 0, host->path[0]))
         return false;
-    if (lock_take(host, host->path[0]) && v2_delegate(host->path[0]))
+    if (v2_delegate(host->path[0]))
         return true;
     rmdir(host->path[0]);
     return false;
@@ -327,16 +337,24 @@ static bool v2_open(struct cgroup_host *host, struct buf *note)
     return false;
 }
 
+static void host_init(struct cgroup_host *host)
+{
+    *host = (struct cgroup_host){.mode = CGROUP_NONE};
+    for (int i = 0; i < CGROUP_CONTROLLERS; i++)
+        host->lock_fd[i] = -1;
+}
+
 static void host_reset(struct cgroup_host *host)
 {
-    if (host->lock_fd >= 0)
-        close(host->lock_fd);
-    *host = (struct cgroup_host){.mode = CGROUP_NONE, .lock_fd = -1};
+    for (int i = 0; i < CGROUP_CONTROLLERS; i++)
+        if (host->lock_fd[i] >= 0)
+            close(host->lock_fd[i]);
+    host_init(host);
 }
 
 void cgroup_host_open(struct cgroup_host *host, enum cgroup_mode best, struct buf *ret_note)
 {
-    *host = (struct cgroup_host){.mode = CGROUP_NONE, .lock_fd = -1};
+    host_init(host);
     if (best >= CGROUP_V2) {
         if (v2_open(host, ret_note)) {
             host->mode = CGROUP_V2;

@@ -198,8 +198,8 @@ enum status sandbox_host_open(uv_loop_t *loop, uint32_t slots, struct sandbox_ho
         return STATUS_NO_MEMORY;
     *host = (struct sandbox_host){.magic = SANDBOX_HOST_MAGIC, .loop = loop, .slots = slots, .is_root = geteuid() == 0,
                                   .uid_lock_fd = -1, .filter_fd = -1, .init_fd = -1, .passwd_fd = -1, .group_fd = -1};
-    host->cgroups.lock_fd = -1;
     buf_init(&host->cgroup_note, 1024);
+    cgroup_host_open(&host->cgroups, CGROUP_NONE, &host->cgroup_note); /* so that closing it is harmless from here on */
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
     host->cpus = cpus > 0 ? (uint32_t)cpus : 1;
     bool is_ok = slots <= UID_RANGE;
