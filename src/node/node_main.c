@@ -198,6 +198,7 @@ static enum status run(struct node *node, struct slice info, const struct node_f
     for (uint32_t i = 0; i < options->label_count; i++)
         config.facts.labels[i] = options->labels[i];
     start_signals(node);
+    uv_update_time(&node->loop.uv); /* the launchers' proofs took seconds: a connect time-out counts from now */
     enum status status = agent_start(&node->loop, &config, &node->agent);
     if (status != STATUS_OK) {
         close_signal(&node->on_int);
