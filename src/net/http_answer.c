@@ -124,6 +124,7 @@ static void finish(struct request *request)
     }
     request->is_answered = true;
     request->on_drained = NULL;
+    connection->held_size += connection->first != request ? request->answer.len : 0;
     if (connection->upgrading == request) {
         connection->upgrading = NULL;
     }

@@ -107,6 +107,7 @@ void connection_advance(struct http_connection *connection)
             return;
         }
         if (next->answer.len > 0) {
+            connection->held_size -= next->is_answered ? next->answer.len : 0;
             buf_append_slice(outbox_buf(&connection->box), buf_slice(&next->answer));
             connection->is_broken = connection->is_broken || next->answer.failed;
             buf_reset(&next->answer);
@@ -336,7 +337,8 @@ static enum http1_next on_body(void *ctx, struct slice piece)
 
 static bool is_full(const struct http_connection *connection)
 {
-    return connection->request_count >= LIMIT_HTTP_PIPELINE || outbox_unsent(&connection->box) > LIMIT_HTTP_OUT_SIZE;
+    return connection->request_count >= LIMIT_HTTP_PIPELINE ||
+           outbox_unsent(&connection->box) + connection->held_size > LIMIT_HTTP_OUT_SIZE;
 }
 
 static enum http1_next on_complete(void *ctx)
@@ -476,12 +478,15 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf)
         return;
     }
     connection->server->stats.bytes_in += (uint64_t)size;
-    if (connection->is_lingering || connection->is_refusing) {
-        if ((size_t)size > connection->drop_left) {
+    if (connection->is_lingering || connection->is_refusing || connection->is_ending) {
+        if ((size_t)size <= connection->drop_left) {
+            connection->drop_left -= (size_t)size;
+        } else if (connection->is_lingering || connection->is_refusing) {
             connection_abort(connection);
-            return;
+        } else {
+            connection->drop_left = 0;
+            turn(connection); /* stops reading */
         }
-        connection->drop_left -= (size_t)size;
         return;
     }
     connection->is_in_turn = true; /* answers given while parsing need no place in the flush list */
@@ -540,7 +545,7 @@ static enum phase phase_of(const struct http_connection *connection)
     if (connection->box.is_writing) {
         return PHASE_WRITE;
     }
-    if (connection->ws != NULL || connection->is_parser_paused) {
+    if (connection->ws != NULL || connection->is_parser_paused || connection->is_ending) {
         return PHASE_NONE;
     }
     if (receiving != NULL) {
@@ -618,6 +623,20 @@ static bool turn_once(struct http_connection *connection)
     return did_something;
 }
 
+static bool may_read(const struct http_connection *connection)
+{
+    if (connection->saw_end) {
+        return false;
+    }
+    if (connection->is_lingering || connection->is_refusing || connection->ws != NULL) {
+        return true;
+    }
+    if (connection->is_ending) {
+        return connection->drop_left > 0; /* only to see whether the peer is still there */
+    }
+    return !connection->is_parser_paused && !is_full(connection);
+}
+
 /* Rounds of one turn. More would let one fast reader of a big answer keep the loop from everybody else. */
 #define ROUNDS_MAX 16
 
@@ -651,11 +670,7 @@ static void turn(struct http_connection *connection)
                linger(connection)) {
         return;
     }
-    bool may_read =
-        !connection->saw_end &&
-        (connection->is_lingering || connection->is_refusing ||
-         (!connection->is_parser_paused && !connection->is_ending && !is_full(connection)) || connection->ws != NULL);
-    set_reading(connection, may_read);
+    set_reading(connection, may_read(connection));
     set_phase(connection, phase_of(connection));
 }
 

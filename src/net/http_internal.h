@@ -91,6 +91,7 @@ struct http_connection {
     uint64_t request_number;
     struct buf unread; /* received and not parsed: the parser is paused */
     size_t unread_at;
+    size_t held_size; /* of complete answers that wait for those before them */
     size_t drop_left; /* bytes of a refused body, or after the end, that may still be dropped */
     struct ws_connection *ws;
     bool is_reading;

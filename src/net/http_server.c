@@ -403,6 +403,14 @@ static enum status listen_on_all(struct http_server *server)
     return status;
 }
 
+static void close_listeners(struct http_server *server)
+{
+    for (uint32_t i = 0; i < server->listener_count; i++) {
+        server->listeners[i].is_open = false;
+        uv_close((uv_handle_t *)&server->listeners[i].poll, on_listener_closed);
+    }
+}
+
 enum status http_server_start(struct loop *loop, const struct http_config *config,
                               const struct http_callbacks *callbacks, struct http_server **ret_server)
 {
@@ -424,7 +432,9 @@ enum status http_server_start(struct loop *loop, const struct http_config *confi
     server->handles++;
     enum status status = listen_on_all(server);
     if (status != STATUS_OK) {
-        http_server_close(server, 0);
+        server->is_closing = true;
+        close_listeners(server);
+        uv_close((uv_handle_t *)&server->timer, on_handle_closed);
         return status;
     }
     server->date_s = -1;
@@ -449,10 +459,7 @@ void http_server_close(struct http_server *server, int64_t grace_ms)
     }
     server->is_closing = true;
     server->close_by_ms = (int64_t)uv_now(&server->loop->uv) + grace_ms;
-    for (uint32_t i = 0; i < server->listener_count; i++) {
-        server->listeners[i].is_open = false;
-        uv_close((uv_handle_t *)&server->listeners[i].poll, on_listener_closed);
-    }
+    close_listeners(server);
     /* The rest happens with the next tick, outside of whatever calls this now. */
     uv_timer_start(&server->timer, on_tick, 0, TICK_MS);
 }
