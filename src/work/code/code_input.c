@@ -66,8 +66,8 @@ static const char *path_fault(struct slice path)
         return "is longer than 200 bytes";
     if (path.data[0] == '/')
         return "must be relative";
-    if (path.data[0] == '-')
-        return "must not begin with a dash";
+    if (path.data[0] == '-' || path.data[0] == '@')
+        return "must not begin with - or @";
     size_t part = 0;
     for (size_t i = 0; i <= path.len; i++) {
         unsigned char c = i < path.len ? (unsigned char)path.data[i] : '/';

@@ -65,7 +65,7 @@ static void probe_done(void *ctx, const struct sandbox_result *result)
     struct prover *prover = lane->prover;
     const struct probe *probe = &probes[lane->probe];
     bool is_left = sandbox_host_is_root(prover->host) &&
-        process_tree_of_user(sandbox_host_slot_uid(prover->host, lane->slot), 0) > 0;
+        process_tree_of_users(sandbox_host_slot_uid(prover->host, lane->slot), 1, 0) > 0;
     bool is_ok = result->end == probe->end && (result->end != SANDBOX_EXITED || result->exit_code == 0) && !is_left;
     if (!is_ok && !prover->has_failed) {
         prover->has_failed = true;

@@ -125,7 +125,7 @@ void process_tree_usage(pid_t root, struct process_usage *ret_usage)
     *ret_usage = usage;
 }
 
-uint32_t process_tree_of_user(uid_t uid, int signal)
+uint32_t process_tree_of_users(uid_t first, uint32_t users, int signal)
 {
     DIR *proc = opendir("/proc");
     if (proc == NULL)
@@ -139,8 +139,11 @@ uint32_t process_tree_of_user(uid_t uid, int signal)
         pid_t pid = (pid_t)atoi(entry->d_name);
         if (!proc_read(pid, "status", text, sizeof text))
             continue;
-        const char *line = strstr(text, "\nUid:");
-        if (line == NULL || (uid_t)strtoul(line + 5, NULL, 10) != uid)
+        const char *state = strstr(text, "\nState:"), *line = strstr(text, "\nUid:");
+        if (state == NULL || line == NULL || state[8] == 'Z' || state[8] == 'X')
+            continue;
+        unsigned long uid = strtoul(line + 5, NULL, 10);
+        if (uid < first || uid - first >= users)
             continue;
         count++;
         if (signal != 0)

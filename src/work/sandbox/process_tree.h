@@ -14,7 +14,9 @@ struct process_usage {
 
 /* Sums over `root` and all below it. */
 void process_tree_usage(pid_t root, struct process_usage *ret_usage);
-/* Processes whose real user is `uid`; sends each `signal` unless it is 0. Returns how many there are. */
-uint32_t process_tree_of_user(uid_t uid, int signal);
+/* Processes whose real user is one of first … first + users - 1; sends each `signal` unless it is 0. Returns how many there
+ * are. A zombie is no process here: it runs nothing and holds nothing, and how soon a machine's process 1 reaps one that
+ * was left to it is not ours to say. */
+uint32_t process_tree_of_users(uid_t first, uint32_t users, int signal);
 
 #endif

@@ -301,7 +301,7 @@ static bool run_is_empty(struct sandbox_run *run)
 {
     if (run->group.host != NULL)
         return cgroup_kill(&run->group) && cgroup_remove(&run->group);
-    return !run->host->is_root || process_tree_of_user(sandbox_host_slot_uid(run->host, run->slot), SIGKILL) == 0;
+    return !run->host->is_root || process_tree_of_users(sandbox_host_slot_uid(run->host, run->slot), 1, SIGKILL) == 0;
 }
 
 /* What the numbers say about an end that nobody decided. */

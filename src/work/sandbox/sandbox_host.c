@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,7 @@
 #include "base/ensure.h"
 #include "base/json.h"
 #include "work/sandbox/memfile.h"
+#include "work/sandbox/process_tree.h"
 #include "work/sandbox/seccomp_filter.h"
 
 /* Free on systemd machines (its UIDS-GIDS page leaves 1879048192 to 2147483647 unused); then one inside the 65536 ids
@@ -198,8 +200,9 @@ enum status sandbox_host_open(uv_loop_t *loop, uint32_t slots, struct sandbox_ho
         return STATUS_NO_MEMORY;
     *host = (struct sandbox_host){.magic = SANDBOX_HOST_MAGIC, .loop = loop, .slots = slots, .is_root = geteuid() == 0,
                                   .uid_lock_fd = -1, .filter_fd = -1, .init_fd = -1, .passwd_fd = -1, .group_fd = -1};
+    for (int i = 0; i < CGROUP_CONTROLLERS; i++)
+        host->cgroups.lock_fd[i] = -1;
     buf_init(&host->cgroup_note, 1024);
-    cgroup_host_open(&host->cgroups, CGROUP_NONE, &host->cgroup_note); /* so that closing it is harmless from here on */
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
     host->cpus = cpus > 0 ? (uint32_t)cpus : 1;
     bool is_ok = slots <= UID_RANGE;
@@ -210,6 +213,9 @@ enum status sandbox_host_open(uv_loop_t *loop, uint32_t slots, struct sandbox_ho
         sandbox_host_close(host);
         return STATUS_UNSUPPORTED_HOST;
     }
+    /* a node that was killed had these ids before: what it left is dying, and must be gone before the ids mean us */
+    for (int i = 0; host->is_root && i < 100 && process_tree_of_users(host->uid_base, UID_RANGE, SIGKILL) > 0; i++)
+        usleep(10000);
     cgroup_host_open(&host->cgroups, mode_wanted(), &host->cgroup_note);
     system_find(host);
     *ret_host = host;
