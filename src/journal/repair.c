@@ -10,7 +10,10 @@
  *   becomes   sound sound sound 0000000000000000000   .seg.damaged    .seg.damaged
  *   and       .seg.damaged: a copy of the whole segment as it was
  *
- * Entries behind the damage are sound but cannot be kept: what they do depends on the one that is gone. */
+ * Damage to entries that the newest snapshot stands in for costs nothing: the segment is written anew without them, under
+ * the name of the first entry behind the snapshot.
+ *
+ * Entries behind other damage are sound but cannot be kept: what they do depends on the one that is gone. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -249,6 +252,66 @@ static enum status cut(struct repair *repair, const struct walk *walk)
     return status;
 }
 
+/* The segment in which the walk began, without its damaged beginning: from entry base_seq + 1 on, which lies at
+ * walk->skipped_to. The records stay as they are, and so does the salt they were made with. */
+static enum status rewrite_start(struct repair *repair, const struct walk *walk)
+{
+    struct disk *disk = repair->disk;
+    struct disk_file *file;
+    struct walk_image image;
+    struct segment_header header;
+    uint32_t bad_copy_at;
+    bool is_version_unknown;
+    char path[SEGMENT_PATH_SIZE];
+    char new_path[SEGMENT_PATH_SIZE];
+    const char *tmp = "journal/repair.tmp";
+    segment_path(repair->files.segments[walk->start_index].first_seq, path);
+    segment_path(repair->base_seq + 1, new_path);
+    say(repair, "%s %s without its damaged beginning", repair->is_dry_run ? "would rewrite" : "rewrote", path);
+    repair->report->files_changed++;
+    if (repair->is_dry_run) {
+        return STATUS_OK;
+    }
+    enum status status = walk_image_load(disk, path, true, &image);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    struct buf head;
+    buf_init(&head, SEGMENT_HEADER_SIZE);
+    ensure(segment_header_decode(image.data, repair->files.segments[walk->start_index].first_seq, &header, &bad_copy_at,
+                                 &is_version_unknown) > 0);
+    header.first_seq = repair->base_seq + 1;
+    segment_header_encode(&header, &head);
+    uint64_t len = image.size - walk->skipped_to;
+    status = disk->remove(disk, tmp);
+    if (status == STATUS_OK || status == STATUS_NOT_FOUND) {
+        status = buf_status(&head) == STATUS_OK ? disk->open(disk, tmp, DISK_OPEN_CREATE, &file) : STATUS_NO_MEMORY;
+    }
+    if (status == STATUS_OK) {
+        status = disk->write_at(disk, file, 0, head.data, head.len);
+        if (status == STATUS_OK) {
+            status = disk->write_at(disk, file, SEGMENT_HEADER_SIZE, image.data + walk->skipped_to, len);
+        }
+        disk->close(disk, file);
+    }
+    buf_free(&head);
+    free(image.data);
+    if (status == STATUS_OK) {
+        status = cut_segment(repair, tmp, SEGMENT_HEADER_SIZE + len, header.size); /* zeros behind, and a sync */
+    }
+    if (status == STATUS_OK) {
+        status = disk->rename(disk, tmp, new_path);
+    }
+    if (status == STATUS_OK) {
+        status = disk->sync_dir(disk, "journal");
+    }
+    if (status == STATUS_OK) {
+        status = rename_aside(repair, path);
+        repair->report->files_changed--; /* the same file, told about above */
+    }
+    return status == STATUS_OK ? disk->sync_dir(disk, "journal") : status;
+}
+
 static void report_loss(struct repair *repair, const struct walk *walk)
 {
     struct file_journal_repair *report = repair->report;
@@ -268,6 +331,18 @@ static void report_loss(struct repair *repair, const struct walk *walk)
     }
 }
 
+/* The oldest segments, up to but without `end`, can no longer be followed by the rest. */
+static enum status set_older_aside(struct repair *repair, size_t end)
+{
+    enum status status = STATUS_OK;
+    for (size_t i = 0; status == STATUS_OK && i < end; i++) {
+        char path[SEGMENT_PATH_SIZE];
+        segment_path(repair->files.segments[i].first_seq, path);
+        status = rename_aside(repair, path);
+    }
+    return status == STATUS_OK && !repair->is_dry_run ? repair->disk->sync_dir(repair->disk, "journal") : status;
+}
+
 /* Segments in front of those the newest snapshot needs: damage there costs no entry, but a fall-back to the older
  * snapshot must not meet it. They go aside with everything before them. */
 static enum status repair_older(struct repair *repair, size_t needed_index)
@@ -279,12 +354,7 @@ static enum status repair_older(struct repair *repair, size_t needed_index)
     if (status != STATUS_OK || needed_index == 0 || (walk.end != WALK_DAMAGED && walk.end_index == needed_index)) {
         return status;
     }
-    for (size_t i = 0; status == STATUS_OK && i <= walk.end_index && i < needed_index; i++) {
-        char path[SEGMENT_PATH_SIZE];
-        segment_path(repair->files.segments[i].first_seq, path);
-        status = rename_aside(repair, path);
-    }
-    return status == STATUS_OK && !repair->is_dry_run ? repair->disk->sync_dir(repair->disk, "journal") : status;
+    return set_older_aside(repair, walk.end_index + 1 < needed_index ? walk.end_index + 1 : needed_index);
 }
 
 static enum status repair_segments(struct repair *repair)
@@ -294,6 +364,7 @@ static enum status repair_segments(struct repair *repair)
         .files = &repair->files,
         .from = repair->base_seq + 1,
         .is_read_error_damage = true,
+        .may_skip = true,
     };
     enum status status = walk_run(&walk);
     if (status != STATUS_OK) {
@@ -305,7 +376,10 @@ static enum status repair_segments(struct repair *repair)
         status = cut(repair, &walk);
     }
     report_loss(repair, &walk);
-    if (status == STATUS_OK && walk.start_index > 0) {
+    if (status == STATUS_OK && walk.skipped_to > 0) {
+        status = rewrite_start(repair, &walk);
+        status = status == STATUS_OK ? set_older_aside(repair, walk.start_index) : status;
+    } else if (status == STATUS_OK && walk.start_index > 0) {
         status = repair_older(repair, walk.start_index);
     }
     return status;

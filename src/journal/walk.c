@@ -359,6 +359,26 @@ static enum records_end walk_records(struct walk *walk, const struct walk_image 
     return RECORDS_OVER;
 }
 
+/* Visits the records of one segment, jumping over damage to entries that nobody wants. */
+static enum records_end walk_image(struct walk *walk, const struct walk_image *image, const char *path)
+{
+    enum records_end end = walk_records(walk, image, path);
+    if (!walk->may_skip || walk->expected_seq >= walk->from || (end != RECORDS_OVER && end != RECORDS_CONTRADICT)) {
+        return end;
+    }
+    struct segment_record record;
+    uint64_t offset = walk->end_offset;
+    if (!segment_find_record(image->data, image->size, &offset, walk->end_header.salt, walk->from, walk->end_offset,
+                             walk->expected_seq, &record) ||
+        record.seq != walk->from) {
+        return end;
+    }
+    walk->skipped_to = offset;
+    walk->expected_seq = walk->from;
+    walk->end_offset = offset;
+    return walk_records(walk, image, path);
+}
+
 /* Walks segment end_index; ret_is_over: the walk ends here. */
 static enum status walk_segment(struct walk *walk, bool *ret_is_over)
 {
@@ -378,7 +398,7 @@ static enum status walk_segment(struct walk *walk, bool *ret_is_over)
     walk->end_offset = has_header ? SEGMENT_HEADER_SIZE : 0;
     *ret_is_over = true;
     if (has_header && is_whole) {
-        end = walk_records(walk, &image, path);
+        end = walk_image(walk, &image, path);
     }
     if (!is_whole) {
         say(walk, "%s has the wrong size, %llu bytes: it was cut", path, llu(image.size));

@@ -45,6 +45,7 @@ struct walk {
     struct walk_files *files;
     uint64_t from;             /* first entry wanted; 0: the first there is */
     bool is_read_error_damage; /* for repair: bytes that cannot be read count as zeros */
+    bool may_skip; /* for repair: damage in front of `from` is jumped over, since a snapshot stands in for it */
     bool (*visit)(void *ctx, const struct journal_entry *entry); /* false stops; NULL: only check */
     void *ctx;
 
@@ -52,6 +53,7 @@ struct walk {
     enum walk_end end;
     uint64_t first_visited; /* 0: none */
     uint64_t visited;
+    uint64_t skipped_to;   /* with may_skip: where entry `from` lies in the first segment; 0: nothing was skipped */
     uint64_t expected_seq; /* the entry after the last sound one */
     int64_t last_time_ns;
     uint64_t synced_seq;              /* newest seq that a sound record proves to have been synced */

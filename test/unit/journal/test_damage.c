@@ -308,6 +308,64 @@ static void repair_of_a_cut_file(void **state)
     fixture_free(&log.fixture);
 }
 
+/* Damage between the start of the segment and the snapshot: opening refuses, repair loses nothing. */
+static void damage_that_a_snapshot_stands_in_for_costs_nothing(void **state)
+{
+    (void)state;
+    static struct finished_log log;
+    fixture_init(&log.fixture, 16);
+    assert_int_equal(fixture_open(&log.fixture), STATUS_OK);
+    for (unsigned i = 0; i < 40; i++) {
+        fixture_must_propose(&log.fixture, 300);
+        fixture_settle(&log.fixture);
+        if (i == 29) {
+            assert_int_equal(fixture_snapshot(&log.fixture), STATUS_OK);
+        }
+    }
+    fixture_close(&log.fixture);
+    disk_sim_crash(log.fixture.disk, DISK_SIM_LOSE_ALL);
+    find_places(&log);
+    const char *needed = log.places[30].path;
+    unsigned tried = 0;
+    for (size_t i = 0; i < 30; i++) {
+        const struct record_place *place = &log.places[i];
+        if (strcmp(place->path, needed) != 0) {
+            continue; /* an older segment: opening does not look at it */
+        }
+        struct fixture copy = log.fixture;
+        struct file_journal_repair planned;
+        struct file_journal_repair report;
+        copy.disk = disk_sim_clone(log.fixture.disk, i);
+        copy.entries = malloc(FIXTURE_ENTRIES_MAX * sizeof(*copy.entries));
+        assert_non_null(copy.entries);
+        memcpy(copy.entries, log.fixture.entries, log.fixture.last_seq * sizeof(*copy.entries));
+        disk_sim_flip_bit(copy.disk, place->path, place->offset + 50, 1);
+        bool is_also_cut = i % 2 == 1; /* damage behind the snapshot as well, in the same segment */
+        if (is_also_cut) {
+            disk_sim_flip_bit(copy.disk, log.places[33].path, log.places[33].offset + 50, 1);
+        }
+        assert_int_equal(fixture_open(&copy), STATUS_CORRUPT);
+        assert_int_equal(file_journal_repair(copy.disk, true, &planned), STATUS_OK);
+        assert_int_equal(file_journal_repair(copy.disk, false, &report), STATUS_OK);
+        disk_sim_crash(copy.disk, DISK_SIM_LOSE_ALL);
+        assert_int_equal(report.kept_last_seq, is_also_cut ? 33 : 40);
+        assert_int_equal(report.lost_entries, is_also_cut ? 7 : 0);
+        assert_int_equal(planned.kept_last_seq, report.kept_last_seq);
+        assert_int_equal(planned.lost_entries, report.lost_entries);
+        copy.durable_seq = report.kept_last_seq;
+        assert_int_equal(fixture_open(&copy), STATUS_OK);
+        assert_int_equal(copy.last_seq, report.kept_last_seq);
+        fixture_must_propose(&copy, 77);
+        fixture_close(&copy);
+        assert_int_equal(fixture_open(&copy), STATUS_OK);
+        assert_int_equal(copy.last_seq, report.kept_last_seq + 1);
+        fixture_free(&copy);
+        tried++;
+    }
+    assert_true(tried >= 4);
+    fixture_free(&log.fixture);
+}
+
 /* A crash, or a full disk, in the middle of a repair leaves something that can be repaired. */
 static void repair_itself_fails_at_each_call(void **state)
 {
@@ -368,6 +426,7 @@ int main(void)
         cmocka_unit_test(an_unreadable_sector_is_an_error_that_names_the_file),
         cmocka_unit_test(repair_cuts_at_the_damage),
         cmocka_unit_test(repair_of_a_cut_file),
+        cmocka_unit_test(damage_that_a_snapshot_stands_in_for_costs_nothing),
         cmocka_unit_test(repair_itself_fails_at_each_call),
         cmocka_unit_test(nothing_damaged_nothing_done),
     };
