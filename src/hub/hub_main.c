@@ -37,6 +37,7 @@
 #define PROGRESS_NS (2 * NS_PER_S)                  /* between two log lines of a long recovery */
 #define SNAPSHOT_RETRY_NS (60 * NS_PER_S)           /* after one that failed */
 #define DEADLINE_MS_MAX 10000                       /* the wall clock may jump: look again after so long */
+#define LOCK_WAIT_NS NS_PER_S                       /* 1 GiB is freed in about 200 ms */
 #define SCRATCH_SIZE_MAX (16u << 20)
 
 struct engine {
@@ -357,7 +358,11 @@ static enum status open_data_dir(struct engine *engine)
     if (status != STATUS_OK) {
         return sentence(engine, status, "the data directory %s cannot be opened: %s", dir, strerror(errno));
     }
-    status = disk_posix_lock(engine->disk);
+    /* A hub that was just killed holds the lock until the kernel has taken its memory apart. */
+    int64_t until_ns = clock_mono_ns() + LOCK_WAIT_NS;
+    while ((status = disk_posix_lock(engine->disk)) == STATUS_LOCKED && clock_mono_ns() < until_ns) {
+        (void)nanosleep(&(struct timespec){.tv_nsec = 20 * NS_PER_MS}, NULL);
+    }
     if (status == STATUS_LOCKED) {
         return sentence(engine, status, "the data directory %s is in use by another shoal hub", dir);
     }
@@ -637,6 +642,13 @@ static void drain(struct engine *engine)
     hub->journal->driver->poll(hub->journal);
 }
 
+/* The loop no longer runs, so libuv no longer hears of signals: from here on one ends the process at once. */
+static void on_last_signal(int number)
+{
+    (void)number;
+    _exit(130); /* status_exit(STATUS_INTERRUPTED), which a handler may not call */
+}
+
 static void last_snapshot(struct engine *engine)
 {
     struct hub *hub = &engine->hub;
@@ -663,6 +675,9 @@ static void engine_close(struct engine *engine)
 {
     struct hub *hub = &engine->hub;
     hub->is_stopping = true;
+    struct sigaction last = {.sa_handler = on_last_signal};
+    (void)sigaction(SIGINT, &last, NULL);
+    (void)sigaction(SIGTERM, &last, NULL);
     if (hub->journal != NULL && engine->snapshotter != NULL) {
         drain(engine);
         last_snapshot(engine);

@@ -9,8 +9,8 @@
  * says that the entry will survive. The ring holds every entry applied and not durable, without gaps, so a reader that must
  * wait for entry n hangs itself on the record of n in one step.
  *
- * A refused proposal is never half of one: BUSY and NO_SPACE promise that nothing happened. A busy batch waits whole and
- * begin() answers NULL meanwhile. With a full disk the requests that wait are told NO_SPACE at once; commands that
+ * A refused proposal is never half of one: BUSY and NO_SPACE promise that nothing happened. A busy batch waits whole, takes
+ * more commands until it is large, and then begin() answers NULL. With a full disk the requests that wait are told NO_SPACE at once; commands that
  * nobody waits for (a lost node, the position of history) stay in the batch, because nobody would repeat them.
  *
  * Invariants:
@@ -70,7 +70,6 @@ struct sequencer {
     bool is_stopped;
     bool has_failed;
     int64_t retry_at_ns; /* 0, or when a refused batch is tried again */
-    bool is_disk_full;   /* the refusal was NO_SPACE */
     struct batch *proposed_first, *proposed_last; /* their place in the order is not known yet */
     struct batch *spare;
 
@@ -547,9 +546,9 @@ struct buf *sequencer_begin(struct sequencer *sequencer)
     if (sequencer->mark > BATCH_SIZE_FLUSH) {
         sequencer_flush(sequencer);
     }
-    /* A busy batch stays as it is until it is through. With a full disk commands go on, to be told so by flush. */
-    if ((sequencer->retry_at_ns != 0 && !sequencer->is_disk_full) || sequencer->mark > BATCH_SIZE_FLUSH ||
-        sequencer->held_size > LIMIT_HELD_SIZE || sequencer->has_failed || !batch_reserve_pending(sequencer->making)) {
+    /* While the journal is busy the batch still grows to where it is large: a short pause of the disk refuses nobody. */
+    if (sequencer->mark > BATCH_SIZE_FLUSH || sequencer->held_size > LIMIT_HELD_SIZE || sequencer->has_failed ||
+        !batch_reserve_pending(sequencer->making)) {
         return NULL;
     }
     sequencer->is_open = true;
@@ -651,7 +650,6 @@ static bool propose(struct sequencer *sequencer, int64_t now_ns)
     sequencer->mark = batch->body.len;
     batch_recycle(sequencer, next);
     sequencer->retry_at_ns = now_ns + RETRY_NS;
-    sequencer->is_disk_full = status == STATUS_NO_SPACE;
     if (status == STATUS_NO_SPACE) {
         drop_waiting_commands(sequencer);
     } else if (status != STATUS_BUSY && status != STATUS_AGAIN) {
