@@ -7,14 +7,15 @@
  * passed (the CPU time left divided by the processors there are), with an upper bound for what cannot be predicted.
  *
  * Ending. Killing process 1 of the box makes the kernel kill and reap everything in its pid namespace before bwrap sees
- * it die, so when bwrap's pidfd fires after that nothing is left. EMPTYING checks it: the control group, or where
- * there is none the slot's user, must have no process before `done` is called.
+ * it die, so when bwrap's pidfd fires after that nothing is left. EMPTYING checks it, for bwrap may have been killed by
+ * somebody else: the control group must be empty and process 1 dead, which the kernel lets it be only as the last.
  *
  * Invariants: (S1) `done` is called exactly once, after everything that runs under the slot's user for this run is
  * dead and the control group is gone, or with SANDBOX_FAULT when the kernel does not let go; (S2) the first limit that
  * was seen to be passed decides the end; (S3) at most out_kib of output is ever held; (S4) this process opens no path
  * inside the box, ever: content goes in and comes out through memory files and pipes alone. */
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -296,12 +297,30 @@ static void record_ready(uv_poll_t *poll, int status, int events)
 
 /* --- the end --------------------------------------------------------------------------------------------------- */
 
-/* Whether a process of this run may still live; kills those it finds. */
+/* Whether process 1 of the box is dead, and with it, as the kernel has it, all others of its pid namespace. */
+static bool init_is_dead(struct sandbox_run *run)
+{
+    struct pollfd exit_of_init = {.fd = run->init_pid_fd, .events = POLLIN};
+    return poll(&exit_of_init, 1, 0) == 1;
+}
+
+/* Whether a process of this run may still live; kills those it finds. An empty control group alone is no proof: the
+ * kernel leaves dying processes out of it. */
 static bool run_is_empty(struct sandbox_run *run)
 {
-    if (run->group.host != NULL)
-        return cgroup_kill(&run->group) && cgroup_remove(&run->group);
-    return !run->host->is_root || process_tree_of_users(sandbox_host_slot_uid(run->host, run->slot), 1, SIGKILL) == 0;
+    if (!cgroup_kill(&run->group))
+        return false;
+    if (run->init_pid_fd >= 0) {
+        if (!init_is_dead(run)) {
+            run_kill(run);
+            return false;
+        }
+    } else if (run->host->is_root) { /* it ended before process 1 had said a word */
+        uid_t uid = sandbox_host_slot_uid(run->host, run->slot);
+        if (process_tree_of_users(uid, 1, SIGKILL) > 0)
+            return false;
+    }
+    return cgroup_remove(&run->group);
 }
 
 /* What the numbers say about an end that nobody decided. */
