@@ -83,7 +83,10 @@ static void bench_end(struct bench *b)
 
 static struct command_submit a_submit(void)
 {
-    struct command_submit submit = {.queue = SLICE("default"), .kind = SLICE("echo"), .priority = 5, .weight = 1,
+    struct command_submit submit = {.queue = SLICE("default"),
+                                    .kind = SLICE("echo"),
+                                    .priority = 5,
+                                    .weight = 1,
                                     .input = SLICE("{\"n\":12345678,\"text\":\"a small task\"}")};
     retry_policy_default(&submit.retry);
     return submit;
@@ -91,8 +94,8 @@ static struct command_submit a_submit(void)
 
 static uint64_t a_node(struct bench *b, uint32_t credit)
 {
-    struct command_node_hello hello = {.node = SLICE("n"), .instance = 1, .kinds = {SLICE("echo")}, .kind_count = 1,
-                                       .credit = credit};
+    struct command_node_hello hello = {
+        .node = SLICE("n"), .instance = 1, .kinds = {SLICE("echo")}, .kind_count = 1, .credit = credit};
     command_put_node_hello(next(b), &hello);
     apply(b);
     struct reader reader = reader_of(buf_slice(&b->effects));
@@ -129,25 +132,25 @@ static void bench_lifecycles(uint32_t rounds)
         buf_reset(&outcomes);
         while (effect_next(&reader, &effect)) {
             if (effect.type == EFFECT_LEASE) {
-                struct outcome outcome = {.type = OUTCOME_COMPLETE, .token = effect.as.lease.offer.token,
-                                          .payload = SLICE("{\"ok\":true}")};
+                struct outcome outcome = {
+                    .type = OUTCOME_COMPLETE, .token = effect.as.lease.offer.token, .payload = SLICE("{\"ok\":true}")};
                 outcome_put(&outcomes, &outcome);
                 leases++;
             }
         }
         ensure(leases == BATCH);
-        struct command_node_report report = {.session = session, .credit_add = BATCH, .outcome_count = BATCH,
-                                             .outcomes = buf_slice(&outcomes)};
+        struct command_node_report report = {
+            .session = session, .credit_add = BATCH, .outcome_count = BATCH, .outcomes = buf_slice(&outcomes)};
         command_put_node_report(next(&b), &report);
         command_put_history_done(next(&b), &(struct command_history_done){core_seq(b.core)});
         apply(&b);
         effects_size += b.effects.len;
     }
     uint64_t tasks = (uint64_t)rounds * BATCH;
-    printf("lifecycles          %10.0f /s   %6.0f ns each: submit+lease %.0f, complete+evict %.0f; %.0f bytes of effects\n",
-           (double)tasks * 1e9 / (double)b.apply_ns, (double)b.apply_ns / (double)tasks,
-           (double)submit_ns / (double)tasks, (double)(b.apply_ns - submit_ns) / (double)tasks,
-           (double)effects_size / (double)tasks);
+    printf(
+        "lifecycles          %10.0f /s   %6.0f ns each: submit+lease %.0f, complete+evict %.0f; %.0f bytes of effects\n",
+        (double)tasks * 1e9 / (double)b.apply_ns, (double)b.apply_ns / (double)tasks, (double)submit_ns / (double)tasks,
+        (double)(b.apply_ns - submit_ns) / (double)tasks, (double)effects_size / (double)tasks);
     buf_free(&outcomes);
     bench_end(&b);
 }

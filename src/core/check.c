@@ -11,7 +11,7 @@ struct check {
     struct core *core;
     /* per record, counted again */
     uint32_t *symbol_refs, *flow_refs, *signature_refs, *retry_refs, *side_refs, *attempt_refs;
-    uint32_t *key_refs; /* idempotency keys in the chain of a task */
+    uint32_t *key_refs;     /* idempotency keys in the chain of a task */
     uint64_t *queue_counts; /* queues × states */
 };
 
@@ -25,7 +25,10 @@ static char check_text[160];
         }                                                                                                              \
     } while (0)
 
-#define EACH(index, slab) uint32_t index = slab_next(&(slab), 0); index != SLAB_NONE; index = slab_next(&(slab), index + 1)
+#define EACH(index, slab)                                                                                              \
+    uint32_t index = slab_next(&(slab), 0);                                                                            \
+    index != SLAB_NONE;                                                                                                \
+    index = slab_next(&(slab), index + 1)
 
 /* T1, T2: a task is in exactly the structures of its state. What counts them is compared later. */
 static const char *check_task(struct check *check, uint32_t index)
@@ -47,13 +50,13 @@ static const char *check_task(struct check *check, uint32_t index)
     CHECK(!task->is_held, "T1: task %llx is still marked", id);
     CHECK((task->deadline_ns != NEVER_NS) == (task->timer_position != HEAP_NONE),
           "T1: task %llx and the timers disagree", id);
-    CHECK(task->timer_position == HEAP_NONE || (task->timer_position < core->timers.len &&
-                                                core->timers.items[task->timer_position] == index),
+    CHECK(task->timer_position == HEAP_NONE ||
+              (task->timer_position < core->timers.len && core->timers.items[task->timer_position] == index),
           "T1: task %llx is not where the timers say", id);
     CHECK(task->state != TASK_SCHEDULED || task->deadline_ns <= task->run_at_ns, "T1: task %llx would sleep on", id);
-    CHECK(task->state != TASK_LEASED || task->deadline_ns <= task->lease_expires_ns, "T2: lease of %llx has no end", id);
-    CHECK(is_final ? task->deadline_ns == NEVER_NS
-                   : task->expires_ns == 0 || task->deadline_ns <= task->expires_ns,
+    CHECK(task->state != TASK_LEASED || task->deadline_ns <= task->lease_expires_ns, "T2: lease of %llx has no end",
+          id);
+    CHECK(is_final ? task->deadline_ns == NEVER_NS : task->expires_ns == 0 || task->deadline_ns <= task->expires_ns,
           "T1: task %llx has a wrong deadline", id);
     check->flow_refs[task->flow]++;
     check->signature_refs[task->signature]++;
@@ -421,7 +424,7 @@ static void *zeros(uint64_t count, size_t size)
 const char *core_check(struct core *core)
 {
     ensure_magic(core, CORE_MAGIC);
-    static const char *(*const parts[])(struct check *) = {check_live,  check_finished, check_ready, check_cells,
+    static const char *(*const parts[])(struct check *) = {check_live,  check_finished, check_ready,    check_cells,
                                                            check_nodes, check_keys,     check_counters, check_payload};
     struct check check = {.core = core,
                           .symbol_refs = zeros(core->symbols.len, 4),
@@ -436,8 +439,8 @@ const char *core_check(struct core *core)
     for (size_t i = 0; i < ARRAY_COUNT(parts) && why == NULL; i++) {
         why = parts[i](&check);
     }
-    void *const memory[] = {check.symbol_refs, check.flow_refs, check.signature_refs, check.retry_refs,
-                            check.side_refs, check.attempt_refs, check.key_refs, check.queue_counts};
+    void *const memory[] = {check.symbol_refs, check.flow_refs,    check.signature_refs, check.retry_refs,
+                            check.side_refs,   check.attempt_refs, check.key_refs,       check.queue_counts};
     for (size_t i = 0; i < ARRAY_COUNT(memory); i++) {
         free(memory[i]);
     }

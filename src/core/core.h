@@ -39,12 +39,14 @@ struct core_entry {
 struct core *core_new(void);
 void core_free(struct core *core);
 /* Applies the next entry (seq must be core_seq() + 1) and appends its effects. CORRUPT when the body cannot be decoded:
- * then nothing of it was applied, but seq advanced. */
+ * then nothing of it was applied, but seq advanced. When the effects do not fit into their buffer, it says so
+ * (buf_status); the state has moved on all the same, and the caller ends the process. */
 STATUS_MUST_CHECK enum status core_apply(struct core *core, const struct core_entry *entry, struct buf *effects);
 /* Sequence number of the last entry applied; 0 for an empty core. And its time. */
 uint64_t core_seq(const struct core *core);
 int64_t core_time_ns(const struct core *core);
-/* When time alone will change something next; INT64_MAX for never. */
+/* When time alone will change something next; INT64_MAX for never. It can lie in the past: one entry does a bounded
+ * amount of what is due, and the next entry goes on. */
 int64_t core_next_deadline_ns(const struct core *core);
 /* Verifies the invariants in O(state). NULL when they hold, else a sentence that names the first that does not. */
 const char *core_check(struct core *core);

@@ -39,9 +39,9 @@ struct symbol {
     uint32_t len;
     uint32_t refs;
     uint64_t hash;
-    uint32_t queue;   /* the queue of this name, or NONE */
-    uint32_t node;    /* the node of this name, or NONE */
-    bool is_kind;     /* a known kind */
+    uint32_t queue; /* the queue of this name, or NONE */
+    uint32_t node;  /* the node of this name, or NONE */
+    bool is_kind;   /* a known kind */
 };
 
 /* --- queue.c --- */
@@ -57,8 +57,8 @@ struct queue {
 /* --- ready.c: flows, slots --- */
 struct flow { /* one fairness key of one queue; lives while a task names it */
     uint32_t queue;
-    uint32_t symbol; /* of the key, NONE for the queue's common one */
-    uint32_t refs;   /* tasks */
+    uint32_t symbol;                  /* of the key, NONE for the queue's common one */
+    uint32_t refs;                    /* tasks */
     uint32_t waiting[PRIORITY_COUNT]; /* ready tasks of each lane */
     uint64_t vtime[PRIORITY_COUNT];   /* virtual time of each lane */
 };
@@ -79,10 +79,10 @@ struct signature {
     uint32_t refs; /* tasks */
     uint32_t cpu_milli, memory_mib, gpu;
     uint32_t label_count;
-    uint32_t *labels;    /* symbols in ascending order; owned */
-    struct bitset nodes; /* derived: those that can run it, live or not */
-    struct heap cell[PRIORITY_COUNT];     /* derived: slots by (tag, flow) */
-    uint64_t vtime[PRIORITY_COUNT];       /* start tag of the last task served from the cell */
+    uint32_t *labels;                 /* symbols in ascending order; owned */
+    struct bitset nodes;              /* derived: those that can run it, live or not */
+    struct heap cell[PRIORITY_COUNT]; /* derived: slots by (tag, flow) */
+    uint64_t vtime[PRIORITY_COUNT];   /* start tag of the last task served from the cell */
 };
 
 /* --- retry.c --- */
@@ -205,13 +205,13 @@ struct core {
     uint64_t task_number;    /* of the last task accepted */
     uint64_t session_number; /* of the last session opened */
     uint64_t history_seq;
-    uint32_t node_cursor;    /* where the search for an idle node goes on */
+    uint32_t node_cursor; /* where the search for an idle node goes on */
     uint64_t accepted, succeeded, dead, cancelled, expired, evicted, retried, duplicates;
     uint64_t attempts_ended, leases_granted, leases_expired, leases_lost;
     struct slab symbols, queues, flows, slots, signatures, retries;
     struct slab tasks, sides, attempts, uniques, idempotencies, nodes;
-    uint32_t newest, oldest;                     /* live tasks */
-    uint32_t finished_head, finished_tail;       /* final tasks in memory, in the order they ended */
+    uint32_t newest, oldest;               /* live tasks */
+    uint32_t finished_head, finished_tail; /* final tasks in memory, in the order they ended */
     uint32_t idempotency_oldest, idempotency_newest;
     /* --- derived --- */
     uint64_t counts[TASK_STATE_COUNT];
@@ -219,12 +219,12 @@ struct core {
     uint32_t sessions;
     uint32_t kind_count;
     struct map symbol_map, flow_map, slot_map, signature_map, retry_map, unique_map, idempotency_map;
-    struct heap timers;       /* tasks by (deadline, id) */
-    struct heap unique_ends;  /* unique records by (until, index) */
-    struct bitset idle;       /* nodes that can be given a task now */
+    struct heap timers;                    /* tasks by (deadline, id) */
+    struct heap unique_ends;               /* unique records by (until, index) */
+    struct bitset idle;                    /* nodes that can be given a task now */
     struct bitset backlog[PRIORITY_COUNT]; /* signatures whose cell is not empty */
-    struct bitset servable;   /* signatures that may have both; empty between entries */
-    uint32_t *kinds;          /* symbols of known kinds in order of becoming known; saved */
+    struct bitset servable;                /* signatures that may have both; empty between entries */
+    uint32_t *kinds;                       /* symbols of known kinds in order of becoming known; saved */
     uint32_t kinds_cap;
     /* --- of the entry being applied --- */
     struct buf *effects;
@@ -247,12 +247,12 @@ static inline struct slice block_slice(const struct block *block)
 }
 
 /* symbol.c */
-uint32_t symbol_find(const struct core *core, struct slice text);    /* NONE */
-uint32_t symbol_acquire(struct core *core, struct slice text);       /* +1 ref; NONE when the table is full */
+uint32_t symbol_find(const struct core *core, struct slice text); /* NONE */
+uint32_t symbol_acquire(struct core *core, struct slice text);    /* +1 ref; NONE when the table is full */
 void symbol_ref(struct core *core, uint32_t symbol);
-void symbol_unref(struct core *core, uint32_t symbol);               /* NONE is fine */
-bool symbol_index(struct core *core, uint32_t symbol);               /* into the map, while loading */
-struct slice symbol_text(const struct core *core, uint32_t symbol);  /* NONE: empty */
+void symbol_unref(struct core *core, uint32_t symbol);              /* NONE is fine */
+bool symbol_index(struct core *core, uint32_t symbol);              /* into the map, while loading */
+struct slice symbol_text(const struct core *core, uint32_t symbol); /* NONE: empty */
 static inline struct symbol *symbol_at(const struct core *core, uint32_t symbol)
 {
     return slab_at(&core->symbols, symbol);
@@ -280,7 +280,7 @@ void signature_index(struct core *core, uint32_t signature);
 void signature_match_node(struct core *core, uint32_t node);   /* facts changed: both bitsets anew */
 void signature_unmatch_node(struct core *core, uint32_t node); /* clears both */
 bool signature_is_matched(const struct signature *signature, const struct node *node);
-void symbols_sort(uint32_t *symbols, uint32_t *count);      /* ascending, without repeats */
+void symbols_sort(uint32_t *symbols, uint32_t *count); /* ascending, without repeats */
 
 /* retry.c */
 static inline struct retry *retry_at(const struct core *core, uint32_t retry)
@@ -318,7 +318,7 @@ void ready_index(struct core *core, uint32_t slot);
 void timer_init(struct core *core);
 void timer_update(struct core *core, uint32_t task); /* after anything that its deadline depends on changed */
 void timer_remove(struct core *core, uint32_t task);
-void timer_fire(struct core *core); /* everything due at core->time_ns, in order */
+void timer_fire(struct core *core); /* what is due at core->time_ns, in order; much of it over several entries */
 
 /* task.c */
 static inline struct task *task_at(const struct core *core, uint32_t task)
@@ -381,9 +381,9 @@ void node_update_idle(struct core *core, uint32_t node);
 /* unique.c */
 void unique_init(struct core *core);
 uint32_t unique_find(const struct core *core, uint32_t queue, struct slice key); /* held now, or NONE */
-bool unique_take(struct core *core, uint32_t task); /* false when another task holds the key */
+bool unique_take(struct core *core, uint32_t task);                      /* false when another task holds the key */
 void unique_set_end(struct core *core, uint32_t task, int64_t until_ns); /* of a UNIQUE_FOR_TIME key just taken */
-void unique_on_state(struct core *core, uint32_t task); /* lets go of the key when the mode says so */
+void unique_on_state(struct core *core, uint32_t task);                  /* lets go of the key when the mode says so */
 void unique_purge(struct core *core);
 void unique_index(struct core *core, uint32_t unique);
 static inline struct unique *unique_at(const struct core *core, uint32_t unique)

@@ -63,7 +63,8 @@ struct effect_reply {
     bool is_duplicate;     /* SUBMIT: nothing new was made (same idempotency or unique key) */
     uint64_t session;      /* NODE_HELLO */
     bool is_resumed;       /* NODE_HELLO: a live session of the same instance went on */
-    struct slice refused;  /* NODE_REPORT, NODE_HELLO: encoded (u32 ordinal, u8 status) of refused outcomes or held tokens */
+    struct slice
+        refused; /* NODE_REPORT, NODE_HELLO: encoded (u32 ordinal, u8 status) of refused outcomes or held tokens */
 };
 /* Walks effect_reply.refused: false at the end. */
 bool effect_refused_next(struct reader *reader, uint32_t *ret_ordinal, enum status *ret_status);

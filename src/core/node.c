@@ -309,7 +309,8 @@ void node_report(struct core *core, const struct command_node_report *report, st
     }
     const struct node *node = node_at(core, index);
     if (report->has_credit || report->credit_add > 0) {
-        set_credit(core, index, (uint64_t)(report->has_credit ? report->credit_set : node->credit) + report->credit_add);
+        set_credit(core, index,
+                   (uint64_t)(report->has_credit ? report->credit_set : node->credit) + report->credit_add);
     }
     reply->refused = buf_slice(&core->refused);
 }

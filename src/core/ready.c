@@ -31,7 +31,8 @@
 #include "base/hash.h"
 #include "core/core_internal.h"
 
-#define QUANTUM UINT64_C(1000000) /* a task of weight 1; 64 bits last for 1.8e13 of them, and weight 1000 errs by nothing */
+#define QUANTUM                                                                                                        \
+    UINT64_C(1000000) /* a task of weight 1; 64 bits last for 1.8e13 of them, and weight 1000 errs by nothing */
 static_assert(QUANTUM % LIMIT_WEIGHT_MAX == 0 && QUANTUM / LIMIT_WEIGHT_MAX >= 1000, "weights divide finely");
 
 struct lane_key {

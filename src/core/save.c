@@ -58,14 +58,13 @@ static void put_bytes(struct archive *archive, const void *data, size_t len)
     }
 }
 
-static void put_le(struct archive *archive, uint64_t value, size_t count)
+static inline void put_le(struct archive *archive, uint64_t value, size_t count)
 {
     if (SAVE_BUFFER_SIZE - archive->len < 8) {
         flush(archive);
     }
-    for (size_t i = 0; i < count; i++) {
-        archive->buffer[archive->len++] = (char)(value >> (8 * i));
-    }
+    le_put(archive->buffer + archive->len, value, count);
+    archive->len += count;
 }
 
 static void field_u8(struct archive *archive, uint8_t *value)
@@ -445,8 +444,9 @@ static void scalar_fields(struct archive *archive)
     field_u64(archive, &core->session_number);
     field_u64(archive, &core->history_seq);
     field_u32(archive, &core->node_cursor);
-    uint64_t *const counters[] = {&core->accepted, &core->succeeded, &core->dead, &core->cancelled, &core->expired,
-                                  &core->evicted, &core->retried, &core->duplicates, &core->attempts_ended,
+    uint64_t *const counters[] = {&core->accepted,       &core->succeeded,      &core->dead,
+                                  &core->cancelled,      &core->expired,        &core->evicted,
+                                  &core->retried,        &core->duplicates,     &core->attempts_ended,
                                   &core->leases_granted, &core->leases_expired, &core->leases_lost};
     for (size_t i = 0; i < ARRAY_COUNT(counters); i++) {
         field_u64(archive, counters[i]);
@@ -569,8 +569,8 @@ static bool are_indices_good(const struct core *core)
     for (uint32_t i = slab_next(&core->signatures, 0); good && i != SLAB_NONE;
          i = slab_next(&core->signatures, i + 1)) {
         const struct signature *signature = signature_at(core, i);
-        good = is_index(&core->symbols, signature->kind) &&
-               are_symbols(core, signature->labels, signature->label_count);
+        good =
+            is_index(&core->symbols, signature->kind) && are_symbols(core, signature->labels, signature->label_count);
     }
     for (uint32_t i = slab_next(&core->retries, 0); good && i != SLAB_NONE; i = slab_next(&core->retries, i + 1)) {
         const struct retry *retry = retry_at(core, i);
@@ -660,8 +660,7 @@ static void index_rest(struct core *core)
     for (uint32_t i = slab_next(&core->uniques, 0); i != SLAB_NONE; i = slab_next(&core->uniques, i + 1)) {
         unique_index(core, i);
     }
-    for (uint32_t i = slab_next(&core->idempotencies, 0); i != SLAB_NONE;
-         i = slab_next(&core->idempotencies, i + 1)) {
+    for (uint32_t i = slab_next(&core->idempotencies, 0); i != SLAB_NONE; i = slab_next(&core->idempotencies, i + 1)) {
         idempotency_index(core, i);
     }
     for (uint32_t i = slab_next(&core->nodes, 0); i != SLAB_NONE; i = slab_next(&core->nodes, i + 1)) {

@@ -14,8 +14,8 @@ struct wanted {
     uint32_t labels[LIMIT_LABELS];
 };
 
-static uint64_t hash_fields(uint32_t kind, uint32_t cpu_milli, uint32_t memory_mib, uint32_t gpu, const uint32_t *labels,
-                            uint32_t label_count)
+static uint64_t hash_fields(uint32_t kind, uint32_t cpu_milli, uint32_t memory_mib, uint32_t gpu,
+                            const uint32_t *labels, uint32_t label_count)
 {
     uint64_t hash = hash_mix((uint64_t)kind << 32 | gpu);
     hash = hash_mix(hash ^ ((uint64_t)cpu_milli << 32 | memory_mib));
@@ -119,8 +119,8 @@ void signature_index(struct core *core, uint32_t index)
 
 uint32_t signature_acquire(struct core *core, uint32_t kind, const struct requirement *requirement)
 {
-    struct wanted wanted = {kind, requirement->cpu_milli, requirement->memory_mib, requirement->gpu,
-                            requirement->label_count, {0}};
+    struct wanted wanted = {
+        kind, requirement->cpu_milli, requirement->memory_mib, requirement->gpu, requirement->label_count, {0}};
     for (uint32_t i = 0; i < wanted.label_count; i++) {
         wanted.labels[i] = symbol_acquire(core, requirement->labels[i]);
         ensure(wanted.labels[i] != NONE); /* task_submit has looked that there is room */
@@ -136,8 +136,8 @@ uint32_t signature_acquire(struct core *core, uint32_t kind, const struct requir
     }
     wanted.label_count = distinct;
 
-    uint64_t hash = hash_fields(wanted.kind, wanted.cpu_milli, wanted.memory_mib, wanted.gpu, wanted.labels,
-                                wanted.label_count);
+    uint64_t hash =
+        hash_fields(wanted.kind, wanted.cpu_milli, wanted.memory_mib, wanted.gpu, wanted.labels, wanted.label_count);
     uint32_t index = map_find(&core->signature_map, hash, is_equal, core, &wanted);
     if (index == MAP_NONE && core->signatures.used < LIMIT_SIGNATURES) {
         index = slab_alloc(&core->signatures);

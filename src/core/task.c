@@ -489,8 +489,9 @@ static void drop_side(struct core *core, struct task *task)
         return;
     }
     struct task_side *side = side_at(core, task->side);
-    struct block **const blocks[] = {&side->unique_key, &side->traceparent,   &side->checkpoint,   &side->result,
-                                     &side->error_kind, &side->error_message, &side->error_detail, &side->progress_note};
+    struct block **const blocks[] = {&side->unique_key,   &side->traceparent,  &side->checkpoint,
+                                     &side->result,       &side->error_kind,   &side->error_message,
+                                     &side->error_detail, &side->progress_note};
     for (size_t i = 0; i < ARRAY_COUNT(blocks); i++) {
         block_drop(core, blocks[i]);
     }

@@ -6,8 +6,11 @@
  *
  * and is in one heap by (deadline, id) while it has any. A wheel was not taken: firing in exact order makes outcomes a
  * function of the state alone, and an indexed heap moves a lease's end in the same few steps. Nothing fires by itself:
- * every entry first fires what is due at its time. */
+ * every entry first fires what is due at its time; of more than FIRE_EFFECTS_SIZE bytes of effects (a million tasks may
+ * expire in the same moment, each with its row) the rest waits for the next entry, which the deadline then calls for. */
 #include "core/core_internal.h"
+
+#define FIRE_EFFECTS_SIZE (8u << 20) /* some 20,000 small rows, about 20 ms */
 
 static bool is_before(void *ctx, uint32_t a, uint32_t b)
 {
@@ -104,7 +107,8 @@ static void fire(struct core *core, uint32_t index)
 
 void timer_fire(struct core *core)
 {
-    for (;;) {
+    size_t start = core->effects->len;
+    while (core->effects->len - start < FIRE_EFFECTS_SIZE) {
         uint32_t index = heap_top(&core->timers);
         if (index == HEAP_NONE || task_at(core, index)->deadline_ns > core->time_ns) {
             return;

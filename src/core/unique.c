@@ -143,7 +143,6 @@ void unique_on_state(struct core *core, uint32_t task_index)
     }
 }
 
-
 void unique_purge(struct core *core)
 {
     for (uint32_t i = 0; i < PURGE_MAX; i++) {

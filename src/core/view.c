@@ -121,25 +121,42 @@ void task_view_put(struct buf *out, const struct task_view *view)
     buf_append_u8(out, (uint8_t)view->retry.jitter_percent);
     buf_append_u16(out, (uint16_t)view->weight);
     buf_append_u16(out, view->progress_permille);
-    const uint64_t numbers[] = {
-        view->task_id, view->changed_seq, (uint64_t)view->created_ns, (uint64_t)view->run_at_ns,
-        (uint64_t)view->started_ns, (uint64_t)view->finished_ns, (uint64_t)view->expires_ns,
-        (uint64_t)view->timeout_ms, (uint64_t)view->lease_ms, (uint64_t)view->retry.base_ms,
-        (uint64_t)view->retry.cap_ms, view->token.task_id, view->token.seq, (uint64_t)view->lease_expires_ns};
+    const uint64_t numbers[] = {view->task_id,
+                                view->changed_seq,
+                                (uint64_t)view->created_ns,
+                                (uint64_t)view->run_at_ns,
+                                (uint64_t)view->started_ns,
+                                (uint64_t)view->finished_ns,
+                                (uint64_t)view->expires_ns,
+                                (uint64_t)view->timeout_ms,
+                                (uint64_t)view->lease_ms,
+                                (uint64_t)view->retry.base_ms,
+                                (uint64_t)view->retry.cap_ms,
+                                view->token.task_id,
+                                view->token.seq,
+                                (uint64_t)view->lease_expires_ns};
     for (size_t i = 0; i < ARRAY_COUNT(numbers); i++) {
         buf_append_u64(out, numbers[i]);
     }
-    const uint32_t small[] = {view->attempts, view->attempts_failed, view->attempts_lost, view->token.attempt,
-                              view->requirement.cpu_milli, view->requirement.memory_mib, view->requirement.gpu,
-                              view->retry.attempts_max, view->retry.factor_milli, view->requirement.label_count,
-                              view->retry.not_retryable_count, view->attempt_count};
+    const uint32_t small[] = {view->attempts,
+                              view->attempts_failed,
+                              view->attempts_lost,
+                              view->token.attempt,
+                              view->requirement.cpu_milli,
+                              view->requirement.memory_mib,
+                              view->requirement.gpu,
+                              view->retry.attempts_max,
+                              view->retry.factor_milli,
+                              view->requirement.label_count,
+                              view->retry.not_retryable_count,
+                              view->attempt_count};
     for (size_t i = 0; i < ARRAY_COUNT(small); i++) {
         buf_append_u32(out, small[i]);
     }
-    const struct slice *const texts[] = {&view->queue, &view->kind, &view->fairness_key, &view->unique_key,
-                                         &view->traceparent, &view->input, &view->result, &view->checkpoint,
-                                         &view->error_kind, &view->error_message, &view->error_detail,
-                                         &view->progress_note, &view->node};
+    const struct slice *const texts[] = {
+        &view->queue,        &view->kind,          &view->fairness_key, &view->unique_key, &view->traceparent,
+        &view->input,        &view->result,        &view->checkpoint,   &view->error_kind, &view->error_message,
+        &view->error_detail, &view->progress_note, &view->node};
     put_texts(out, texts, ARRAY_COUNT(texts));
     for (uint32_t i = 0; i < view->requirement.label_count; i++) {
         buf_append_lv(out, view->requirement.labels[i]);
@@ -206,9 +223,10 @@ enum status task_view_get(struct slice row, struct task_view *ret)
         ret->attempt_count > ATTEMPT_VIEW_MAX) {
         return STATUS_CORRUPT;
     }
-    struct slice *const texts[] = {&ret->queue, &ret->kind, &ret->fairness_key, &ret->unique_key, &ret->traceparent,
-                                   &ret->input, &ret->result, &ret->checkpoint, &ret->error_kind, &ret->error_message,
-                                   &ret->error_detail, &ret->progress_note, &ret->node};
+    struct slice *const texts[] = {&ret->queue,       &ret->kind,          &ret->fairness_key, &ret->unique_key,
+                                   &ret->traceparent, &ret->input,         &ret->result,       &ret->checkpoint,
+                                   &ret->error_kind,  &ret->error_message, &ret->error_detail, &ret->progress_note,
+                                   &ret->node};
     for (size_t i = 0; i < ARRAY_COUNT(texts); i++) {
         *texts[i] = reader_lv(&reader);
     }
@@ -268,12 +286,11 @@ enum status core_task_brief(const struct core *core, uint64_t task_id, struct ta
     }
     const struct task *task = task_at(core, index);
     bool is_final = task_state_is_final((enum task_state)task->state);
-    *ret_brief = (struct task_brief){
-        .state = (enum task_state)task->state,
-        .queue = symbol_text(core, queue_at(core, task_queue(core, task))->symbol),
-        .kind = symbol_text(core, signature_at(core, task->signature)->kind),
-        .finished_ns = is_final ? task->finished_ns : 0,
-        .finished_seq = is_final ? task->finished_seq : 0};
+    *ret_brief = (struct task_brief){.state = (enum task_state)task->state,
+                                     .queue = symbol_text(core, queue_at(core, task_queue(core, task))->symbol),
+                                     .kind = symbol_text(core, signature_at(core, task->signature)->kind),
+                                     .finished_ns = is_final ? task->finished_ns : 0,
+                                     .finished_seq = is_final ? task->finished_seq : 0};
     return STATUS_OK;
 }
 
@@ -389,8 +406,8 @@ uint64_t core_session_task(const struct core *core, uint64_t session, uint64_t a
     uint32_t index = node_at(core, node)->lease_head;
     if (after_task_id != 0) {
         uint32_t after = task_find(core, after_task_id);
-        bool is_there = after != NONE && task_at(core, after)->state == TASK_LEASED &&
-                        task_at(core, after)->owner == node;
+        bool is_there =
+            after != NONE && task_at(core, after)->state == TASK_LEASED && task_at(core, after)->owner == node;
         index = is_there ? task_at(core, after)->next : NONE;
     }
     return index != NONE ? task_at(core, index)->id : 0;

@@ -75,12 +75,8 @@ void fixture_tick(struct fixture *f)
 
 struct command_submit submit_default(void)
 {
-    struct command_submit submit = {.queue = SLICE("default"),
-                                    .kind = SLICE("k"),
-                                    .input = SLICE("1"),
-                                    .priority = 5,
-                                    .weight = 1,
-                                    .body_hash = 1};
+    struct command_submit submit = {
+        .queue = SLICE("default"), .kind = SLICE("k"), .input = SLICE("1"), .priority = 5, .weight = 1, .body_hash = 1};
     retry_policy_default(&submit.retry);
     return submit;
 }

@@ -10,9 +10,9 @@
 #ifndef SHOAL_TEST_CORE_FIXTURE_H
 #define SHOAL_TEST_CORE_FIXTURE_H
 
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <setjmp.h>
 #include <stdint.h>
 
 #include <cmocka.h>

@@ -62,7 +62,7 @@ static void test_unique_while_queued(void **state)
     uint64_t session = fixture_node(&f, "n", 1);
     struct lease_token token = fixture_lease(&f);
     assert_int_equal(token.task_id, a);
-    uint64_t b = assert_new(unique(UNIQUE_QUEUED, "x")); /* a is leased */
+    uint64_t b = assert_new(unique(UNIQUE_QUEUED, "x"));                   /* a is leased */
     assert_int_equal(fixture_fail(&f, session, token, "code"), STATUS_OK); /* a waits again, without the key */
     assert_int_equal(fixture_state(&f, a), TASK_SCHEDULED);
     assert_duplicate_of(b, unique(UNIQUE_QUEUED, "x"), TASK_READY);

@@ -64,10 +64,16 @@ static void test_refusals_name_their_outcomes(void **state)
 {
     (void)state;
     uint64_t session = fixture_node(&f, "n", 2);
-    command_put_submit(fixture_batch(&f), &(struct command_submit){.queue = SLICE("default"), .kind = SLICE("k"),
-        .input = SLICE("1"), .weight = 1, .retry = submit_default().retry});
-    command_put_submit(fixture_batch(&f), &(struct command_submit){.queue = SLICE("default"), .kind = SLICE("k"),
-        .input = SLICE("2"), .weight = 1, .retry = submit_default().retry});
+    command_put_submit(fixture_batch(&f), &(struct command_submit){.queue = SLICE("default"),
+                                                                   .kind = SLICE("k"),
+                                                                   .input = SLICE("1"),
+                                                                   .weight = 1,
+                                                                   .retry = submit_default().retry});
+    command_put_submit(fixture_batch(&f), &(struct command_submit){.queue = SLICE("default"),
+                                                                   .kind = SLICE("k"),
+                                                                   .input = SLICE("2"),
+                                                                   .weight = 1,
+                                                                   .retry = submit_default().retry});
     fixture_apply(&f);
     assert_int_equal(fixture_effects(&f, EFFECT_LEASE), 2);
     struct lease_token token[2];
@@ -202,8 +208,12 @@ static void test_extend_and_progress_move_the_end(void **state)
     extend.lease_ms = 10000;
     assert_int_equal(fixture_report(&f, session, &extend), STATUS_OK);
     assert_int_equal(core_next_deadline_ns(f.core), 12000000000);
-    struct outcome progress = {.type = OUTCOME_PROGRESS, .token = token, .progress_permille = 250,
-                               .message = SLICE("a quarter"), .payload = SLICE("{\"at\":5}"), .lease_ms = 3000};
+    struct outcome progress = {.type = OUTCOME_PROGRESS,
+                               .token = token,
+                               .progress_permille = 250,
+                               .message = SLICE("a quarter"),
+                               .payload = SLICE("{\"at\":5}"),
+                               .lease_ms = 3000};
     assert_int_equal(fixture_report(&f, session, &progress), STATUS_OK);
     struct task_view view = fixture_view(&f, id);
     assert_int_equal(view.lease_expires_ns, 5000000000);

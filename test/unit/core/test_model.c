@@ -287,8 +287,8 @@ static void lose_leases(int node, const bool *is_held)
 enum { EXPECT_MAX = 8 };
 struct expect {
     struct effect_reply reply;
-    int new_task; /* its id is what the reply says; -1: none */
-    int hello;    /* node whose session is what the reply says; -1: none */
+    int new_task;         /* its id is what the reply says; -1: none */
+    int hello;            /* node whose session is what the reply says; -1: none */
     bool is_same_session; /* of that node: the one it has */
 };
 static struct expect expected[EXPECT_MAX];
@@ -301,7 +301,8 @@ static struct effect_reply *expect(enum command_type type)
     return &expected[expected_count++].reply;
 }
 
-static void twin_submit(const struct command_submit *submit, int queue, int key, int kind, int unique_key, int idempotency)
+static void twin_submit(const struct command_submit *submit, int queue, int key, int kind, int unique_key,
+                        int idempotency)
 {
     struct effect_reply *reply = expect(COMMAND_SUBMIT);
     if (idempotency >= 0) {
@@ -347,13 +348,21 @@ static void twin_submit(const struct command_submit *submit, int queue, int key,
         }
         struct twin_task *task = &t.task[t.task_count++];
         assert_true(t.task_count < TASKS);
-        *task = (struct twin_task){.queue = queue, .key = key, .kind = kind, .gpu = (int)submit->requirement.gpu,
-                                   .priority = submit->priority, .unique_mode = (int)submit->unique_mode,
-                                   .unique_key = unique_key, .run_at = submit->run_at_ns,
+        *task = (struct twin_task){.queue = queue,
+                                   .key = key,
+                                   .kind = kind,
+                                   .gpu = (int)submit->requirement.gpu,
+                                   .priority = submit->priority,
+                                   .unique_mode = (int)submit->unique_mode,
+                                   .unique_key = unique_key,
+                                   .run_at = submit->run_at_ns,
                                    .expires = submit->ttl_ms != 0 ? t.now + submit->ttl_ms * MS : 0,
-                                   .ttl_ms = submit->ttl_ms, .timeout_ms = submit->timeout_ms,
-                                   .lease_ms = submit->lease_ms, .retry_max = submit->retry.attempts_max,
-                                   .retry_base_ms = submit->retry.base_ms, .node = -1};
+                                   .ttl_ms = submit->ttl_ms,
+                                   .timeout_ms = submit->timeout_ms,
+                                   .lease_ms = submit->lease_ms,
+                                   .retry_max = submit->retry.attempts_max,
+                                   .retry_base_ms = submit->retry.base_ms,
+                                   .node = -1};
         t.accepted++;
         if (submit->unique_mode != UNIQUE_NONE) {
             task->holds = true;
@@ -387,8 +396,8 @@ static void random_submit(struct buf *out)
     submit.run_at_ns = below(4) == 0 ? t.now + (int64_t)below(1500) * MS : 0;
     submit.ttl_ms = below(4) == 0 ? 1 + below(4000) : 0;
     submit.timeout_ms = below(4) == 0 ? 1 + below(3000) : 0;
-    submit.retry = (struct retry_policy){.attempts_max = 1 + below(3), .factor_milli = 2000,
-                                         .base_ms = (int64_t)below(3) * 200, .cap_ms = 700};
+    submit.retry = (struct retry_policy){
+        .attempts_max = 1 + below(3), .factor_milli = 2000, .base_ms = (int64_t)below(3) * 200, .cap_ms = 700};
     if (below(3) == 0) {
         submit.unique_mode = (enum unique_mode)(1 + below(3));
         submit.unique_key = slice_str(unique_names[unique_key]);
@@ -443,8 +452,11 @@ static void random_hello(struct buf *out)
 {
     int index = (int)below(NODES);
     struct twin_node *node = &t.node[index];
-    struct command_node_hello hello = {.node = slice_str(node_names[index]), .instance = 1 + below(4) / 3,
-                                       .is_worker = index == NODES - 1, .credit = below(4), .info = SLICE("{}")};
+    struct command_node_hello hello = {.node = slice_str(node_names[index]),
+                                       .instance = 1 + below(4) / 3,
+                                       .is_worker = index == NODES - 1,
+                                       .credit = below(4),
+                                       .info = SLICE("{}")};
     unsigned kinds = 1 + below(7);
     for (uint32_t k = 0; k < 3; k++) {
         if (kinds >> k & 1) {
@@ -537,7 +549,9 @@ static void random_report(struct buf *out)
     struct twin_node *node = &t.node[index];
     bool is_stale = below(10) == 0;
     struct command_node_report report = {.session = is_stale ? node->session + 65536 * 100 : node->session,
-                                         .credit_add = below(3), .has_credit = below(5) == 0, .credit_set = below(3)};
+                                         .credit_add = below(3),
+                                         .has_credit = below(5) == 0,
+                                         .credit_set = below(3)};
     struct buf bytes, refused;
     buf_init(&bytes, 1 << 20);
     buf_init(&refused, 4096);
@@ -553,8 +567,11 @@ static void random_report(struct buf *out)
         if (!(is_its && below(2) == 0) && !(task->id != 0 && below(200) == 0)) {
             continue;
         }
-        struct outcome outcome = {.type = (enum outcome_type)(1 + below(5)), .is_final = below(8) == 0,
-                                  .error_kind = SLICE("code"), .message = SLICE("m"), .payload = SLICE("{}"),
+        struct outcome outcome = {.type = (enum outcome_type)(1 + below(5)),
+                                  .is_final = below(8) == 0,
+                                  .error_kind = SLICE("code"),
+                                  .message = SLICE("m"),
+                                  .payload = SLICE("{}"),
                                   .lease_ms = below(2) * 1500};
         outcome.token = (struct lease_token){task->id, task->attempts, task->lease_seq};
         outcome.token.attempt += below(10) == 0;
@@ -612,8 +629,11 @@ static void random_settings(struct buf *out)
 {
     if (below(2) == 0) {
         int index = (int)below(NODES);
-        struct command_node_set set = {.node = slice_str(node_names[index]), .has_drain = below(2) == 0,
-                                       .drain = below(3) == 0, .has_quiet = below(2) == 0, .quiet = below(3) == 0};
+        struct command_node_set set = {.node = slice_str(node_names[index]),
+                                       .has_drain = below(2) == 0,
+                                       .drain = below(3) == 0,
+                                       .has_quiet = below(2) == 0,
+                                       .quiet = below(3) == 0};
         command_put_node_set(out, &set);
         struct twin_node *node = &t.node[index];
         expect(COMMAND_NODE_SET)->status = node->is_known ? STATUS_OK : STATUS_NOT_FOUND;
@@ -623,8 +643,8 @@ static void random_settings(struct buf *out)
         }
     } else {
         int index = (int)below(QUEUES);
-        struct command_queue_set set = {.name = slice_str(queue_names[index]), .has_paused = true,
-                                        .paused = below(3) == 0};
+        struct command_queue_set set = {
+            .name = slice_str(queue_names[index]), .has_paused = true, .paused = below(3) == 0};
         command_put_queue_set(out, &set);
         expect(COMMAND_QUEUE_SET);
         t.is_paused[index] = set.paused;

@@ -189,8 +189,11 @@ static void test_credit_is_spent_set_and_capped(void **state)
 
 static void set_flags(const char *name, int drain, int quiet)
 {
-    struct command_node_set command = {.node = slice_str(name), .has_drain = drain >= 0, .drain = drain > 0,
-                                       .has_quiet = quiet >= 0, .quiet = quiet > 0};
+    struct command_node_set command = {.node = slice_str(name),
+                                       .has_drain = drain >= 0,
+                                       .drain = drain > 0,
+                                       .has_quiet = quiet >= 0,
+                                       .quiet = quiet > 0};
     command_put_node_set(fixture_batch(&f), &command);
     fixture_apply(&f);
 }
@@ -237,8 +240,8 @@ static void test_requirements_are_matched(void **state)
         assert_int_equal(fixture_effects(&f, EFFECT_LEASE), 0);
     }
     struct command_submit submit = submit_default();
-    submit.requirement = (struct requirement){.labels = {SLICE("zone=a"), SLICE("zone=a")}, .label_count = 2,
-                                              .cpu_milli = 4000, .memory_mib = 4096};
+    submit.requirement = (struct requirement){
+        .labels = {SLICE("zone=a"), SLICE("zone=a")}, .label_count = 2, .cpu_milli = 4000, .memory_mib = 4096};
     fixture_submit(&f, submit);
     assert_int_equal(fixture_effects(&f, EFFECT_LEASE), 1);
     struct core_stats stats;
@@ -246,8 +249,11 @@ static void test_requirements_are_matched(void **state)
     assert_int_equal(stats.signatures, 6);
     /* a node with more runs them all */
     hello = hello_default("m", 10);
-    hello.facts = (struct requirement){.labels = {SLICE("arm"), SLICE("zone=b"), SLICE("zone=a")}, .label_count = 3,
-                                       .cpu_milli = 64000, .memory_mib = 64000, .gpu = 2};
+    hello.facts = (struct requirement){.labels = {SLICE("arm"), SLICE("zone=b"), SLICE("zone=a")},
+                                       .label_count = 3,
+                                       .cpu_milli = 64000,
+                                       .memory_mib = 64000,
+                                       .gpu = 2};
     fixture_hello(&f, hello);
     assert_int_equal(fixture_effects(&f, EFFECT_LEASE), 5);
 }

@@ -33,8 +33,11 @@ static void fill(struct fixture *f)
     submit.traceparent = SLICE("00-1-2");
     uint64_t id = fixture_submit(f, submit);
     struct lease_token token = fixture_lease(f);
-    struct outcome progress = {.type = OUTCOME_PROGRESS, .token = token, .message = SLICE("note"),
-                               .payload = SLICE("{}"), .progress_permille = 5};
+    struct outcome progress = {.type = OUTCOME_PROGRESS,
+                               .token = token,
+                               .message = SLICE("note"),
+                               .payload = SLICE("{}"),
+                               .progress_permille = 5};
     fixture_report(f, session, &progress);
     fixture_fail(f, session, token, "code");
     uint64_t cancelled = fixture_submit(f, submit_default());

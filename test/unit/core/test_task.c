@@ -83,6 +83,45 @@ static void test_run_at_waits_for_its_time(void **state)
     assert_int_equal(fixture_lease(&f).task_id, id);
 }
 
+static void test_the_same_moment_fires_in_order_of_ids(void **state)
+{
+    (void)state;
+    uint64_t id[20];
+    for (int i = 0; i < 20; i++) {
+        struct command_submit submit = submit_default();
+        submit.run_at_ns = 2000000000;
+        id[i] = fixture_submit(&f, submit);
+    }
+    fixture_at_ms(&f, 2000);
+    fixture_tick(&f);
+    fixture_node(&f, "n", 20);
+    for (uint32_t i = 0; i < 20; i++) {
+        assert_int_equal(fixture_effect(&f, EFFECT_LEASE, i)->as.lease.offer.token.task_id, id[i]);
+    }
+}
+
+static void test_many_that_are_due_take_several_entries(void **state)
+{
+    (void)state;
+    static char text[LIMIT_INPUT_SIZE];
+    struct command_submit submit = submit_default();
+    submit.input = slice_of(text, sizeof(text));
+    submit.ttl_ms = 10;
+    for (int i = 0; i < 300; i++) {
+        fixture_submit(&f, submit);
+    }
+    fixture_at_ms(&f, 2000);
+    uint32_t entries = 0, rows = 0;
+    while (core_next_deadline_ns(f.core) <= f.time_ns) {
+        fixture_tick(&f);
+        rows += fixture_effects(&f, EFFECT_FINISHED);
+        assert_true(f.bytes.len < 9u << 20);
+        entries++;
+    }
+    assert_int_equal(rows, 300);
+    assert_in_range(entries, 2, 4);
+}
+
 static void test_ttl_expires_ready_scheduled_and_leased(void **state)
 {
     (void)state;
@@ -310,6 +349,8 @@ int main(void)
         TEST(test_submit_is_ready_and_seen),
         TEST(test_unknown_names_are_refused),
         TEST(test_run_at_waits_for_its_time),
+        TEST(test_the_same_moment_fires_in_order_of_ids),
+        TEST(test_many_that_are_due_take_several_entries),
         TEST(test_ttl_expires_ready_scheduled_and_leased),
         TEST(test_cancel),
         TEST(test_retry_of_a_final_task),

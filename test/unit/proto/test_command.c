@@ -1,7 +1,7 @@
 /* Commands as bytes: what goes in comes out; what is cut or changed is refused or decodes to something within limits. */
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <setjmp.h>
 #include <stdint.h>
 #include <stdlib.h>
 
@@ -159,22 +159,37 @@ static void put_each(enum command_type type)
     case COMMAND_NODE_HELLO: {
         lease_token_put(&bytes, &token);
         lease_token_put(&bytes, &(struct lease_token){1, 2, 3});
-        struct command_node_hello hello = {.node = SLICE("n1"), .instance = 5, .is_worker = true,
-                                           .kinds = {SLICE("a"), SLICE("b")}, .kind_count = 2,
-                                           .facts = full_submit().requirement, .info = SLICE("{\"v\":1}"),
-                                           .credit = 16, .held = bytes.data, .held_count = 2};
+        struct command_node_hello hello = {.node = SLICE("n1"),
+                                           .instance = 5,
+                                           .is_worker = true,
+                                           .kinds = {SLICE("a"), SLICE("b")},
+                                           .kind_count = 2,
+                                           .facts = full_submit().requirement,
+                                           .info = SLICE("{\"v\":1}"),
+                                           .credit = 16,
+                                           .held = bytes.data,
+                                           .held_count = 2};
         command_put_node_hello(&out, &hello);
         break;
     }
     case COMMAND_NODE_REPORT: {
         for (int i = OUTCOME_COMPLETE; i <= OUTCOME_RELEASE; i++) {
-            struct outcome outcome = {.type = (enum outcome_type)i, .token = token, .payload = SLICE("{}"),
-                                      .error_kind = SLICE("code"), .message = SLICE("m"), .is_final = true,
-                                      .progress_permille = 1000, .lease_ms = 5000};
+            struct outcome outcome = {.type = (enum outcome_type)i,
+                                      .token = token,
+                                      .payload = SLICE("{}"),
+                                      .error_kind = SLICE("code"),
+                                      .message = SLICE("m"),
+                                      .is_final = true,
+                                      .progress_permille = 1000,
+                                      .lease_ms = 5000};
             outcome_put(&bytes, &outcome);
         }
-        struct command_node_report report = {.session = 9, .credit_add = 1, .has_credit = true, .credit_set = 2,
-                                             .outcome_count = 5, .outcomes = buf_slice(&bytes)};
+        struct command_node_report report = {.session = 9,
+                                             .credit_add = 1,
+                                             .has_credit = true,
+                                             .credit_set = 2,
+                                             .outcome_count = 5,
+                                             .outcomes = buf_slice(&bytes)};
         command_put_node_report(&out, &report);
         break;
     }
@@ -412,10 +427,19 @@ static void test_token_text(void **state)
     }
     lease_token_format(&tokens[1], text);
     assert_string_equal(text, "0000000000001.2.3");
-    static const char *const wrong[] = {"", "0000000000001", "0000000000001.", "0000000000001.2", "0000000000001.2.",
-                                        "0000000000001..3", "0000000000001.2.3.4", "0000000000001.02.3",
-                                        "0000000000001.-2.3", "0000000000001.4294967296.3", "u000000000001.2.3",
-                                        "0000000000001.2.18446744073709551616", "0000000000001.2.3 "};
+    static const char *const wrong[] = {"",
+                                        "0000000000001",
+                                        "0000000000001.",
+                                        "0000000000001.2",
+                                        "0000000000001.2.",
+                                        "0000000000001..3",
+                                        "0000000000001.2.3.4",
+                                        "0000000000001.02.3",
+                                        "0000000000001.-2.3",
+                                        "0000000000001.4294967296.3",
+                                        "u000000000001.2.3",
+                                        "0000000000001.2.18446744073709551616",
+                                        "0000000000001.2.3 "};
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         assert_false(lease_token_parse(slice_str(wrong[i]), &got));
     }
