@@ -450,12 +450,12 @@ static void on_end(struct http_connection *connection)
             connection_abort(connection);
             return;
         }
-        struct request *before = connection->first;
-        while (before->next != receiving) {
-            before = before->next;
+        struct request **link = &connection->first;
+        while (*link != receiving) {
+            connection->last = *link;
+            link = &(*link)->next;
         }
-        before->next = NULL;
-        connection->last = before;
+        *link = NULL;
         connection->request_count--;
         orphan(connection, receiving);
     }
