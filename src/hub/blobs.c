@@ -28,10 +28,10 @@
 #define STORE_MAGIC 0x424c4f53u
 #define UPLOAD_MAGIC 0x424c4f55u
 #define READER_MAGIC 0x424c4f52u
-#define WRITE_SIZE (256u << 10)  /* gathered before a worker is asked to write */
-#define GATHER_MAX (1u << 20)    /* the sender pauses above it; one more piece still fits */
+#define WRITE_SIZE (256u << 10) /* gathered before a worker is asked to write */
+#define GATHER_MAX (1u << 20)   /* the sender pauses above it; one more piece still fits */
 #define READ_SIZE (256u << 10)
-#define PATH_SIZE 1280u          /* LIMIT of data_dir (1024), blobs/, shard, digest */
+#define PATH_SIZE 1280u /* LIMIT of data_dir (1024), blobs/, shard, digest */
 #define HEX_LEN 64u
 
 struct blob_store {
@@ -425,7 +425,8 @@ bool blob_upload_write(struct blob_upload *upload, struct slice piece)
 }
 
 void blob_upload_end(struct blob_upload *upload,
-                     void (*done)(void *ctx, enum status status, const char *hex, uint64_t size, bool is_new), void *ctx)
+                     void (*done)(void *ctx, enum status status, const char *hex, uint64_t size, bool is_new),
+                     void *ctx)
 {
     ensure_magic(upload, UPLOAD_MAGIC);
     ensure(!upload->is_ending && !upload->is_aborted);

@@ -23,7 +23,8 @@ STATUS_MUST_CHECK enum status blob_upload_begin(struct blob_store *store, const 
 bool blob_upload_write(struct blob_upload *upload, struct slice piece);
 /* Finishes: `done` comes with OK and the digest, or TOO_LARGE, DIGEST_MISMATCH, NO_SPACE, IO. Frees the upload. */
 void blob_upload_end(struct blob_upload *upload,
-                     void (*done)(void *ctx, enum status status, const char *hex, uint64_t size, bool is_new), void *ctx);
+                     void (*done)(void *ctx, enum status status, const char *hex, uint64_t size, bool is_new),
+                     void *ctx);
 /* The sender went away: drops what there is. */
 void blob_upload_abort(struct blob_upload *upload);
 

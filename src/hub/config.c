@@ -61,9 +61,9 @@ static const cyaml_schema_field_t fields[] = {
     TEXT_KEYS(KEY)
 #undef KEY
 #define KEY(name, ...) CYAML_FIELD_UINT_PTR(#name, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct values, name),
-    NUMBER_KEYS(KEY)
+        NUMBER_KEYS(KEY)
 #undef KEY
-    CYAML_FIELD_END};
+            CYAML_FIELD_END};
 
 static const cyaml_schema_value_t schema = {CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct values, fields)};
 
@@ -72,7 +72,7 @@ static const struct hub_config_key keys[] = {
     TEXT_KEYS(KEY)
 #undef KEY
 #define KEY(key, least, most, text) {.name = #key, .help = text, .is_number = true, .min = least, .max = most},
-    NUMBER_KEYS(KEY)
+        NUMBER_KEYS(KEY)
 #undef KEY
 };
 
@@ -383,7 +383,8 @@ static bool apply(const struct values *values, const struct lines *lines, const 
         size_t line = line_of(lines, "lost_ms");
         line = line != 0 ? line : line_of(lines, "suspect_ms");
         line = line != 0 ? line : line_of(lines, "beat_ms");
-        buf_printf(why, "%s, line %zu: \"beat_ms\", \"suspect_ms\" and \"lost_ms\" must rise in this order", name, line);
+        buf_printf(why, "%s, line %zu: \"beat_ms\", \"suspect_ms\" and \"lost_ms\" must rise in this order", name,
+                   line);
         return false;
     }
     return true;

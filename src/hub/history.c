@@ -39,8 +39,8 @@
 #define COMMIT_ROWS 20000u
 #define COMMIT_NS (200 * NS_PER_MS)
 #define GATHER_SIZE (256u << 10) /* queued rows that are worth waking the worker for before COMMIT_NS is over */
-#define POSITION_NS NS_PER_S /* a position that moved without rows is written this much later */
-#define RETRY_NS NS_PER_S    /* after a full disk */
+#define POSITION_NS NS_PER_S     /* a position that moved without rows is written this much later */
+#define RETRY_NS NS_PER_S        /* after a full disk */
 /* Pages of 8 KiB: a row with a small input and result is some hundred bytes. A checkpoint every 64 MiB of log: one per
  * thousand pages, as SQLite does by itself, would sync the file after every large transaction. */
 #define PRAGMAS_WRITER                                                                                                 \
@@ -415,8 +415,7 @@ static int pragma_get(sqlite3 *db, const char *sql, int64_t *ret_value)
     return code == SQLITE_DONE ? SQLITE_OK : code;
 }
 
-static enum status prepare_schema(sqlite3 *db, const char *path, struct buf *why, uint64_t *ret_seq,
-                                   uint64_t *ret_rows)
+static enum status prepare_schema(sqlite3 *db, const char *path, struct buf *why, uint64_t *ret_seq, uint64_t *ret_rows)
 {
     int64_t schema = 0;
     int64_t application = 0;

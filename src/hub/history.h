@@ -13,7 +13,7 @@
 struct history;
 
 struct history_hooks {
-    void (*wake_owner)(void *ctx); /* from the history thread: call history_poll soon */
+    void (*wake_owner)(void *ctx);            /* from the history thread: call history_poll soon */
     void (*on_done)(void *ctx, uint64_t seq); /* from history_poll */
     /* From history_poll. NO_SPACE: nothing is lost, it is tried again every second. Anything else: it writes no more. */
     void (*on_failed)(void *ctx, enum status status, const char *why);
@@ -21,8 +21,8 @@ struct history_hooks {
 };
 
 /* Opens or makes the file and starts the thread. *ret_seq is the position it holds. */
-STATUS_MUST_CHECK enum status history_open(const char *path, const struct history_hooks *hooks, struct history **ret_history,
-                                           uint64_t *ret_seq, struct buf *ret_why);
+STATUS_MUST_CHECK enum status history_open(const char *path, const struct history_hooks *hooks,
+                                           struct history **ret_history, uint64_t *ret_seq, struct buf *ret_why);
 /* Queues a row (copied). Owner's thread. */
 void history_add(struct history *history, const struct effect_finished *finished, uint64_t seq);
 /* Every row with a seq up to this one was added: the position may advance that far. */
@@ -46,8 +46,8 @@ struct history_filter { /* empty or negative: any */
 };
 /* Newest first, ids below `before`; visit returns false to stop. At most `scan_max` rows are looked at; *ret_last is the
  * last id looked at (0: nothing is left below). */
-STATUS_MUST_CHECK enum status history_list(struct history *history, const struct history_filter *filter, uint64_t before,
-                                           uint32_t scan_max,
+STATUS_MUST_CHECK enum status history_list(struct history *history, const struct history_filter *filter,
+                                           uint64_t before, uint32_t scan_max,
                                            bool (*visit)(void *ctx, uint64_t task_id, struct slice row), void *ctx,
                                            uint64_t *ret_last);
 uint64_t history_count(struct history *history);

@@ -53,7 +53,7 @@ struct hub {
     uint64_t snapshot_seq; /* newest snapshot */
     uint64_t snapshots_made;
     enum status exit_status; /* why the hub is ending */
-    struct buf scratch; /* for one request's text at a time */
+    struct buf scratch;      /* for one request's text at a time */
 };
 
 /* --- made by routes.c / sessions.c, called by hub_main.c --- */

@@ -32,12 +32,12 @@
 #include "hub/journal_thread.h"
 #include "hub/snapshotter.h"
 
-#define STOP_GRACE_MS 5000                          /* answers under way may take so long when the hub ends */
-#define HISTORY_DONE_NS (250 * NS_PER_MS)           /* between two HISTORY_DONE commands */
-#define PROGRESS_NS (2 * NS_PER_S)                  /* between two log lines of a long recovery */
-#define SNAPSHOT_RETRY_NS (60 * NS_PER_S)           /* after one that failed */
-#define DEADLINE_MS_MAX 10000                       /* the wall clock may jump: look again after so long */
-#define LOCK_WAIT_NS NS_PER_S                       /* 1 GiB is freed in about 200 ms */
+#define STOP_GRACE_MS 5000                /* answers under way may take so long when the hub ends */
+#define HISTORY_DONE_NS (250 * NS_PER_MS) /* between two HISTORY_DONE commands */
+#define PROGRESS_NS (2 * NS_PER_S)        /* between two log lines of a long recovery */
+#define SNAPSHOT_RETRY_NS (60 * NS_PER_S) /* after one that failed */
+#define DEADLINE_MS_MAX 10000             /* the wall clock may jump: look again after so long */
+#define LOCK_WAIT_NS NS_PER_S             /* 1 GiB is freed in about 200 ms */
 #define SCRATCH_SIZE_MAX (16u << 20)
 
 struct engine {
@@ -198,7 +198,8 @@ static void on_history_failed(void *ctx, enum status status, const char *why)
 {
     struct engine *engine = engine_of(ctx);
     if (status != STATUS_NO_SPACE && status != STATUS_NO_MEMORY && status != STATUS_LOCKED) {
-        (void)sentence(engine, status, "the history file in %s cannot be written: %s", engine->hub.config.data_dir, why);
+        (void)sentence(engine, status, "the history file in %s cannot be written: %s", engine->hub.config.data_dir,
+                       why);
         engine_stop(engine, status);
         return;
     }
@@ -496,8 +497,9 @@ static enum status reconcile_history(struct engine *engine)
     struct core_stats stats;
     core_stats(core, &stats);
     if (engine->history_seq > core_seq(core)) {
-        log_warn("history.ahead", "history=%llu journal=%llu meaning=\"the journal lost its end; history may show tasks "
-                                  "that it no longer knows\"",
+        log_warn("history.ahead",
+                 "history=%llu journal=%llu meaning=\"the journal lost its end; history may show tasks "
+                 "that it no longer knows\"",
                  (unsigned long long)engine->history_seq, (unsigned long long)core_seq(core));
         enum status status = history_rewind(hub->history, core_seq(core));
         if (status != STATUS_OK) {
@@ -505,14 +507,16 @@ static enum status reconcile_history(struct engine *engine)
         }
         engine->history_seq = core_seq(core);
     } else if (stats.history_seq > engine->history_seq) {
-        log_warn("history.behind", "history=%llu told=%llu meaning=\"history.db is older than the journal; finished tasks "
-                                   "that had left memory may be missing\"",
+        log_warn("history.behind",
+                 "history=%llu told=%llu meaning=\"history.db is older than the journal; finished tasks "
+                 "that had left memory may be missing\"",
                  (unsigned long long)engine->history_seq, (unsigned long long)stats.history_seq);
     }
     engine->history_proposed = stats.history_seq;
     /* Finished tasks whose rows are in history already, but of which the core has not been told. */
     bool has_finished = stats.counts[TASK_SUCCEEDED] + stats.counts[TASK_DEAD] + stats.counts[TASK_CANCELLED] +
-                            stats.counts[TASK_EXPIRED] > 0;
+                            stats.counts[TASK_EXPIRED] >
+                        0;
     if (has_finished && engine->history_seq > stats.history_seq && engine->rows_seq < engine->history_seq) {
         engine->rows_seq = engine->history_seq;
         on_history_done(hub, engine->history_seq);
@@ -527,9 +531,9 @@ static enum status open_blobs(struct engine *engine)
     char path[sizeof hub->config.data_dir + 16];
     (void)snprintf(path, sizeof path, "%s/blobs", hub->config.data_dir);
     enum status status = blob_store_open(&hub->loop, path, hub->config.blob_size_max, &hub->blobs);
-    return status == STATUS_OK ? status
-                               : sentence(engine, status, "the blobs' directory %s cannot be used: %s", path,
-                                          status_title(status));
+    return status == STATUS_OK
+               ? status
+               : sentence(engine, status, "the blobs' directory %s cannot be used: %s", path, status_title(status));
 }
 
 static enum status start_server(struct engine *engine)
@@ -615,9 +619,9 @@ static enum status start_journal(struct engine *engine)
 
 static enum status engine_open(struct engine *engine)
 {
-    static enum status (*const steps[])(struct engine *engine) = {
-        open_data_dir, open_handles, open_history, make_sequencer, recover, reconcile_history,
-        start_journal, open_parts,   start_server, propose_first,
+    static enum status (*const steps[])(struct engine * engine) = {
+        open_data_dir,     open_handles,  open_history, make_sequencer, recover,
+        reconcile_history, start_journal, open_parts,   start_server,   propose_first,
     };
     enum status status = loop_init(&engine->hub.loop);
     if (status != STATUS_OK) {

@@ -134,6 +134,19 @@ bool route_takes_query(const struct route *route, struct slice name)
     return false;
 }
 
+/* The statuses of "200:Task 201:TaskShort" or "404 409", separated by commas. */
+static void put_numbers(struct buf *out, const char *list)
+{
+    ensure(list != NULL); /* an alias of an alias would have none */
+    for (size_t at = 0; list[at] != '\0';) {
+        if (at > 0)
+            buf_append_str(out, ", ");
+        buf_append(out, list + at, strspn(list + at, "0123456789"));
+        at += strcspn(list + at, " ");
+        at += strspn(list + at, " ");
+    }
+}
+
 void route_table_markdown(struct buf *out)
 {
     buf_append_str(out, "# Routes of the hub\n\n"
@@ -157,19 +170,9 @@ void route_table_markdown(struct buf *out)
             is_first = false;
         }
         buf_append_str(out, " | ");
-        for (const char *at = route->answers; *at != '\0';) {
-            size_t len = strcspn(at, ":");
-            buf_printf(out, "%s%.*s", at == route->answers ? "" : ", ", (int)len, at);
-            at += strcspn(at, " ");
-            at += strspn(at, " ");
-        }
+        put_numbers(out, of->answers);
         buf_append_str(out, " | ");
-        for (const char *at = route->errors; *at != '\0';) {
-            size_t len = strcspn(at, " ");
-            buf_printf(out, "%s%.*s", at == route->errors ? "" : ", ", (int)len, at);
-            at += len;
-            at += strspn(at, " ");
-        }
+        put_numbers(out, of->errors);
         buf_append_str(out, " |\n");
     }
 }

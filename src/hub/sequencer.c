@@ -29,12 +29,13 @@
 #include "base/limits.h"
 
 #define SEQUENCER_MAGIC 0x53514552u
-#define HELD_OVERHEAD 256u             /* what a held entry costs beside its effects, for the bound */
-#define BATCH_SIZE_FLUSH (LIMIT_ENTRY_SIZE / 4) /* a batch past it is proposed before the next command: 3 MiB are left */
-#define POOL_MAX 64u                      /* buffers kept for reuse; one fsync rarely covers more entries */
-#define POOL_BUF_SIZE_MAX (1u << 20)      /* a larger one is given back to the system */
-#define RETRY_NS INT64_C(100000000)       /* a refused proposal is tried again at least so often */
-#define COMMAND_HEAD_SIZE 5u              /* u8 type, u32 len (command.h) */
+#define HELD_OVERHEAD 256u /* what a held entry costs beside its effects, for the bound */
+#define BATCH_SIZE_FLUSH                                                                                               \
+    (LIMIT_ENTRY_SIZE / 4)           /* a batch past it is proposed before the next command: 3 MiB are left */
+#define POOL_MAX 64u                 /* buffers kept for reuse; one fsync rarely covers more entries */
+#define POOL_BUF_SIZE_MAX (1u << 20) /* a larger one is given back to the system */
+#define RETRY_NS INT64_C(100000000)  /* a refused proposal is tried again at least so often */
+#define COMMAND_HEAD_SIZE 5u         /* u8 type, u32 len (command.h) */
 
 struct batch {
     struct batch *next;
@@ -69,7 +70,7 @@ struct sequencer {
     bool is_open;         /* between begin and commit or abort */
     bool is_stopped;
     bool has_failed;
-    int64_t retry_at_ns; /* 0, or when a refused batch is tried again */
+    int64_t retry_at_ns;                          /* 0, or when a refused batch is tried again */
     struct batch *proposed_first, *proposed_last; /* their place in the order is not known yet */
     struct batch *spare;
 

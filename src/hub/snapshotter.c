@@ -44,9 +44,9 @@ struct snapshotter {
     uv_signal_t sigchld;
     uv_timer_t timer;
     int open_handles;
-    pid_t child;   /* 0: none */
-    int go_fd;     /* write end of the child's pipe; -1 when the byte was sent */
-    uint64_t seq;  /* of the child */
+    pid_t child;       /* 0: none */
+    int go_fd;         /* write end of the child's pipe; -1 when the byte was sent */
+    uint64_t seq;      /* of the child */
     uint64_t done_seq; /* of the newest snapshot */
 };
 

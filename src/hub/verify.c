@@ -69,8 +69,8 @@ static enum status load(struct replay *replay, uint64_t seq, struct core **ret_c
     core_hash(core, hash);
     if (core_seq(core) != seq || memcmp(hash, info.state_hash, sizeof hash) != 0) {
         core_free(core);
-        return complain(replay->why, STATUS_CORRUPT, "the snapshot at entry %llu does not have the state hash it carries",
-                        ull(seq));
+        return complain(replay->why, STATUS_CORRUPT,
+                        "the snapshot at entry %llu does not have the state hash it carries", ull(seq));
     }
     *ret_core = core;
     return STATUS_OK;
@@ -86,8 +86,8 @@ static enum status choose_base(struct replay *replay, uint64_t first_seq)
                                     : complain(replay->why, STATUS_NO_MEMORY, "there is no memory for the state");
     }
     if (replay->snapshot_count == 0) {
-        return complain(replay->why, STATUS_CORRUPT, "the journal begins at entry %llu and there is no snapshot before it",
-                        ull(first_seq));
+        return complain(replay->why, STATUS_CORRUPT,
+                        "the journal begins at entry %llu and there is no snapshot before it", ull(first_seq));
     }
     uint64_t seq = replay->snapshots[replay->snapshot_count - 1].seq;
     if (seq + 1 < first_seq) {
@@ -136,8 +136,8 @@ static enum status replay_entry(struct replay *replay, const struct journal_entr
         return STATUS_OK;
     }
     if (entry->seq != core_seq(replay->core) + 1) {
-        return complain(replay->why, STATUS_CORRUPT, "entry %llu is followed by entry %llu", ull(core_seq(replay->core)),
-                        ull(entry->seq));
+        return complain(replay->why, STATUS_CORRUPT, "entry %llu is followed by entry %llu",
+                        ull(core_seq(replay->core)), ull(entry->seq));
     }
     buf_reset(&replay->effects);
     struct core_entry core_entry = {.seq = entry->seq, .time_ns = entry->time_ns, .body = entry->body};

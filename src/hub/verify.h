@@ -8,16 +8,16 @@
 #include "journal/file_journal.h"
 
 struct verify_report {
-    uint32_t snapshots;         /* found */
+    uint32_t snapshots;          /* found */
     uint32_t snapshots_compared; /* whose state was reached by replay as well, with the same hash */
-    uint64_t base_seq;          /* replay began from this snapshot; 0: from nothing */
-    uint64_t entries;           /* replayed */
+    uint64_t base_seq;           /* replay began from this snapshot; 0: from nothing */
+    uint64_t entries;            /* replayed */
     uint64_t last_seq;
-    uint64_t undecodable;       /* entries that the core passed over; more than 0 is a defect of Shoal */
-    uint64_t torn_size;         /* bytes of a torn tail; the next start cuts it */
+    uint64_t undecodable; /* entries that the core passed over; more than 0 is a defect of Shoal */
+    uint64_t torn_size;   /* bytes of a torn tail; the next start cuts it */
     uint64_t tasks_live;
-    uint64_t history_seq;       /* what history had reported */
-    uint8_t state_hash[32];     /* after the last entry */
+    uint64_t history_seq;   /* what history had reported */
+    uint8_t state_hash[32]; /* after the last entry */
 };
 
 /* Replays the journal from the oldest base there is, compares the state hash at each snapshot with the snapshot's and

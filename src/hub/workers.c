@@ -465,7 +465,9 @@ static void write_results(struct poll *poll, const struct effect_reply *reply)
     for (uint32_t i = 0; i < count; i++) {
         char token[LEASE_TOKEN_TEXT_SIZE];
         lease_token_format(&tokens[i], token);
-        buf_printf(&poll->results, "%s{\"token\":\"%s\",\"ok\":", i == 0 ? "" : ",", token);
+        buf_append_slice(&poll->results, i == 0 ? SLICE("{\"token\":\"") : SLICE(",{\"token\":\""));
+        buf_append_str(&poll->results, token);
+        buf_append_slice(&poll->results, SLICE("\",\"ok\":"));
         if (!has_refused || refused != i) {
             buf_append_slice(&poll->results, SLICE("true}"));
             continue;
