@@ -1,14 +1,15 @@
 /* Uploads and reads through the loop: what arrives whole is there, and nothing else ever is. */
+#include <dirent.h>
+#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <dirent.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
 #include <cmocka.h>
 
 #include "base/buf.h"
@@ -229,8 +230,8 @@ static void test_ranges(void **state)
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
         struct reading reading = read_blob(fixture, outcome.hex, ranges[i].offset, ranges[i].len, 0);
         assert_int_equal(reading.status, STATUS_OK);
-        assert_true(slice_equal(buf_slice(&reading.content),
-                                slice_of(content + ranges[i].offset, (size_t)ranges[i].len)));
+        assert_true(
+            slice_equal(buf_slice(&reading.content), slice_of(content + ranges[i].offset, (size_t)ranges[i].len)));
         buf_free(&reading.content);
     }
     struct reading unused;
@@ -244,7 +245,8 @@ static void test_ranges(void **state)
     struct reading reading = read_blob(fixture, outcome.hex, 0, len, 1);
     assert_true(reading.content.len > 0 && reading.content.len < len);
     buf_free(&reading.content);
-    assert_int_equal(blob_read_begin(fixture->store, outcome.hex, 0, len, on_piece, &unused, &unused.reader), STATUS_OK);
+    assert_int_equal(blob_read_begin(fixture->store, outcome.hex, 0, len, on_piece, &unused, &unused.reader),
+                     STATUS_OK);
     blob_read_abort(unused.reader);
     free(content);
 }
@@ -385,8 +387,8 @@ static void test_a_file_cut_under_a_reader(void **state)
     (void)snprintf(path, sizeof path, "%s/%.2s/%s", fixture->dir, outcome.hex, outcome.hex);
     struct reading reading = {0};
     buf_init(&reading.content, 64u << 20);
-    assert_int_equal(
-        blob_read_begin(fixture->store, outcome.hex, 0, 1u << 20, on_piece, &reading, &reading.reader), STATUS_OK);
+    assert_int_equal(blob_read_begin(fixture->store, outcome.hex, 0, 1u << 20, on_piece, &reading, &reading.reader),
+                     STATUS_OK);
     assert_int_equal(truncate(path, 10), 0);
     turn_until(fixture, &reading.is_done);
     assert_int_equal(reading.status, STATUS_CORRUPT);

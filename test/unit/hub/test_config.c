@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+
 #include <cmocka.h>
 
 #include "hub/config.h"
@@ -163,11 +164,20 @@ static void test_listen(void **state)
         const char *text, *host; /* host NULL: refused */
         int port;
     } cases[] = {
-        {"127.0.0.1:0", "127.0.0.1", 0}, {"localhost:80", "localhost", 80}, {":9000", "127.0.0.1", 9000},
-        {"9000", "127.0.0.1", 9000},     {"[::]:1", "::", 1},               {"0.0.0.0:65535", "0.0.0.0", 65535},
-        {"::1:80", NULL, 0},             {"host:", NULL, 0},                {"host:65536", NULL, 0},
-        {"host:1x", NULL, 0},            {"", NULL, 0},                     {"host:000001", NULL, 0},
-        {"host: 80", NULL, 0},           {"host:-1", NULL, 0},
+        {"127.0.0.1:0", "127.0.0.1", 0},
+        {"localhost:80", "localhost", 80},
+        {":9000", "127.0.0.1", 9000},
+        {"9000", "127.0.0.1", 9000},
+        {"[::]:1", "::", 1},
+        {"0.0.0.0:65535", "0.0.0.0", 65535},
+        {"::1:80", NULL, 0},
+        {"host:", NULL, 0},
+        {"host:65536", NULL, 0},
+        {"host:1x", NULL, 0},
+        {"", NULL, 0},
+        {"host:000001", NULL, 0},
+        {"host: 80", NULL, 0},
+        {"host:-1", NULL, 0},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct hub_config config;

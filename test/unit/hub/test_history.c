@@ -1,14 +1,14 @@
 /* Rows in, rows out; exactly once across reopening, kill -9 and a full disk. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <sqlite3.h>
+#include <stdarg.h>
 #include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
 #include <cmocka.h>
 
 #include "base/clock.h"
@@ -387,8 +388,7 @@ static void write_until_killed(struct fixture *fixture, _Atomic uint64_t *told)
 static void test_kill_loses_and_doubles_nothing(void **state)
 {
     struct fixture *fixture = *state;
-    _Atomic uint64_t *told =
-        mmap(NULL, sizeof *told, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    _Atomic uint64_t *told = mmap(NULL, sizeof *told, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     assert_ptr_not_equal(told, MAP_FAILED);
     struct rng rng;
     rng_seed(&rng, 7);
@@ -454,8 +454,8 @@ static int run_full_disk(struct fixture *fixture)
         history_poll(fixture->history);
         (void)nanosleep(&(struct timespec){.tv_nsec = 2 * NS_PER_MS}, NULL);
     }
-    if (fixture->done_seq != 60000 || history_count(fixture->history) != 60000 ||
-        !has_row(fixture->history, 1, 1) || !has_row(fixture->history, 60000, 1)) {
+    if (fixture->done_seq != 60000 || history_count(fixture->history) != 60000 || !has_row(fixture->history, 1, 1) ||
+        !has_row(fixture->history, 60000, 1)) {
         return 3;
     }
     history_close(fixture->history);

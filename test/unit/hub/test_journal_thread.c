@@ -1,12 +1,13 @@
 /* The journal with its real threads, disk and loop: order, durability and an end at any moment. */
+#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+
 #include <cmocka.h>
 
 #include "base/clock.h"
@@ -79,8 +80,7 @@ static void open_journal(struct fixture *fixture, enum durability durability)
     struct file_journal_recovery recovery;
     fixture->entries = 0;
     fixture->durable = 0;
-    enum status status =
-        file_journal_open(&config, &hooks, &callbacks, on_snapshot, &recovery, &fixture->journal);
+    enum status status = file_journal_open(&config, &hooks, &callbacks, on_snapshot, &recovery, &fixture->journal);
     if (status != STATUS_OK) {
         fail_msg("opening: %s %s", status_slug(status), recovery.detail);
     }
@@ -132,8 +132,7 @@ static enum status propose_one(struct fixture *fixture)
     uint64_t number = fixture->entries + 1;
     memcpy(body, &number, sizeof number);
     size_t len = sizeof number + rng_below(&fixture->rng, rng_below(&fixture->rng, 50) == 0 ? 30000 : 400);
-    enum status status =
-        fixture->journal->driver->propose(fixture->journal, clock_wall_ns(), slice_of(body, len));
+    enum status status = fixture->journal->driver->propose(fixture->journal, clock_wall_ns(), slice_of(body, len));
     if (status == STATUS_BUSY) {
         fixture->busy++;
     } else {

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+
 #include <cmocka.h>
 
 #include "base/clock.h"
@@ -279,11 +280,8 @@ static void on_reply(struct pending *pending, const struct effect_reply *reply, 
 
 static void submit(struct fixture *fixture, struct request *request, uint64_t id, const char *kind, struct slice input)
 {
-    struct command_submit command = {.queue = SLICE("default"),
-                                     .kind = slice_str(kind),
-                                     .input = input,
-                                     .priority = 5,
-                                     .weight = 1};
+    struct command_submit command = {
+        .queue = SLICE("default"), .kind = slice_str(kind), .input = input, .priority = 5, .weight = 1};
     retry_policy_default(&command.retry);
     *request = (struct request){.pending.on_reply = on_reply, .id = id};
     command_put_submit(begin(fixture), &command);
