@@ -1,7 +1,5 @@
 #include "base/timefmt.h"
 
-#include <stdio.h>
-
 #define NS_PER_S INT64_C(1000000000)
 #define YEAR_MIN 1970
 #define YEAR_MAX 2261 /* int64 nanoseconds end in April 2262 */
@@ -30,6 +28,15 @@ static void civil_from_days(int64_t days, int64_t *ret_year, unsigned *ret_month
     *ret_year = (int64_t)year_of_era + era * 400 + (*ret_month <= 2);
 }
 
+static char *put_digits(char *at, unsigned value, size_t count)
+{
+    for (size_t i = count; i > 0; i--) {
+        at[i - 1] = (char)('0' + value % 10);
+        value /= 10;
+    }
+    return at + count;
+}
+
 void time_format(int64_t wall_ns, char ret[TIME_TEXT_SIZE])
 {
     if (wall_ns < 0) {
@@ -41,9 +48,22 @@ void time_format(int64_t wall_ns, char ret[TIME_TEXT_SIZE])
     int64_t year;
     unsigned month, day;
     civil_from_days(seconds / 86400, &year, &month, &day);
-    /* The remainders change nothing; they tell the compiler that every field has its width. */
-    snprintf(ret, TIME_TEXT_SIZE, "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ", (unsigned)year % 10000, month % 100, day % 100,
-             of_day / 3600, of_day / 60 % 60, of_day % 60, ms);
+    /* By hand: an answer carries several times, and snprintf took a tenth of a lease's whole cost. */
+    char *at = put_digits(ret, (unsigned)year, 4);
+    *at++ = '-';
+    at = put_digits(at, month, 2);
+    *at++ = '-';
+    at = put_digits(at, day, 2);
+    *at++ = 'T';
+    at = put_digits(at, of_day / 3600, 2);
+    *at++ = ':';
+    at = put_digits(at, of_day / 60 % 60, 2);
+    *at++ = ':';
+    at = put_digits(at, of_day % 60, 2);
+    *at++ = '.';
+    at = put_digits(at, ms, 3);
+    *at++ = 'Z';
+    *at = '\0';
 }
 
 static bool number(struct slice *text, size_t digits, unsigned *ret)

@@ -760,7 +760,9 @@ static void write_offer_members(struct buf *out, const struct work_lease_offer *
     write_token(out, &offer->token);
     buf_append_str(out, ",\"task\":");
     write_id(out, offer->token.task_id);
-    buf_printf(out, ",\"attempt\":%" PRIu32 ",\"kind\":", offer->token.attempt);
+    buf_append_str(out, ",\"attempt\":");
+    buf_append_u64_dec(out, offer->token.attempt);
+    buf_append_str(out, ",\"kind\":");
     json_write_str(out, offer->kind);
     buf_append_str(out, ",\"queue\":");
     json_write_str(out, offer->queue);
@@ -774,9 +776,12 @@ static void write_offer_members(struct buf *out, const struct work_lease_offer *
         buf_append_str(out, ",\"traceparent\":");
         json_write_str(out, offer->traceparent);
     }
-    buf_printf(out, ",\"lease_ms\":%" PRId64, offer->lease_ms);
-    if (offer->timeout_ms > 0)
-        buf_printf(out, ",\"timeout_ms\":%" PRId64, offer->timeout_ms);
+    buf_append_str(out, ",\"lease_ms\":");
+    buf_append_i64_dec(out, offer->lease_ms);
+    if (offer->timeout_ms > 0) {
+        buf_append_str(out, ",\"timeout_ms\":");
+        buf_append_i64_dec(out, offer->timeout_ms);
+    }
 }
 
 void work_write_lease(struct buf *out, const struct work_lease_offer *offer)
@@ -792,7 +797,9 @@ void work_write_offer(struct buf *out, const struct work_lease_offer *offer)
     write_offer_members(out, offer);
     char time[TIME_TEXT_SIZE];
     time_format(offer->expires_ns, time);
-    buf_printf(out, ",\"expires_at\":\"%s\"}", time);
+    buf_append_str(out, ",\"expires_at\":\"");
+    buf_append_str(out, time);
+    buf_append_str(out, "\"}");
 }
 
 void work_write_reported(struct buf *out, const struct work_refused *refused, uint32_t count, uint64_t seq)
