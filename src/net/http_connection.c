@@ -452,6 +452,7 @@ static void on_end(struct http_connection *connection)
         }
         struct request **link = &connection->first;
         while (*link != receiving) {
+            ensure(*link != NULL); /* C3 */
             connection->last = *link;
             link = &(*link)->next;
         }

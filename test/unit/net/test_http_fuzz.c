@@ -4,9 +4,9 @@
 
 #include "base/rng.h"
 
-#define HANDSHAKE                                                                                                      \
-    "GET /ws HTTP/1.1\r\nHost: t\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"        \
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: test.v1\r\n\r\n\x81\x80"
+static const char handshake[] =
+    "GET /ws HTTP/1.1\r\nHost: t\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: test.v1\r\n\r\n\x81\x80";
 
 static const char *const parts[] = {
     "GET /hello HTTP/1.1\r\nHost: t\r\n\r\n",
@@ -17,7 +17,7 @@ static const char *const parts[] = {
     "POST /forbidden HTTP/1.1\r\nHost: t\r\nContent-Length: 2\r\n\r\nab",
     "GET /later HTTP/1.1\r\nHost: t\r\n\r\n",
     "HEAD /hello HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
-    HANDSHAKE,
+    handshake,
     "GET /query?name=%zz HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n",
     "POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 999999\r\n\r\n",
 };
