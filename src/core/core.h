@@ -80,14 +80,14 @@ struct task_view {
     uint8_t priority;
     uint32_t weight;
     int64_t created_ns, run_at_ns, started_ns, finished_ns; /* 0: not yet */
-    int64_t expires_ns; /* end of ttl; 0: none */
+    int64_t expires_ns;                                     /* end of ttl; 0: none */
     int64_t timeout_ms, lease_ms;
     uint32_t attempts, attempts_failed, attempts_lost;
     struct requirement requirement;
     struct retry_policy retry;
     struct slice input;
-    struct slice result;     /* JSON; empty unless succeeded */
-    struct slice checkpoint; /* JSON; empty when none */
+    struct slice result;                                  /* JSON; empty unless succeeded */
+    struct slice checkpoint;                              /* JSON; empty when none */
     struct slice error_kind, error_message, error_detail; /* of the last failed attempt; or why it was cancelled */
     uint16_t progress_permille;
     struct slice progress_note;
@@ -124,7 +124,7 @@ struct queue_view {
     bool is_paused;
     int64_t created_ns;
     uint64_t changed_seq;
-    uint64_t counts[TASK_STATE_COUNT]; /* live tasks; final ones still in memory */
+    uint64_t counts[TASK_STATE_COUNT];                                /* live tasks; final ones still in memory */
     uint64_t submitted, succeeded, dead, cancelled, expired, retried; /* totals since the beginning */
 };
 /* Queues in order of creation: i = 0, 1, …; false past the last. */
@@ -139,7 +139,7 @@ struct node_view {
     uint64_t instance;
     bool is_worker, is_draining, is_quiet;
     uint64_t changed_seq;
-    int64_t joined_ns; /* first hello */
+    int64_t joined_ns;  /* first hello */
     int64_t session_ns; /* this session's hello, or when the last one ended */
     uint32_t credit;    /* free */
     uint32_t leases;    /* held */

@@ -4,14 +4,12 @@
  * very same function that memory does. */
 #include "core/core_internal.h"
 
-static struct requirement requirement_of(const struct core *core, const uint32_t *labels, uint32_t label_count)
+static void fill_labels(const struct core *core, const uint32_t *labels, uint32_t label_count, struct requirement *ret)
 {
-    struct requirement requirement;
-    requirement.label_count = label_count;
+    ret->label_count = label_count;
     for (uint32_t i = 0; i < label_count; i++) {
-        requirement.labels[i] = symbol_text(core, labels[i]);
+        ret->labels[i] = symbol_text(core, labels[i]);
     }
-    return requirement;
 }
 
 static void fill_retry(const struct core *core, const struct retry *retry, struct retry_policy *ret)
@@ -89,7 +87,7 @@ void view_fill(const struct core *core, uint32_t index, struct task_view *ret)
     ret->attempts = task->attempts;
     ret->attempts_failed = task->attempts_failed;
     ret->attempts_lost = task->attempts_lost;
-    ret->requirement = requirement_of(core, signature->labels, signature->label_count);
+    fill_labels(core, signature->labels, signature->label_count, &ret->requirement);
     ret->requirement.cpu_milli = signature->cpu_milli;
     ret->requirement.memory_mib = signature->memory_mib;
     ret->requirement.gpu = signature->gpu;
@@ -378,7 +376,7 @@ bool core_node_at(const struct core *core, uint32_t i, struct node_view *ret)
     for (uint32_t k = 0; k < node->kind_count; k++) {
         ret->kinds[k] = symbol_text(core, node->kinds[k]);
     }
-    ret->facts = requirement_of(core, node->labels, node->label_count);
+    fill_labels(core, node->labels, node->label_count, &ret->facts);
     ret->facts.cpu_milli = node->cpu_milli;
     ret->facts.memory_mib = node->memory_mib;
     ret->facts.gpu = node->gpu;

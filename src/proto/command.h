@@ -19,8 +19,8 @@
 #include "base/status.h"
 
 enum command_type {
-    COMMAND_TICK = 1,     /* nothing but the passing of time */
-    COMMAND_CONFIGURE,    /* sets the core's limits */
+    COMMAND_TICK = 1,  /* nothing but the passing of time */
+    COMMAND_CONFIGURE, /* sets the core's limits */
     COMMAND_SUBMIT,
     COMMAND_CANCEL,
     COMMAND_RETRY,        /* a dead, cancelled or expired task back to ready */
@@ -51,11 +51,11 @@ enum unique_mode {
 };
 
 struct retry_policy {
-    uint32_t attempts_max;  /* failed attempts before the task is dead, >= 1; default 3 */
-    uint32_t factor_milli;  /* thousandths; default 2000 */
-    uint32_t jitter_percent; /* 0..100: the delay is reduced by up to so much; default 10 */
-    int64_t base_ms;        /* delay after the first failure; default 1000 */
-    int64_t cap_ms;         /* longest delay; default 300000 */
+    uint32_t attempts_max;          /* failed attempts before the task is dead, >= 1; default 3 */
+    uint32_t factor_milli;          /* thousandths; default 2000 */
+    uint32_t jitter_percent;        /* 0..100: the delay is reduced by up to so much; default 10 */
+    int64_t base_ms;                /* delay after the first failure; default 1000 */
+    int64_t cap_ms;                 /* longest delay; default 300000 */
     struct slice not_retryable[16]; /* error kinds that go dead at once */
     uint32_t not_retryable_count;
 };
@@ -64,20 +64,20 @@ void retry_policy_default(struct retry_policy *ret_policy);
 struct command_submit {
     struct slice queue; /* "default" when the client said nothing */
     struct slice kind;
-    struct slice input; /* JSON, any value, minified */
-    struct slice fairness_key; /* may be empty: the queue's common key */
-    struct slice unique_key;   /* may be empty */
+    struct slice input;           /* JSON, any value, minified */
+    struct slice fairness_key;    /* may be empty: the queue's common key */
+    struct slice unique_key;      /* may be empty */
     struct slice idempotency_key; /* may be empty */
-    uint64_t body_hash;    /* of the whole request body; tells a repeat from a misuse of an idempotency key */
-    struct slice traceparent; /* W3C trace context of the submitter, may be empty; handed to workers */
-    uint8_t priority;      /* 0..9, 9 first; default 5 */
-    uint32_t weight;       /* 1..LIMIT_WEIGHT_MAX, of its fairness key; default 1 */
+    uint64_t body_hash;           /* of the whole request body; tells a repeat from a misuse of an idempotency key */
+    struct slice traceparent;     /* W3C trace context of the submitter, may be empty; handed to workers */
+    uint8_t priority;             /* 0..9, 9 first; default 5 */
+    uint32_t weight;              /* 1..LIMIT_WEIGHT_MAX, of its fairness key; default 1 */
     enum unique_mode unique_mode;
-    int64_t unique_ms;     /* with UNIQUE_FOR_TIME */
-    int64_t run_at_ns;     /* 0: now */
-    int64_t ttl_ms;        /* 0: none; not final so long after submit: expired */
-    int64_t timeout_ms;    /* 0: none; longest single attempt */
-    int64_t lease_ms;      /* 0: LIMIT_LEASE_MS_DEFAULT */
+    int64_t unique_ms;  /* with UNIQUE_FOR_TIME */
+    int64_t run_at_ns;  /* 0: now */
+    int64_t ttl_ms;     /* 0: none; not final so long after submit: expired */
+    int64_t timeout_ms; /* 0: none; longest single attempt */
+    int64_t lease_ms;   /* 0: LIMIT_LEASE_MS_DEFAULT */
     struct requirement requirement;
     struct retry_policy retry;
 };
@@ -110,15 +110,15 @@ struct lease_token {
 };
 
 struct command_node_hello {
-    struct slice node;     /* name */
-    uint64_t instance;     /* random, of the node's process: the same one resumes its session's leases */
-    bool is_worker;        /* over plain HTTP: no heartbeat, only leases end it */
+    struct slice node; /* name */
+    uint64_t instance; /* random, of the node's process: the same one resumes its session's leases */
+    bool is_worker;    /* over plain HTTP: no heartbeat, only leases end it */
     struct slice kinds[LIMIT_KINDS_PER_NODE];
     uint32_t kind_count;
     struct requirement facts; /* labels, cpu, memory, gpu that it has */
-    struct slice info;     /* JSON object for people: version, os, load, sandbox facts; stored as it is, <= 4 KiB */
-    uint32_t credit;       /* leases it can take beyond the held ones */
-    const char *held;      /* encoded tokens of the leases it still works on (command_held_at) */
+    struct slice info;        /* JSON object for people: version, os, load, sandbox facts; stored as it is, <= 4 KiB */
+    uint32_t credit;          /* leases it can take beyond the held ones */
+    const char *held;         /* encoded tokens of the leases it still works on (command_held_at) */
     uint32_t held_count;
 };
 
@@ -127,13 +127,13 @@ enum outcome_type { OUTCOME_COMPLETE = 1, OUTCOME_FAIL, OUTCOME_EXTEND, OUTCOME_
 struct outcome {
     enum outcome_type type;
     struct lease_token token;
-    struct slice payload; /* COMPLETE: result JSON. PROGRESS: checkpoint JSON (may be empty: keep the former).
+    struct slice payload;       /* COMPLETE: result JSON. PROGRESS: checkpoint JSON (may be empty: keep the former).
                            * FAIL: detail JSON, may be empty */
     struct slice error_kind;    /* FAIL: a word such as "timeout" or "code" */
-    struct slice message; /* FAIL, RELEASE: for people. PROGRESS: note */
-    bool is_final;        /* FAIL: do not retry, whatever the policy says */
+    struct slice message;       /* FAIL, RELEASE: for people. PROGRESS: note */
+    bool is_final;              /* FAIL: do not retry, whatever the policy says */
     uint16_t progress_permille; /* PROGRESS: 0..1000 */
-    int64_t lease_ms;     /* EXTEND, PROGRESS: 0 keeps the task's lease time; the lease then ends that much after now */
+    int64_t lease_ms; /* EXTEND, PROGRESS: 0 keeps the task's lease time; the lease then ends that much after now */
 };
 
 struct command_node_report {
