@@ -177,7 +177,7 @@ static void write_problem(struct buf *out, const struct client_answer *answer)
     for (struct json_iter it = json_iter_of(errors); json_next(&it, &key, &error);) {
         struct slice pointer = client_str(error, "pointer");
         struct slice why = client_str(error, "detail");
-        if (why.len > 0 && detail.len > 0 && memmem(detail.data, detail.len, why.data, why.len) != NULL)
+        if (why.data != NULL && detail.data != NULL && memmem(detail.data, detail.len, why.data, why.len) != NULL)
             continue; /* the detail has said so */
         buf_printf(out, "\n  %.*s: %.*s", SLICE_ARG(pointer), SLICE_ARG(why));
     }
