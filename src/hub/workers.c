@@ -34,6 +34,7 @@
 #define POLLS_IN_LINE_MAX 64 /* of one worker; more of them is a mistake, and each holds a request */
 #define LEASES_SIZE_MAX (128u << 20) /* 1000 leases with an input and a checkpoint of 64 KiB each */
 #define OUTCOMES_SIZE_MAX (2 * LIMIT_HTTP_BODY_SIZE)
+#define LINE_MS_MIN 1000 /* the patience of a poll that wants to wait for nothing but its turn */
 #define RETRY_MS 20 /* a full hub has room again after the next fsync or two */
 #define NO_TASK 0   /* task_waits as a timer: no task has this id, so only the time ends the wait */
 
@@ -52,7 +53,9 @@ struct poll {
     bool is_report;
     bool is_retried;         /* a report that met a lost session has become a hello */
     bool is_late;            /* its time is over */
-    enum status refused;     /* the whole answer is this problem */
+    bool is_reported;        /* its outcomes are done: whatever comes, the answer tells them */
+    enum status refused;     /* the whole answer is this problem, and leases go back */
+    enum status failed;      /* no leases, because of this */
     uint32_t max;
     int64_t due_ns;          /* monotonic */
     uint32_t timer;          /* TASK_WAIT_NONE, or in task_waits */
@@ -193,7 +196,7 @@ static struct poll *poll_new(struct call *call, struct session *session)
     poll->magic = POLL_MAGIC;
     poll->call = call;
     poll->session = session;
-    poll->refused = STATUS_OK;
+    poll->refused = poll->failed = STATUS_OK;
     poll->timer = TASK_WAIT_NONE;
     buf_init(&poll->leases, LEASES_SIZE_MAX);
     buf_init(&poll->tokens, POLL_LEASES_MAX * 2 * sizeof(struct lease_token));
@@ -231,14 +234,21 @@ static void line_remove(struct poll *poll)
     }
 }
 
-/* Frees a poll that is in no list; the next in line has its turn. */
+/* Frees a poll that is not in line; the next one in line has its turn. */
 static void poll_free(struct poll *poll)
 {
     ensure_magic(poll, POLL_MAGIC);
-    ensure(!poll->is_listed && poll->call == NULL);
+    ensure(poll->call == NULL);
     struct session *session = poll->session;
     struct worker *worker = session->worker;
     timer_stop(poll);
+    for (struct poll **at = &session->sessions->checks; poll->is_listed; at = &(*at)->next_check) {
+        if (*at == poll) {
+            *at = poll->next_check;
+            poll->is_listed = false;
+            break;
+        }
+    }
     if (worker->current == poll)
         worker->current = NULL;
     session->sessions->polls--;
@@ -290,6 +300,24 @@ static void poll_answer(struct poll *poll)
     poll_free(poll);
 }
 
+/* Ends a poll that got no leases because of `status`. Outcomes that were reported before are told all the same: a
+ * problem would say that nothing was taken. */
+static void poll_fail(struct poll *poll, enum status status, const char *detail)
+{
+    if (poll->is_reported && poll->call != NULL)
+        poll_answer(poll);
+    else
+        poll_refuse(poll, status, detail);
+}
+
+/* What was leased is void. */
+static void drop_leases(struct poll *poll)
+{
+    poll->lease_count = 0;
+    buf_reset(&poll->leases);
+    buf_reset(&poll->tokens);
+}
+
 static void on_gone(struct http_request *request)
 {
     struct call *call = request->user;
@@ -302,7 +330,9 @@ static void on_gone(struct http_request *request)
         line_remove(poll);
         poll_free(poll);
     } else if (poll->state == POLL_WAITING) {
+        struct sessions *sessions = poll->session->sessions;
         poll_withdraw(poll);
+        workers_on_released(sessions);
     }
 }
 
@@ -312,21 +342,23 @@ static void on_time(void *ctx, bool is_final)
 {
     struct poll *poll = ctx;
     ensure_magic(poll, POLL_MAGIC);
+    struct sessions *sessions = poll->session->sessions;
     (void)is_final;
     poll->timer = TASK_WAIT_NONE;
     poll->is_late = poll->is_late || poll->state == POLL_LINE || clock_mono_ns() >= poll->due_ns ||
-                    poll->session->sessions->hub->is_stopping;
+                    sessions->hub->is_stopping;
     if (poll->state == POLL_LINE) { /* asked nobody: nothing to take back */
         line_remove(poll);
         if (poll->session->session == 0)
-            poll_refuse(poll, STATUS_BUSY, "another call of this worker is being served");
+            poll_fail(poll, STATUS_BUSY, "another call of this worker is being served");
         else
             poll_answer(poll);
     } else if (poll->state == POLL_WAITING) {
         poll_withdraw(poll);
+        workers_on_released(sessions);
     } else if (poll->state == POLL_RELEASING) {
         poll_check_soon(poll);
-        workers_on_released(poll->session->sessions);
+        workers_on_released(sessions);
     }
 }
 
@@ -376,14 +408,14 @@ static struct poll *poll_of(struct pending *pending)
 static void on_withdrawn(struct pending *pending, const struct effect_reply *reply, uint64_t seq)
 {
     struct poll *poll = poll_of(pending);
+    struct sessions *sessions = poll->session->sessions;
     (void)seq;
-    if (reply->status != STATUS_OK && poll->refused == STATUS_OK)
-        poll->refused = reply->status; /* the session has ended, or the hub is ending: its leases are void or expire */
     poll->is_asked = true;
     poll_check_soon(poll);
-    if (reply->status != STATUS_OK) { /* nothing is released with such a reply that would look at the list */
-        poll->lease_count = 0;
-        workers_on_released(poll->session->sessions);
+    if (reply->status != STATUS_OK) { /* the session has ended, or the hub is ending: its leases are void, or expire */
+        poll->failed = reply->status;
+        drop_leases(poll);
+        workers_on_released(sessions); /* nothing may be released with such a reply */
     }
 }
 
@@ -406,7 +438,8 @@ static void poll_withdraw(struct poll *poll)
         command.outcomes = buf_slice(outcomes);
     }
     if (poll->session->session == 0) { /* ended meanwhile: nothing is left to take back */
-        poll->lease_count = 0;
+        drop_leases(poll);
+        poll->failed = STATUS_SESSION_LOST;
         poll->state = POLL_WITHDRAWING;
         poll->is_asked = true;
         poll_check_soon(poll);
@@ -416,8 +449,8 @@ static void poll_withdraw(struct poll *poll)
         struct hub *hub = sessions->hub;
         poll->state = POLL_RELEASING; /* asks again when the timer has run */
         if (hub->is_stopping || hub->sequencer == NULL || !timer_start(poll, RETRY_MS)) {
-            poll->lease_count = 0; /* they expire */
-            poll->refused = STATUS_NOT_READY;
+            drop_leases(poll); /* they expire */
+            poll->failed = STATUS_NOT_READY;
             poll->state = POLL_WITHDRAWING;
             poll->is_asked = true;
             poll_check_soon(poll);
@@ -425,11 +458,8 @@ static void poll_withdraw(struct poll *poll)
         return;
     }
     poll->state = POLL_WITHDRAWING;
-    if (is_void) {
-        poll->lease_count = 0;
-        buf_reset(&poll->leases);
-        buf_reset(&poll->tokens);
-    }
+    if (is_void)
+        drop_leases(poll);
 }
 
 /* A reply to hello or to a report with credit: from here the poll waits for leases. */
@@ -496,11 +526,13 @@ static void on_report_reply(struct pending *pending, const struct effect_reply *
             poll_start(poll);
             return;
         }
-        poll_refuse(poll, reply->status, NULL);
+        poll_fail(poll, reply->status, NULL);
         return;
     }
-    if (poll->is_report && poll->results.len == 0) /* else they were reported before it stood in line */
+    if (poll->is_report && !poll->is_reported) { /* else they were reported before it stood in line */
         write_results(poll, reply);
+        poll->is_reported = poll->refused == STATUS_OK;
+    }
     if (poll->state == POLL_ASKING) {
         poll_asked(poll);
     } else if (poll->call == NULL) {
@@ -604,7 +636,7 @@ static void poll_start(struct poll *poll)
     poll->state = POLL_ASKING;
     session_set_phase(session, SESSION_NONE);
     if (hub->sequencer == NULL || hub->is_stopping) {
-        poll_refuse(poll, STATUS_NOT_READY, NULL);
+        poll_fail(poll, STATUS_NOT_READY, NULL);
         return;
     }
     if (!poll->is_report && (session->session == 0 || session->worker->facts != poll->facts)) {
@@ -622,9 +654,9 @@ static void poll_start(struct poll *poll)
     }
     struct command_node_report command = {.has_credit = true, .credit_set = poll->max};
     if (session->session == 0)
-        poll_refuse(poll, STATUS_SESSION_LOST, NULL);
+        poll_fail(poll, STATUS_SESSION_LOST, NULL);
     else if (!poll_propose(poll, &command, on_report_reply))
-        poll_refuse(poll, STATUS_BUSY, NULL);
+        poll_fail(poll, STATUS_BUSY, NULL);
 }
 
 static void stand_in_line(struct poll *poll)
@@ -635,7 +667,7 @@ static void stand_in_line(struct poll *poll)
         return;
     }
     if (worker->line_count >= POLLS_IN_LINE_MAX) {
-        poll_refuse(poll, STATUS_BUSY, "too many calls of this worker wait");
+        poll_fail(poll, STATUS_BUSY, "too many calls of this worker wait");
         return;
     }
     poll->state = POLL_LINE;
@@ -682,13 +714,11 @@ void handle_lease_poll(struct call *call)
     call->request->end_is_gone = true;
     poll->facts = hash_facts(&hello);
     command_put_node_hello(&poll->hello, &hello);
-    if (buf_status(&poll->hello) != STATUS_OK || (wait_ms > 0 && !timer_start(poll, wait_ms))) {
-        poll_refuse(poll, STATUS_BUSY, NULL);
-        return;
-    }
     poll->is_late = wait_ms == 0;
-    if (session->worker->current != NULL && poll->is_late)
-        poll_refuse(poll, STATUS_BUSY, "another call of this worker is being served; wait_ms lets this one wait for it");
+    if (session->worker->current != NULL && wait_ms < LINE_MS_MIN)
+        wait_ms = LINE_MS_MIN; /* for its turn; then it waits no longer than it asked for */
+    if (buf_status(&poll->hello) != STATUS_OK || (wait_ms > 0 && !timer_start(poll, wait_ms)))
+        poll_refuse(poll, STATUS_BUSY, NULL);
     else
         stand_in_line(poll);
 }
@@ -843,10 +873,10 @@ static void poll_check(struct poll *poll)
             break;
         if (is_void && poll->lease_count > 0)
             poll_withdraw(poll); /* these came while the first ones went back */
-        else if (poll->refused != STATUS_OK)
+        else if (poll->refused != STATUS_OK || poll->call == NULL)
             poll_refuse(poll, poll->refused, NULL);
-        else if (poll->call == NULL)
-            poll_free(poll);
+        else if (poll->failed != STATUS_OK)
+            poll_fail(poll, poll->failed, NULL);
         else
             poll_answer(poll);
         break;
@@ -882,11 +912,9 @@ void workers_on_ended(struct session *session)
         worker_called(session);
         return;
     }
-    poll->lease_count = 0; /* they ended with the session */
-    buf_reset(&poll->leases);
-    buf_reset(&poll->tokens);
+    drop_leases(poll); /* they ended with the session */
     if (poll->state == POLL_WAITING || poll->state == POLL_RELEASING) {
-        poll->refused = STATUS_SESSION_LOST;
+        poll->failed = STATUS_SESSION_LOST;
         poll->state = POLL_WITHDRAWING;
         poll->is_asked = true;
         timer_stop(poll);
@@ -904,12 +932,7 @@ void workers_stop(struct sessions *sessions)
         while (worker->line_first != NULL) {
             struct poll *poll = worker->line_first;
             line_remove(poll);
-            if (worker->line_first == NULL && worker->current == NULL)
-                break;
-            struct call *call = TAKE(poll->call);
-            if (call != NULL)
-                call_refuse_status(call, STATUS_NOT_READY, NULL);
-            poll_free(poll);
+            poll_fail(poll, STATUS_NOT_READY, NULL); /* K1: there is a current one, so the record stays */
         }
         if (worker->current != NULL && worker->current->state == POLL_WAITING) {
             worker->current->is_late = true;
