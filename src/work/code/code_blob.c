@@ -127,8 +127,8 @@ static enum status curl_run(CURL *curl, const struct transfer *transfer, const c
     return STATUS_OK;
 }
 
-enum status code_blob_get(const char *hub_url, const char *hex, uint64_t size_max, const atomic_bool *cancel, int *ret_fd,
-                          struct buf *ret_why)
+enum status code_blob_get(const char *hub_url, const char *hex, uint64_t size_max, const atomic_bool *cancel,
+                          int *ret_fd, struct buf *ret_why)
 {
     struct transfer transfer = {.cancel = cancel, .size_max = size_max, .fd = memfile_new("blob"), .sha = sha256_new()};
     CURL *curl = curl_prepare(hub_url, hex, &transfer);

@@ -39,7 +39,9 @@ struct waited {
 static void waited_done(void *ctx, const struct sandbox_result *result)
 {
     struct waited *waited = ctx;
-    struct slice text = result->out.len > 0 ? result->out : result->err.len > 0 ? result->err : slice_str(result->fault);
+    struct slice text = result->out.len > 0   ? result->out
+                        : result->err.len > 0 ? result->err
+                                              : slice_str(result->fault);
     waited->is_done = true;
     waited->end = result->end;
     waited->exit_code = result->exit_code;
@@ -60,8 +62,8 @@ static bool run_and_wait(struct sandbox_host *sandbox, uv_loop_t *loop, const st
     return ret_waited->end == SANDBOX_EXITED && ret_waited->exit_code == 0;
 }
 
-static const struct sandbox_limits start_limits = {.cpu_ms = 20000, .wall_ms = 40000, .mem_mib = 1024, .procs = 64,
-                                                   .out_kib = 64, .fs_mib = 64};
+static const struct sandbox_limits start_limits = {
+    .cpu_ms = 20000, .wall_ms = 40000, .mem_mib = 1024, .procs = 64, .out_kib = 64, .fs_mib = 64};
 
 /* --- finding the programs -------------------------------------------------------------------------------------- */
 
@@ -142,13 +144,14 @@ static bool lang_probe(struct code_host_lang *lang, const struct code_lang_info 
         (info->compiler != NULL && !program_find(lang, info->compiler, lang->compiler, sizeof lang->compiler))) {
         snprintf(lang->why, sizeof lang->why, "%s is not installed where a sandbox may see it",
                  info->compiler != NULL && lang->runtime[0] != 0 ? info->compiler
-                     : info->runtime != NULL                     ? info->runtime
+                 : info->runtime != NULL                         ? info->runtime
                                                                  : info->compiler);
         return false;
     }
     const char *argv[] = {info->compiler != NULL && info->runtime == NULL ? lang->compiler : lang->runtime,
                           info->version_option, NULL};
-    struct sandbox_spec spec = {.argv = argv, .binds = lang->binds, .stdin_fd = -1, .out_fd = -1, .limits = start_limits};
+    struct sandbox_spec spec = {
+        .argv = argv, .binds = lang->binds, .stdin_fd = -1, .out_fd = -1, .limits = start_limits};
     struct waited waited;
     if (!run_and_wait(sandbox, loop, &spec, &waited)) {
         snprintf(lang->why, sizeof lang->why, "%s does not run in a sandbox: %.100s", argv[0], waited.text);
@@ -185,14 +188,26 @@ static bool java_tool_make(struct code_host *host, struct sandbox_host *sandbox,
     int jar = memfile_new("jar");
     bool is_ok = false;
     if (source >= 0 && jar >= 0) {
-        const char *argv[] = {lang->runtime, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData",
-                              "CompileToJar.java", OUT_PATH, "--", "CompileToJar.java", NULL};
+        const char *argv[] = {lang->runtime,
+                              "-XX:+UseSerialGC",
+                              "-XX:TieredStopAtLevel=1",
+                              "-XX:-UsePerfData",
+                              "CompileToJar.java",
+                              OUT_PATH,
+                              "--",
+                              "CompileToJar.java",
+                              NULL};
         struct sandbox_file file = {.path = SANDBOX_WORK_DIR "/CompileToJar.java", .fd = source};
-        struct sandbox_spec spec = {.argv = argv, .binds = lang->binds, .files = &file, .file_count = 1, .stdin_fd = -1,
-                                    .out_fd = jar, .limits = start_limits};
+        struct sandbox_spec spec = {.argv = argv,
+                                    .binds = lang->binds,
+                                    .files = &file,
+                                    .file_count = 1,
+                                    .stdin_fd = -1,
+                                    .out_fd = jar,
+                                    .limits = start_limits};
         struct waited waited;
         is_ok = run_and_wait(sandbox, loop, &spec, &waited) &&
-            fcntl(jar, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0;
+                fcntl(jar, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0;
         if (!is_ok)
             snprintf(lang->why, sizeof lang->why, "the Java compiler does not run in a sandbox: %.150s", waited.text);
     }
@@ -214,7 +229,7 @@ enum status code_host_open(struct code_host *host, struct sandbox_host *sandbox,
     size_t offered = 0;
     for (int i = 0; i < LANG_COUNT; i++) {
         host->langs[i].is_offered = lang_probe(&host->langs[i], &code_langs[i], sandbox, loop) &&
-            (i != LANG_JAVA || java_tool_make(host, sandbox, loop, store));
+                                    (i != LANG_JAVA || java_tool_make(host, sandbox, loop, store));
         offered += host->langs[i].is_offered;
     }
     if (offered > 0)
@@ -267,13 +282,20 @@ static void add_flags(struct code_command *command, const struct code_input *inp
             add(command, input->flags[i]);
 }
 
-void code_command_compile(const struct code_host *host, const struct code_input *input, struct code_command *ret_command)
+void code_command_compile(const struct code_host *host, const struct code_input *input,
+                          struct code_command *ret_command)
 {
     const struct code_host_lang *lang = &host->langs[input->lang];
     *ret_command = (struct code_command){0};
     if (input->lang == LANG_JAVA) {
-        static const char *const words[] = {"-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData",
-                                            "-Xmx768m", "-cp", CODE_JAVA_TOOL_PATH, "CompileToJar", OUT_PATH};
+        static const char *const words[] = {"-XX:+UseSerialGC",
+                                            "-XX:TieredStopAtLevel=1",
+                                            "-XX:-UsePerfData",
+                                            "-Xmx768m",
+                                            "-cp",
+                                            CODE_JAVA_TOOL_PATH,
+                                            "CompileToJar",
+                                            OUT_PATH};
         add(ret_command, lang->runtime);
         for (size_t i = 0; i < ARRAY_COUNT(words); i++)
             add(ret_command, words[i]);
@@ -324,11 +346,14 @@ void code_command_run(const struct code_host *host, const struct code_input *inp
         add_flags(command, input, FLAG_RUN);
         add(command, "-cp");
         add(command, CODE_PROGRAM_PATH);
-        if (!code_java_class(slice_str(input->files[input->entry].path), command->class_name, sizeof command->class_name))
+        if (!code_java_class(slice_str(input->files[input->entry].path), command->class_name,
+                             sizeof command->class_name))
             ensure(!"entry was checked when the input was read");
         add(command, command->class_name);
         break;
-    default: add(command, CODE_PROGRAM_PATH); break;
+    default:
+        add(command, CODE_PROGRAM_PATH);
+        break;
     }
     for (size_t i = 0; i < input->arg_count; i++)
         add(command, input->args[i]);

@@ -13,10 +13,10 @@
 struct code_host_lang {
     bool is_offered;
     char version[64];
-    char runtime[256];  /* path; "" when the language has none */
+    char runtime[256]; /* path; "" when the language has none */
     char compiler[256];
     const char *binds[CODE_BINDS_MAX + 1]; /* what lies outside of /usr; owned strings, ended by NULL */
-    char why[256];      /* why it is not offered */
+    char why[256];                         /* why it is not offered */
 };
 
 struct code_host {
@@ -42,10 +42,11 @@ struct code_command {
 };
 struct code_input;
 /* Compiles all sources of the input into SANDBOX_OUT_FD. */
-void code_command_compile(const struct code_host *host, const struct code_input *input, struct code_command *ret_command);
+void code_command_compile(const struct code_host *host, const struct code_input *input,
+                          struct code_command *ret_command);
 void code_command_run(const struct code_host *host, const struct code_input *input, struct code_command *ret_command);
 
-#define CODE_PROGRAM_PATH "/shoal/program"     /* what the compile step made, in the run's sandbox */
+#define CODE_PROGRAM_PATH "/shoal/program" /* what the compile step made, in the run's sandbox */
 #define CODE_JAVA_TOOL_PATH "/shoal/compile.jar"
 
 #endif

@@ -16,7 +16,7 @@ static const struct limit {
     const char *name;
     int64_t least, most, usual;
 } limits[] = {
-    {"cpu_ms", 10, 3600000, 10000}, {"wall_ms", 10, 7200000, 30000},          {"mem_mib", 16, 65536, 512},
+    {"cpu_ms", 10, 3600000, 10000}, {"wall_ms", 10, 7200000, 30000},       {"mem_mib", 16, 65536, 512},
     {"procs", 1, 4096, 64},         {"out_kib", 1, CODE_OUT_KIB_MAX, 256}, {"fs_mib", 1, 16384, 64},
 };
 enum { CPU_MS, WALL_MS, MEM_MIB, PROCS, OUT_KIB, FS_MIB };
@@ -129,8 +129,10 @@ static bool file_read(struct context *ctx, size_t i, struct json_value value)
             has_content = true;
         } else if (slice_equal_str(key, "blob")) {
             if (!is_text || has_content || !blob_read(text, file->blob))
-                return refuse(ctx, "/files/%zu/blob must be \"sha256:\" and 64 lower-case hexadecimal digits, without "
-                                   "\"text\"", i);
+                return refuse(ctx,
+                              "/files/%zu/blob must be \"sha256:\" and 64 lower-case hexadecimal digits, without "
+                              "\"text\"",
+                              i);
             has_content = true;
         } else {
             refuse(ctx, "/files/%zu/%.*s is not known here", i, (int)(key.len < 40 ? key.len : 40), key.data);
@@ -142,7 +144,8 @@ static bool file_read(struct context *ctx, size_t i, struct json_value value)
         return refuse(ctx, "/files/%zu needs \"path\" and \"text\" or \"blob\"", i);
     for (size_t j = 0; j < i; j++)
         if (paths_clash(ctx->input->files[j].path, file->path))
-            return refuse(ctx, "/files/%zu/path is the same as /files/%zu/path, or one is a directory of the other", i, j);
+            return refuse(ctx, "/files/%zu/path is the same as /files/%zu/path, or one is a directory of the other", i,
+                          j);
     return true;
 }
 
@@ -228,8 +231,10 @@ static bool entry_choose(struct context *ctx, struct slice entry)
             if (!is_found && entry.data == NULL)
                 input->entry = i;
         }
-    if (!is_found && (entry.data != NULL || (sources != 1 && !(sources > 1 && input->lang != LANG_JAVA && info->is_compiled))))
-        return refuse(ctx, "/entry must be the path of one of the files; without it \"%s\" must be among them", info->entry);
+    if (!is_found &&
+        (entry.data != NULL || (sources != 1 && !(sources > 1 && input->lang != LANG_JAVA && info->is_compiled))))
+        return refuse(ctx, "/entry must be the path of one of the files; without it \"%s\" must be among them",
+                      info->entry);
     const char *path = input->files[input->entry].path;
     char class_name[CODE_PATH_SIZE + 1];
     if (!code_is_source(input->lang, slice_str(path)))
@@ -296,9 +301,12 @@ static bool input_read(struct context *ctx, struct json_value root)
         if (input->flag_uses[i] == FLAG_REFUSED)
             return refuse(ctx, "/flags/%zu is not among the flags allowed for %s", i, code_langs[input->lang].name);
     }
-    input->limits = (struct sandbox_limits){.cpu_ms = chosen[CPU_MS], .wall_ms = chosen[WALL_MS],
-                                            .mem_mib = (uint32_t)chosen[MEM_MIB], .procs = (uint32_t)chosen[PROCS],
-                                            .out_kib = (uint32_t)chosen[OUT_KIB], .fs_mib = (uint32_t)chosen[FS_MIB]};
+    input->limits = (struct sandbox_limits){.cpu_ms = chosen[CPU_MS],
+                                            .wall_ms = chosen[WALL_MS],
+                                            .mem_mib = (uint32_t)chosen[MEM_MIB],
+                                            .procs = (uint32_t)chosen[PROCS],
+                                            .out_kib = (uint32_t)chosen[OUT_KIB],
+                                            .fs_mib = (uint32_t)chosen[FS_MIB]};
     return entry_choose(ctx, entry);
 }
 

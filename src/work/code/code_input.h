@@ -12,12 +12,12 @@
 #define CODE_FILES_MAX 64
 #define CODE_ARGS_MAX 256
 #define CODE_FLAGS_MAX 32
-#define CODE_PATH_SIZE 200  /* bytes of a path */
+#define CODE_PATH_SIZE 200 /* bytes of a path */
 #define CODE_OUT_KIB_MAX 16384
 
 struct code_file {
-    char *path;   /* relative, clean */
-    char *text;   /* NULL for a blob */
+    char *path; /* relative, clean */
+    char *text; /* NULL for a blob */
     size_t text_len;
     char blob[SHA256_HEX_SIZE]; /* "" for a text */
 };
@@ -27,7 +27,7 @@ struct code_input {
     enum code_lang lang;
     struct code_file files[CODE_FILES_MAX];
     size_t file_count;
-    size_t entry; /* index into files */
+    size_t entry;                  /* index into files */
     char *args[CODE_ARGS_MAX + 1]; /* ended by NULL */
     size_t arg_count;
     char *flags[CODE_FLAGS_MAX];

@@ -146,11 +146,15 @@ static bool is_define(struct slice text)
 static bool value_fits(enum value value, struct slice rest)
 {
     switch (value) {
-    case EXACT: return rest.len == 0;
-    case NUMBER: return is_number(rest);
-    case SIZE: return rest.len >= 2 && strchr("kmg", rest.data[rest.len - 1]) != NULL && rest.data[rest.len - 1] != 0 &&
-            is_number(slice_of(rest.data, rest.len - 1));
-    case DEFINE: return is_define(rest);
+    case EXACT:
+        return rest.len == 0;
+    case NUMBER:
+        return is_number(rest);
+    case SIZE:
+        return rest.len >= 2 && strchr("kmg", rest.data[rest.len - 1]) != NULL && rest.data[rest.len - 1] != 0 &&
+               is_number(slice_of(rest.data, rest.len - 1));
+    case DEFINE:
+        return is_define(rest);
     }
     return false;
 }

@@ -18,8 +18,8 @@ struct code_lang_info {
     const char *entry;       /* the default */
     const char *suffixes[4]; /* of source files that are compiled, or that an entry may have */
     bool is_compiled;
-    const char *runtime;     /* program that runs it, NULL: its own compiled one */
-    const char *compiler;    /* NULL: none */
+    const char *runtime;  /* program that runs it, NULL: its own compiled one */
+    const char *compiler; /* NULL: none */
     const char *version_option;
 };
 

@@ -15,13 +15,19 @@ const char *code_verdict(const struct sandbox_result *run, bool is_compile)
         if (run->exit_code == 0)
             return "OK";
         return is_compile ? "CE" : "RE";
-    case SANDBOX_SIGNALLED: return is_compile ? "CE" : "RE";
-    case SANDBOX_TIME: return "TLE";
-    case SANDBOX_MEMORY: return "MLE";
-    case SANDBOX_OUTPUT: return "OLE";
-    case SANDBOX_SECURITY: return "SECURITY";
+    case SANDBOX_SIGNALLED:
+        return is_compile ? "CE" : "RE";
+    case SANDBOX_TIME:
+        return "TLE";
+    case SANDBOX_MEMORY:
+        return "MLE";
+    case SANDBOX_OUTPUT:
+        return "OLE";
+    case SANDBOX_SECURITY:
+        return "SECURITY";
     case SANDBOX_CANCELLED:
-    case SANDBOX_FAULT: break;
+    case SANDBOX_FAULT:
+        break;
     }
     return "IE";
 }
@@ -64,7 +70,7 @@ void code_result_write(const struct code_result *result, struct buf *out)
     else
         buf_append_str(out, ",\"signal\":null");
     bool is_cut = code_inline_len(run->out, CODE_STDOUT_INLINE_MAX) < run->out.len ||
-        code_inline_len(run->err, CODE_STDERR_INLINE_MAX) < run->err.len;
+                  code_inline_len(run->err, CODE_STDERR_INLINE_MAX) < run->err.len;
     write_stream(out, "stdout", run->out, CODE_STDOUT_INLINE_MAX, result->stdout_blob);
     write_stream(out, "stderr", run->err, CODE_STDERR_INLINE_MAX, result->stderr_blob);
     buf_printf(out, ",\"truncated\":%s", run->is_truncated || is_cut ? "true" : "false");

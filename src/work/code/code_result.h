@@ -14,9 +14,9 @@
 #define CODE_STDERR_INLINE_MAX 16000
 
 struct code_result {
-    bool is_compile;            /* phase: compile, else run */
+    bool is_compile; /* phase: compile, else run */
     const struct sandbox_result *run;
-    bool has_compile;           /* the language has a compile step, and it went well */
+    bool has_compile; /* the language has a compile step, and it went well */
     bool is_cached;
     int64_t compile_wall_ms;
     char stdout_blob[SHA256_HEX_SIZE]; /* "" unless the whole output was uploaded */

@@ -45,8 +45,8 @@
 #define CACHE_FORMAT "code.run/1" /* part of every key: change it when the command lines change */
 
 /* What a compiler may use: a template that explodes ends as TLE or MLE of the compile phase. */
-static const struct sandbox_limits compile_limits = {.cpu_ms = 60000, .wall_ms = 90000, .mem_mib = 1536, .procs = 128,
-                                                     .out_kib = 256, .fs_mib = 256};
+static const struct sandbox_limits compile_limits = {
+    .cpu_ms = 60000, .wall_ms = 90000, .mem_mib = 1536, .procs = 128, .out_kib = 256, .fs_mib = 256};
 
 struct state {
     uint32_t magic;
@@ -204,9 +204,11 @@ static void upload_work(uv_work_t *work)
     struct slice out = buf_slice(&run->out), err = buf_slice(&run->err);
     run->work_status = STATUS_OK;
     if (code_inline_len(out, CODE_STDOUT_INLINE_MAX) < out.len)
-        run->work_status = code_blob_put(run->state->hub_url, out, &run->is_cancelled, run->result.stdout_blob, &run->why);
+        run->work_status =
+            code_blob_put(run->state->hub_url, out, &run->is_cancelled, run->result.stdout_blob, &run->why);
     if (run->work_status == STATUS_OK && code_inline_len(err, CODE_STDERR_INLINE_MAX) < err.len)
-        run->work_status = code_blob_put(run->state->hub_url, err, &run->is_cancelled, run->result.stderr_blob, &run->why);
+        run->work_status =
+            code_blob_put(run->state->hub_url, err, &run->is_cancelled, run->result.stderr_blob, &run->why);
 }
 
 static void upload_done(uv_work_t *work, int status)
@@ -245,11 +247,15 @@ static void run_run(struct work_run *run)
     code_command_run(&run->state->host, &run->input, &command);
     size_t count = files_spec(run, files, paths);
     if (run->program_fd >= 0)
-        files[count++] = (struct sandbox_file){.path = CODE_PROGRAM_PATH, .fd = run->program_fd, .is_read_only = true,
-                                               .is_executable = true};
-    struct sandbox_spec spec = {.slot = run->slot, .argv = command.argv,
-                                .binds = run->state->host.langs[run->input.lang].binds, .files = files,
-                                .file_count = count, .stdin_fd = run->stdin_fd, .out_fd = -1,
+        files[count++] = (struct sandbox_file){
+            .path = CODE_PROGRAM_PATH, .fd = run->program_fd, .is_read_only = true, .is_executable = true};
+    struct sandbox_spec spec = {.slot = run->slot,
+                                .argv = command.argv,
+                                .binds = run->state->host.langs[run->input.lang].binds,
+                                .files = files,
+                                .file_count = count,
+                                .stdin_fd = run->stdin_fd,
+                                .out_fd = -1,
                                 .limits = run->input.limits};
     if (sandbox_start(run->state->sandbox, &spec, run_sandbox_done, run, &run->sandbox_run) != STATUS_OK)
         run_fault(run, "a sandbox cannot be started: %s", strerror(errno));
@@ -283,7 +289,7 @@ static void run_sandbox_done(void *ctx, const struct sandbox_result *result)
         return;
     struct slice out = buf_slice(&run->out), err = buf_slice(&run->err);
     bool is_long = code_inline_len(out, CODE_STDOUT_INLINE_MAX) < out.len ||
-        code_inline_len(err, CODE_STDERR_INLINE_MAX) < err.len;
+                   code_inline_len(err, CODE_STDERR_INLINE_MAX) < err.len;
     /* output past the limit is cut anyway and not worth a blob */
     if (!is_long || result->is_truncated || run->state->hub_url == NULL) {
         run_succeed(run);
@@ -352,11 +358,15 @@ static void run_compile(struct work_run *run)
     code_command_compile(&run->state->host, &run->input, &command);
     size_t count = files_spec(run, files, paths);
     if (run->input.lang == LANG_JAVA)
-        files[count++] = (struct sandbox_file){.path = CODE_JAVA_TOOL_PATH, .fd = run->state->host.java_tool_fd,
-                                               .is_read_only = true};
-    struct sandbox_spec spec = {.slot = run->slot, .argv = command.argv,
-                                .binds = run->state->host.langs[run->input.lang].binds, .files = files,
-                                .file_count = count, .stdin_fd = -1, .out_fd = run->program_fd,
+        files[count++] = (struct sandbox_file){
+            .path = CODE_JAVA_TOOL_PATH, .fd = run->state->host.java_tool_fd, .is_read_only = true};
+    struct sandbox_spec spec = {.slot = run->slot,
+                                .argv = command.argv,
+                                .binds = run->state->host.langs[run->input.lang].binds,
+                                .files = files,
+                                .file_count = count,
+                                .stdin_fd = -1,
+                                .out_fd = run->program_fd,
                                 .limits = compile_limits};
     if (sandbox_start(run->state->sandbox, &spec, compile_sandbox_done, run, &run->sandbox_run) != STATUS_OK)
         run_fault(run, "a sandbox cannot be started: %s", strerror(errno));
@@ -372,9 +382,15 @@ static void key_part(struct sha256 *sha, struct slice part)
         sha256_update(sha, part.data, part.len);
 }
 
-static int by_path(const void *a, const void *b)
+/* The files in the order of their paths: the same ones in another order are the same program. */
+static void files_sort(const struct code_input *input, const struct code_file *ret_files[CODE_FILES_MAX])
 {
-    return strcmp((*(const struct code_file *const *)a)->path, (*(const struct code_file *const *)b)->path);
+    for (size_t i = 0; i < input->file_count; i++) {
+        size_t at = i;
+        for (; at > 0 && strcmp(ret_files[at - 1]->path, input->files[i].path) > 0; at--)
+            ret_files[at] = ret_files[at - 1];
+        ret_files[at] = &input->files[i];
+    }
 }
 
 /* Everything that the compiled program depends on: compiler, flags, and the files by path and content. */
@@ -393,9 +409,7 @@ static bool key_make(struct work_run *run)
     for (size_t i = 0; i < input->flag_count; i++)
         if (input->flag_uses[i] != FLAG_RUN)
             key_part(sha, slice_str(input->flags[i]));
-    for (size_t i = 0; i < input->file_count; i++)
-        files[i] = &input->files[i];
-    qsort(files, input->file_count, sizeof *files, by_path);
+    files_sort(input, files);
     for (size_t i = 0; i < input->file_count; i++) {
         char hex[SHA256_HEX_SIZE];
         uint8_t digest[SHA256_SIZE];
@@ -459,7 +473,8 @@ static void prepare_work(uv_work_t *work)
             break;
         }
         uint64_t size_max = (uint64_t)run->input.limits.fs_mib << 20;
-        run->work_status = code_blob_get(state->hub_url, hex, size_max, &run->is_cancelled, &run->file_fds[i], &run->why);
+        run->work_status =
+            code_blob_get(state->hub_url, hex, size_max, &run->is_cancelled, &run->file_fds[i], &run->why);
         if (run->work_status == STATUS_OK)
             code_store_put(state->blobs, hex, run->file_fds[i]);
         else
@@ -588,8 +603,9 @@ static bool code_run_progress(struct work_run *run, uint16_t *ret_permille, stru
     static const struct {
         uint16_t permille;
         const char *note;
-    } steps[] = {[STEP_NEW] = {0, ""}, [STEP_PREPARE] = {0, "fetching files"}, [STEP_COMPILE] = {100, "compiling"},
-                 [STEP_RUN] = {300, "running"}, [STEP_UPLOAD] = {900, "uploading output"}, [STEP_DONE] = {1000, ""}};
+    } steps[] = {
+        [STEP_NEW] = {0, ""},          [STEP_PREPARE] = {0, "fetching files"},    [STEP_COMPILE] = {100, "compiling"},
+        [STEP_RUN] = {300, "running"}, [STEP_UPLOAD] = {900, "uploading output"}, [STEP_DONE] = {1000, ""}};
     ensure_magic(run, RUN_MAGIC);
     if (!run->is_step_news)
         return false;
@@ -679,6 +695,9 @@ static enum status code_run_open(const struct node_env *env, void **ret_state, s
     return status;
 }
 
-const struct launcher code_run_launcher = {.kind = "code.run", .open = code_run_open, .close = code_run_close,
-                                           .start = code_run_start, .cancel = code_run_cancel,
+const struct launcher code_run_launcher = {.kind = "code.run",
+                                           .open = code_run_open,
+                                           .close = code_run_close,
+                                           .start = code_run_start,
+                                           .cancel = code_run_cancel,
                                            .progress = code_run_progress};

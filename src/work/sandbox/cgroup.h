@@ -20,8 +20,9 @@ enum { CGROUP_MEMORY, CGROUP_PIDS, CGROUP_CPUACCT, CGROUP_CONTROLLERS };
 struct cgroup_host {
     enum cgroup_mode mode;
     char path[CGROUP_CONTROLLERS][256]; /* of this node's own groups; "" where there is none */
-    int lock_fd[CGROUP_CONTROLLERS];    /* held while the node lives: tells others that its groups are not stale; -1: none */
-    uint64_t made;                      /* groups made so far: the next one's name */
+    int lock_fd
+        [CGROUP_CONTROLLERS]; /* held while the node lives: tells others that its groups are not stale; -1: none */
+    uint64_t made;            /* groups made so far: the next one's name */
 };
 
 struct cgroup {

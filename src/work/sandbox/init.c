@@ -118,8 +118,8 @@ int main(int argc, char **argv)
         record.value = status;
         record.wall_ns = mono_ns() - start_ns;
         if (getrusage(RUSAGE_CHILDREN, &usage) == 0) {
-            record.cpu_us = (int64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000 + usage.ru_utime.tv_usec +
-                usage.ru_stime.tv_usec;
+            record.cpu_us = (int64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000 +
+                            usage.ru_utime.tv_usec + usage.ru_stime.tv_usec;
             record.rss_max_kib = usage.ru_maxrss;
         }
         tell(&record);

@@ -17,9 +17,10 @@
 #define LANES_MAX 4
 
 static const char *const end_names[] = {
-    [SANDBOX_EXITED] = "an exit of its own", [SANDBOX_SIGNALLED] = "a signal", [SANDBOX_TIME] = "the time limit",
-    [SANDBOX_MEMORY] = "the memory limit", [SANDBOX_OUTPUT] = "the output limit", [SANDBOX_SECURITY] = "the filter",
-    [SANDBOX_CANCELLED] = "a cancel", [SANDBOX_FAULT] = "a fault of the machine"};
+    [SANDBOX_EXITED] = "an exit of its own", [SANDBOX_SIGNALLED] = "a signal",
+    [SANDBOX_TIME] = "the time limit",       [SANDBOX_MEMORY] = "the memory limit",
+    [SANDBOX_OUTPUT] = "the output limit",   [SANDBOX_SECURITY] = "the filter",
+    [SANDBOX_CANCELLED] = "a cancel",        [SANDBOX_FAULT] = "a fault of the machine"};
 
 static const struct probe {
     const char *name;
@@ -65,7 +66,7 @@ static void probe_done(void *ctx, const struct sandbox_result *result)
     struct prover *prover = lane->prover;
     const struct probe *probe = &probes[lane->probe];
     bool is_left = sandbox_host_is_root(prover->host) &&
-        process_tree_of_users(sandbox_host_slot_uid(prover->host, lane->slot), 1, 0) > 0;
+                   process_tree_of_users(sandbox_host_slot_uid(prover->host, lane->slot), 1, 0) > 0;
     bool is_ok = result->end == probe->end && (result->end != SANDBOX_EXITED || result->exit_code == 0) && !is_left;
     if (!is_ok && !prover->has_failed) {
         prover->has_failed = true;
@@ -90,9 +91,12 @@ static void lane_go_on(struct lane *lane)
     lane->probe = prover->next++;
     const char *argv[] = {"/shoal/init", ATTACK_OPTION, probes[lane->probe].name, NULL};
     /* small, so that the whole proof takes about a second */
-    struct sandbox_spec spec = {.slot = lane->slot, .argv = argv, .stdin_fd = -1, .out_fd = -1,
-                                .limits = {.cpu_ms = 1000, .wall_ms = 5000, .mem_mib = 64, .procs = 16, .out_kib = 64,
-                                           .fs_mib = 4}};
+    struct sandbox_spec spec = {
+        .slot = lane->slot,
+        .argv = argv,
+        .stdin_fd = -1,
+        .out_fd = -1,
+        .limits = {.cpu_ms = 1000, .wall_ms = 5000, .mem_mib = 64, .procs = 16, .out_kib = 64, .fs_mib = 4}};
     if (strcmp(probes[lane->probe].name, "cpu") == 0)
         spec.limits.cpu_ms = 100;
     if (strcmp(probes[lane->probe].name, "wall") == 0)

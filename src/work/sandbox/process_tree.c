@@ -98,8 +98,11 @@ void process_tree_usage(pid_t root, struct process_usage *ret_usage)
     struct process_usage usage = {0};
     size_t count = 0;
     struct process *list = list_all(&count);
-    if (list != NULL)
-        qsort(list, count, sizeof *list, by_pid);
+    if (list == NULL) {
+        *ret_usage = usage;
+        return;
+    }
+    qsort(list, count, sizeof *list, by_pid);
     int64_t ticks = 0;
     /* numbers wrap, so a child may come before its parent: repeat until nothing new is found */
     for (bool is_news = true; is_news;) {
@@ -116,8 +119,8 @@ void process_tree_usage(pid_t root, struct process_usage *ret_usage)
             ticks += list[i].ticks;
             char text[4096];
             if (proc_read(list[i].pid, "status", text, sizeof text))
-                usage.memory_bytes += 1024 *
-                    (status_kib(text, "\nRssAnon:") + status_kib(text, "\nRssShmem:") + status_kib(text, "\nVmSwap:"));
+                usage.memory_bytes += 1024 * (status_kib(text, "\nRssAnon:") + status_kib(text, "\nRssShmem:") +
+                                              status_kib(text, "\nVmSwap:"));
         }
     }
     free(list);

@@ -32,13 +32,13 @@
 #include "work/sandbox/sandbox_internal.h"
 
 #define RUN_MAGIC 0x53425852u
-#define SETUP_MS 20000     /* bwrap needs about 10 ms; a machine that swaps, much more */
-#define CHECK_MS_MAX 100   /* between two looks at a control group */
-#define POLL_MS 20         /* between two walks through /proc */
+#define SETUP_MS 20000   /* bwrap needs about 10 ms; a machine that swaps, much more */
+#define CHECK_MS_MAX 100 /* between two looks at a control group */
+#define POLL_MS 20       /* between two walks through /proc */
 #define CHECK_MS_MIN 2
-#define ENDING_MS 5000     /* from the end of the program to that of bwrap; it takes about one */
+#define ENDING_MS 5000 /* from the end of the program to that of bwrap; it takes about one */
 #define EMPTY_RETRY_MS 1
-#define EMPTY_MS 10000     /* then the kernel is not letting go of something */
+#define EMPTY_MS 10000 /* then the kernel is not letting go of something */
 #define FAULT_TEXT_MAX 400
 #define STATUS_SIGNALLED_BY_BWRAP 128
 
@@ -175,12 +175,17 @@ static void timer_fired(uv_timer_t *timer)
         run_fault(run, "the sandbox did not stand within %d s", SETUP_MS / 1000);
         run_decide(run, SANDBOX_FAULT);
         break;
-    case PHASE_RUNNING: run_watch(run); break;
-    case PHASE_EMPTYING: run_step(run); break;
+    case PHASE_RUNNING:
+        run_watch(run);
+        break;
+    case PHASE_EMPTYING:
+        run_step(run);
+        break;
     case PHASE_ENDING: /* bwrap itself hangs: what it leaves behind is found while emptying */
         syscall(SYS_pidfd_send_signal, run->child.pid_fd, SIGKILL, NULL, 0);
         break;
-    case PHASE_CLOSING: break;
+    case PHASE_CLOSING:
+        break;
     }
 }
 
@@ -267,8 +272,8 @@ static void record_read(struct sandbox_run *run)
             char bytes[CMSG_SPACE(sizeof(struct ucred))];
             struct cmsghdr align;
         } control;
-        struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control,
-                                 .msg_controllen = sizeof control};
+        struct msghdr message = {
+            .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
         ssize_t got = recvmsg(run->child.record_fd, &message, MSG_CMSG_CLOEXEC);
         if (got < 0 && errno == EINTR)
             continue;
@@ -350,8 +355,11 @@ static void run_judge(struct sandbox_run *run, struct sandbox_result *result)
 
 static void run_report(struct sandbox_run *run)
 {
-    struct sandbox_result result = {.end = run->end, .exit_code = -1, .out = buf_slice(&run->out.bytes),
-                                    .err = buf_slice(&run->err.bytes), .is_truncated = run->is_truncated};
+    struct sandbox_result result = {.end = run->end,
+                                    .exit_code = -1,
+                                    .out = buf_slice(&run->out.bytes),
+                                    .err = buf_slice(&run->err.bytes),
+                                    .is_truncated = run->is_truncated};
     if (run->has_ended_record) {
         result.wall_ms = run->ended.wall_ns / NS_PER_MS;
         if (run->ended.cpu_us > run->cpu_us)
@@ -477,8 +485,8 @@ enum status sandbox_start(struct sandbox_host *host, const struct sandbox_spec *
     size_t out_max = (size_t)spec->limits.out_kib << 10;
     buf_init(&run->out.bytes, out_max);
     buf_init(&run->err.bytes, out_max);
-    enum status status = cgroup_make(&host->cgroups, (uint64_t)spec->limits.mem_mib << 20, spec->limits.procs + 2,
-                                     &run->group);
+    enum status status =
+        cgroup_make(&host->cgroups, (uint64_t)spec->limits.mem_mib << 20, spec->limits.procs + 2, &run->group);
     if (status == STATUS_OK) {
         status = sandbox_spawn(host, spec, &run->group, &run->child);
         int error = errno;

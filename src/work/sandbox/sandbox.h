@@ -21,7 +21,7 @@
 #include "base/status.h"
 #include "work/sandbox/cgroup.h"
 
-#define SANDBOX_OUT_FD 9            /* where spec.out_fd is found inside */
+#define SANDBOX_OUT_FD 9 /* where spec.out_fd is found inside */
 #define SANDBOX_WORK_DIR "/tmp/work"
 #define SANDBOX_FAULT_SIZE 512
 
@@ -48,7 +48,7 @@ bool sandbox_host_is_root(const struct sandbox_host *host);
 /* --- a run ----------------------------------------------------------------------------------------------------- */
 
 struct sandbox_limits {
-    int64_t cpu_ms;   /* of all processes together */
+    int64_t cpu_ms; /* of all processes together */
     int64_t wall_ms;
     uint32_t mem_mib; /* RAM of all processes, with files written to the tmpfs */
     uint32_t procs;   /* processes and threads */
@@ -65,13 +65,13 @@ struct sandbox_file {
 
 struct sandbox_spec {
     uint32_t slot;
-    const char *const *argv;          /* argv[0] absolute, inside; ended by NULL */
-    const char *const *env;           /* "NAME=value", added to PATH HOME TMPDIR LANG; ended by NULL; may be NULL */
-    const char *const *binds;         /* further paths of the machine to show read-only; ended by NULL; may be NULL */
+    const char *const *argv;  /* argv[0] absolute, inside; ended by NULL */
+    const char *const *env;   /* "NAME=value", added to PATH HOME TMPDIR LANG; ended by NULL; may be NULL */
+    const char *const *binds; /* further paths of the machine to show read-only; ended by NULL; may be NULL */
     const struct sandbox_file *files;
     size_t file_count;
-    int stdin_fd;                     /* memory file, borrowed; -1: empty */
-    int out_fd;                       /* memory file the program may write at SANDBOX_OUT_FD; borrowed; -1: none */
+    int stdin_fd; /* memory file, borrowed; -1: empty */
+    int out_fd;   /* memory file the program may write at SANDBOX_OUT_FD; borrowed; -1: none */
     struct sandbox_limits limits;
 };
 
@@ -81,16 +81,16 @@ enum sandbox_end {
     SANDBOX_TIME,      /* over cpu_ms or wall_ms */
     SANDBOX_MEMORY,
     SANDBOX_OUTPUT,
-    SANDBOX_SECURITY,  /* killed by the filter */
+    SANDBOX_SECURITY, /* killed by the filter */
     SANDBOX_CANCELLED,
-    SANDBOX_FAULT      /* the machine's fault; `fault` says which */
+    SANDBOX_FAULT /* the machine's fault; `fault` says which */
 };
 
 struct sandbox_result {
     enum sandbox_end end;
-    int exit_code;       /* -1 unless it exited by itself */
-    int signal;          /* 0 unless a signal ended it */
-    struct slice out;    /* stdout and stderr, at most out_kib together */
+    int exit_code;    /* -1 unless it exited by itself */
+    int signal;       /* 0 unless a signal ended it */
+    struct slice out; /* stdout and stderr, at most out_kib together */
     struct slice err;
     bool is_truncated;
     int64_t wall_ms;

@@ -29,8 +29,8 @@
 /* Free on systemd machines (its UIDS-GIDS page leaves 1879048192 to 2147483647 unused); then one inside the 65536 ids
  * of an ordinary container. */
 static const uid_t uid_bases[] = {1900000000, 64000};
-#define UID_RANGE 256   /* slots of a node at most */
-#define UID_RANGES 16   /* nodes on a machine at most */
+#define UID_RANGE 256 /* slots of a node at most */
+#define UID_RANGES 16 /* nodes on a machine at most */
 
 static bool binary_find(const char *name, char *ret_path, size_t size)
 {
@@ -87,7 +87,8 @@ static int uid_range_lock(uid_t base)
     struct sockaddr_un name = {.sun_family = AF_UNIX};
     int len = snprintf(name.sun_path + 1, sizeof name.sun_path - 1, "shoal-uids-%u", (unsigned)base);
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fd >= 0 && bind(fd, (struct sockaddr *)&name, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)len)) == 0)
+    if (fd >= 0 &&
+        bind(fd, (struct sockaddr *)&name, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)len)) == 0)
         return fd;
     if (fd >= 0)
         close(fd);
@@ -198,8 +199,15 @@ enum status sandbox_host_open(uv_loop_t *loop, uint32_t slots, struct sandbox_ho
     struct sandbox_host *host = calloc(1, sizeof *host);
     if (host == NULL)
         return STATUS_NO_MEMORY;
-    *host = (struct sandbox_host){.magic = SANDBOX_HOST_MAGIC, .loop = loop, .slots = slots, .is_root = geteuid() == 0,
-                                  .uid_lock_fd = -1, .filter_fd = -1, .init_fd = -1, .passwd_fd = -1, .group_fd = -1};
+    *host = (struct sandbox_host){.magic = SANDBOX_HOST_MAGIC,
+                                  .loop = loop,
+                                  .slots = slots,
+                                  .is_root = geteuid() == 0,
+                                  .uid_lock_fd = -1,
+                                  .filter_fd = -1,
+                                  .init_fd = -1,
+                                  .passwd_fd = -1,
+                                  .group_fd = -1};
     for (int i = 0; i < CGROUP_CONTROLLERS; i++)
         host->cgroups.lock_fd[i] = -1;
     buf_init(&host->cgroup_note, 1024);

@@ -19,10 +19,10 @@ struct sandbox_host {
     struct cgroup_host cgroups;
     struct buf cgroup_note; /* why no better mode */
     bool is_root;
-    uid_t uid_base;         /* slot n is uid_base + n; with !is_root the node's own */
-    int uid_lock_fd;        /* abstract socket that keeps the range ours on this machine */
-    int filter_fd;          /* memory file: seccomp program */
-    int init_fd;            /* memory file: the static init */
+    uid_t uid_base;  /* slot n is uid_base + n; with !is_root the node's own */
+    int uid_lock_fd; /* abstract socket that keeps the range ours on this machine */
+    int filter_fd;   /* memory file: seccomp program */
+    int init_fd;     /* memory file: the static init */
     int passwd_fd;
     int group_fd;
     /* bwrap arguments of the read-only system, made once */
@@ -37,8 +37,8 @@ extern const size_t sandbox_init_image_size;
 /* What a child needs, prepared before the fork so that nothing between fork and exec allocates. */
 struct sandbox_child {
     pid_t pid;
-    int pid_fd;    /* of bwrap */
-    int out_fd;    /* our ends, non-blocking */
+    int pid_fd; /* of bwrap */
+    int out_fd; /* our ends, non-blocking */
     int err_fd;
     int record_fd;
 };

@@ -93,7 +93,7 @@ struct fd_map {
     struct fd_pair {
         int from; /* owned */
         int to;
-    } *items;
+    } * items;
     size_t count;
     size_t cap;
     bool failed;
@@ -149,7 +149,8 @@ static void command_make(struct sandbox_host *host, const struct sandbox_spec *s
     for (size_t i = 0; i < spec->file_count; i++) {
         const struct sandbox_file *file = &spec->files[i];
         if (file->is_read_only)
-            data_add(args, map, &next_fd, file->is_executable ? "0555" : "0444", "--ro-bind-data", file->fd, file->path);
+            data_add(args, map, &next_fd, file->is_executable ? "0555" : "0444", "--ro-bind-data", file->fd,
+                     file->path);
         else
             data_add(args, map, &next_fd, file->is_executable ? "0755" : "0644", "--file", file->fd, file->path);
     }
@@ -177,7 +178,8 @@ static void command_make(struct sandbox_host *host, const struct sandbox_spec *s
     args_add_u64(args, ((uint64_t)spec->limits.fs_mib << 20) + 1);
     args_add_u64(args, NOFILE_MAX);
     args_add_u64(args, STACK_SIZE);
-    args_add_u64(args, (uint64_t)(spec->limits.cpu_ms + 999) / 1000 + 1); /* a backstop for the supervisor's own watch */
+    args_add_u64(args,
+                 (uint64_t)(spec->limits.cpu_ms + 999) / 1000 + 1); /* a backstop for the supervisor's own watch */
     args_add(args, "--");
     for (size_t i = 0; spec->argv[i] != NULL; i++)
         args_add(args, spec->argv[i]);
@@ -261,8 +263,8 @@ enum status sandbox_spawn(struct sandbox_host *host, const struct sandbox_spec *
         fcntl(out[0], F_SETFL, O_NONBLOCK) != 0 || fcntl(err[0], F_SETFL, O_NONBLOCK) != 0 ||
         fcntl(record[0], F_SETFL, O_NONBLOCK) != 0)
         goto end;
-    fd_map_add(&map, spec->stdin_fd >= 0 ? memfile_reopen_read(spec->stdin_fd) : open("/dev/null", O_RDONLY | O_CLOEXEC),
-               0);
+    fd_map_add(&map,
+               spec->stdin_fd >= 0 ? memfile_reopen_read(spec->stdin_fd) : open("/dev/null", O_RDONLY | O_CLOEXEC), 0);
     fd_map_add(&map, TAKE_FD(out[1]), 1);
     fd_map_add(&map, TAKE_FD(err[1]), 2);
     fd_map_add(&map, TAKE_FD(record[1]), INIT_RECORD_FD);

@@ -45,15 +45,15 @@ static const char *const allowed[] = {
     "timerfd_create", "timerfd_settime", "timerfd_gettime", "futex", "futex_waitv", "get_robust_list",
     "set_robust_list", "nanosleep", "clock_nanosleep", "pause", "restart_syscall",
     /* processes and threads */
-    "fork", "vfork", "execve", "execveat", "exit", "exit_group", "wait4", "waitid", "waitpid", "kill", "tkill", "tgkill",
-    "pidfd_open", "pidfd_send_signal", "getpid", "getppid", "gettid", "getpgid", "getpgrp", "setpgid", "getsid",
-    "setsid", "set_tid_address", "set_thread_area", "get_thread_area", "arch_prctl", "prctl", "rseq", "getuid", "getgid",
-    "geteuid", "getegid", "getresuid", "getresgid", "getgroups", "setuid", "setgid", "setreuid", "setregid", "setresuid",
-    "setresgid", "setfsuid", "setfsgid", "setgroups", "capget", "capset", "getpriority", "setpriority", "ioprio_get",
-    "ioprio_set", "sched_yield", "sched_getaffinity", "sched_setaffinity", "sched_getparam", "sched_setparam",
-    "sched_getscheduler", "sched_setscheduler", "sched_get_priority_max", "sched_get_priority_min",
-    "sched_rr_get_interval", "sched_getattr", "sched_setattr", "getrlimit", "setrlimit", "prlimit64", "getrusage",
-    "times", "getcpu", "sysinfo", "uname", "getrandom",
+    "fork", "vfork", "execve", "execveat", "exit", "exit_group", "wait4", "waitid", "waitpid", "kill", "tkill",
+    "tgkill", "pidfd_open", "pidfd_send_signal", "getpid", "getppid", "gettid", "getpgid", "getpgrp", "setpgid",
+    "getsid", "setsid", "set_tid_address", "set_thread_area", "get_thread_area", "arch_prctl", "prctl", "rseq",
+    "getuid", "getgid", "geteuid", "getegid", "getresuid", "getresgid", "getgroups", "setuid", "setgid", "setreuid",
+    "setregid", "setresuid", "setresgid", "setfsuid", "setfsgid", "setgroups", "capget", "capset", "getpriority",
+    "setpriority", "ioprio_get", "ioprio_set", "sched_yield", "sched_getaffinity", "sched_setaffinity",
+    "sched_getparam", "sched_setparam", "sched_getscheduler", "sched_setscheduler", "sched_get_priority_max",
+    "sched_get_priority_min", "sched_rr_get_interval", "sched_getattr", "sched_setattr", "getrlimit", "setrlimit",
+    "prlimit64", "getrusage", "times", "getcpu", "sysinfo", "uname", "getrandom",
     /* signals */
     "rt_sigaction", "rt_sigprocmask", "rt_sigpending", "rt_sigsuspend", "rt_sigtimedwait", "rt_sigqueueinfo",
     "rt_tgsigqueueinfo", "rt_sigreturn", "sigaltstack", "sigreturn", "alarm", "setitimer", "getitimer",
@@ -83,8 +83,8 @@ static const char *const deadly[] = {
     /* the machine's name and time */
     "sethostname", "setdomainname", "settimeofday", "stime", "clock_settime", "clock_settime64"};
 
-static const uint64_t clone_namespaces[] = {CLONE_NEWNS,  CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC,
-                                            CLONE_NEWUSER, CLONE_NEWPID,   CLONE_NEWNET};
+static const uint64_t clone_namespaces[] = {CLONE_NEWNS,   CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC,
+                                            CLONE_NEWUSER, CLONE_NEWPID,    CLONE_NEWNET};
 
 static int add_all(scmp_filter_ctx filter, uint32_t action, const char *const *names, size_t count)
 {

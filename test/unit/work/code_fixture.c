@@ -86,7 +86,8 @@ void code_fixture_check_clean(struct code_fixture *fixture)
     for (uint32_t slot = 0; fixture->is_root && slot < FIXTURE_SLOTS; slot++)
         if (process_tree_of_users(fixture->uid_base + slot, 1, 0) > 0) {
             char command[128]; /* for whoever reads the failure */
-            snprintf(command, sizeof command, "ps -o pid,ppid,stat,etimes,wchan:20,args -u %u >&2", fixture->uid_base + slot);
+            snprintf(command, sizeof command, "ps -o pid,ppid,stat,etimes,wchan:20,args -u %u >&2",
+                     fixture->uid_base + slot);
             if (system(command) != 0)
                 perror("ps");
             fail_msg("processes of slot %u are left", slot);
@@ -129,7 +130,8 @@ static void on_done(void *ctx, const struct work_done *done)
     buf_append_slice(&outcome->result, done->result);
 }
 
-struct work_run *code_start(struct code_fixture *fixture, uint32_t slot, const char *input, struct code_outcome *ret_outcome)
+struct work_run *code_start(struct code_fixture *fixture, uint32_t slot, const char *input,
+                            struct code_outcome *ret_outcome)
 {
     *ret_outcome = (struct code_outcome){.exit = -1, .signal = -1};
     buf_init(&ret_outcome->result, 1 << 20);
@@ -195,12 +197,13 @@ struct code_outcome *code_try(struct code_fixture *fixture, const char *input)
     return &outcome;
 }
 
-struct code_outcome *code_try_source(struct code_fixture *fixture, const char *lang, const char *source, const char *members)
+struct code_outcome *code_try_source(struct code_fixture *fixture, const char *lang, const char *source,
+                                     const char *members)
 {
     static const struct {
         const char *lang, *path;
-    } names[] = {{"python", "main.py"}, {"javascript", "main.js"}, {"c", "main.c"}, {"cpp", "main.cpp"},
-                 {"java", "Main.java"}};
+    } names[] = {
+        {"python", "main.py"}, {"javascript", "main.js"}, {"c", "main.c"}, {"cpp", "main.cpp"}, {"java", "Main.java"}};
     const char *path = "";
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(names[i].lang, lang) == 0)

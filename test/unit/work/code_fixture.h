@@ -2,12 +2,14 @@
 #ifndef SHOAL_TEST_CODE_FIXTURE_H
 #define SHOAL_TEST_CODE_FIXTURE_H
 
+#include <setjmp.h>
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <setjmp.h>
+
 #include <cmocka.h>
+
+#include <stdbool.h>
 
 #include "base/json.h"
 #include "work/code/code_run.h"
@@ -19,11 +21,11 @@ struct code_fixture {
     struct node_env env;
     void *state;
     char data_dir[64];
-    struct buf facts;  /* with braces */
-    struct buf why;    /* when it could not be opened */
+    struct buf facts; /* with braces */
+    struct buf why;   /* when it could not be opened */
     bool is_root;
     uint32_t uid_base;
-    char groups[300];  /* "" when polling */
+    char groups[300]; /* "" when polling */
     struct json_parser *parser;
 };
 
@@ -49,13 +51,15 @@ void code_fixture_close(struct code_fixture *fixture);
 void code_fixture_check_clean(struct code_fixture *fixture);
 
 /* Starts; the loop is run by the caller or by code_finish. The input is JSON. */
-struct work_run *code_start(struct code_fixture *fixture, uint32_t slot, const char *input, struct code_outcome *ret_outcome);
+struct work_run *code_start(struct code_fixture *fixture, uint32_t slot, const char *input,
+                            struct code_outcome *ret_outcome);
 /* Runs the loop until the outcome is there, reads it, and checks that all is clean. */
 void code_finish(struct code_fixture *fixture, struct code_outcome *outcome);
 /* Both. The outcome is static: good until the next call. */
 struct code_outcome *code_try(struct code_fixture *fixture, const char *input);
 /* One source file under its usual name, and further members such as "\"stdin\":\"x\"" or NULL. */
-struct code_outcome *code_try_source(struct code_fixture *fixture, const char *lang, const char *source, const char *members);
+struct code_outcome *code_try_source(struct code_fixture *fixture, const char *lang, const char *source,
+                                     const char *members);
 /* Asserts on verdict, naming the whole result when it differs. */
 void assert_verdict(const struct code_outcome *outcome, const char *verdict);
 /* Whether the node offers the language; tests skip otherwise. */

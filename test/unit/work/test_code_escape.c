@@ -43,11 +43,13 @@ static struct code_outcome *c(const char *body, const char *members)
 {
     struct buf source;
     buf_init(&source, 65536);
-    buf_printf(&source, "#define _GNU_SOURCE\n#include <errno.h>\n#include <fcntl.h>\n#include <sched.h>\n#include <signal.h>\n"
-                        "#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n#include <sys/mman.h>\n"
-                        "#include <sys/mount.h>\n#include <sys/ptrace.h>\n#include <sys/resource.h>\n#include <sys/socket.h>\n"
-                        "#include <sys/stat.h>\n#include <sys/syscall.h>\n#include <sys/types.h>\n#include <sys/wait.h>\n"
-                        "#include <unistd.h>\nint main(void) {\n%s\n}\n", body);
+    buf_printf(&source,
+               "#define _GNU_SOURCE\n#include <errno.h>\n#include <fcntl.h>\n#include <sched.h>\n#include <signal.h>\n"
+               "#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n#include <sys/mman.h>\n"
+               "#include <sys/mount.h>\n#include <sys/ptrace.h>\n#include <sys/resource.h>\n#include <sys/socket.h>\n"
+               "#include <sys/stat.h>\n#include <sys/syscall.h>\n#include <sys/types.h>\n#include <sys/wait.h>\n"
+               "#include <unistd.h>\nint main(void) {\n%s\n}\n",
+               body);
     struct code_outcome *outcome = code_try_source(&fixture, "c", buf_cstr(&source), members);
     buf_free(&source);
     return outcome;
@@ -61,13 +63,16 @@ static void test_fork_bomb(void **ctx)
     struct code_outcome *outcome = c("for (;;) fork();", "\"limits\":{\"procs\":32,\"cpu_ms\":500,\"wall_ms\":5000}");
     assert_verdict(outcome, "TLE");
     outcome = c("int n = 0; for (;;) { pid_t p = fork(); if (p < 0) break; if (p == 0) { pause(); _exit(0); } n++; }\n"
-                "printf(\"%d\\n\", n); return errno == EAGAIN ? 0 : 9;", "\"limits\":{\"procs\":20}");
+                "printf(\"%d\\n\", n); return errno == EAGAIN ? 0 : 9;",
+                "\"limits\":{\"procs\":20}");
     assert_verdict(outcome, "OK");
     int count = atoi(outcome->out);
     assert_true(count >= 17 && count <= 21);
     /* threads are processes to the kernel */
-    outcome = python("import threading, time\nn = 0\ntry:\n  while True:\n    threading.Thread(target=time.sleep, args=(9,), daemon=True).start(); n += 1\n"
-                     "except RuntimeError: print(n, flush=True)\nimport os; os._exit(0)", "\"limits\":{\"procs\":20}");
+    outcome = python(
+        "import threading, time\nn = 0\ntry:\n  while True:\n    threading.Thread(target=time.sleep, args=(9,), daemon=True).start(); n += 1\n"
+        "except RuntimeError: print(n, flush=True)\nimport os; os._exit(0)",
+        "\"limits\":{\"procs\":20}");
     assert_verdict(outcome, "OK");
     assert_true(atoi(outcome->out) >= 17 && atoi(outcome->out) <= 21);
 }
@@ -108,13 +113,16 @@ static void test_disk_fill(void **ctx)
         "    f = os.open(path, os.O_WRONLY | os.O_CREAT)\n"
         "    while True: total += os.write(f, block)\n"
         "  except OSError as e: pass\n"
-        "print(total >> 20)", "\"limits\":{\"fs_mib\":4,\"mem_mib\":128}");
+        "print(total >> 20)",
+        "\"limits\":{\"fs_mib\":4,\"mem_mib\":128}");
     assert_verdict(outcome, "OK");
     if (atoi(outcome->out) < 7 || atoi(outcome->out) > 20) /* a single file ends at fs_mib, in /dev/shm too */
         fail_msg("%s MiB could be written", outcome->out);
     /* files without content */
-    outcome = python("import os\nn = 0\ntry:\n  while n < 2000000:\n    os.close(os.open('f%d' % n, os.O_CREAT)); n += 1\n"
-                     "except OSError as e: print(n, e.errno)", "\"limits\":{\"fs_mib\":4,\"mem_mib\":64,\"cpu_ms\":4000}");
+    outcome =
+        python("import os\nn = 0\ntry:\n  while n < 2000000:\n    os.close(os.open('f%d' % n, os.O_CREAT)); n += 1\n"
+               "except OSError as e: print(n, e.errno)",
+               "\"limits\":{\"fs_mib\":4,\"mem_mib\":64,\"cpu_ms\":4000}");
     assert_true(outcome->is_success);
     assert_true(strcmp(outcome->verdict, "OK") == 0 || strcmp(outcome->verdict, "MLE") == 0 ||
                 strcmp(outcome->verdict, "TLE") == 0);
@@ -127,7 +135,9 @@ static void test_endless_output(void **ctx)
     assert_verdict(outcome, "OLE");
     assert_true(outcome->is_truncated);
     /* from many processes, to both streams */
-    outcome = c("fork(); fork(); fork(); for (;;) { puts(\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\"); fputs(\"y\", stderr); }", NULL);
+    outcome = c(
+        "fork(); fork(); fork(); for (;;) { puts(\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\"); fputs(\"y\", stderr); }",
+        NULL);
     assert_verdict(outcome, "OLE");
 }
 
@@ -137,9 +147,11 @@ static void test_limits_cannot_be_raised(void **ctx)
     struct code_outcome *outcome = c(
         "struct rlimit all = {RLIM_INFINITY, RLIM_INFINITY}; int kinds[] = {RLIMIT_NPROC, RLIMIT_FSIZE, RLIMIT_NOFILE, RLIMIT_CPU, RLIMIT_CORE};\n"
         "for (int i = 0; i < 5; i++) if (setrlimit(kinds[i], &all) == 0) return 1;\n"
-        "if (setpriority(PRIO_PROCESS, 0, -5) == 0) return 2; return 0;", NULL);
+        "if (setpriority(PRIO_PROCESS, 0, -5) == 0) return 2; return 0;",
+        NULL);
     assert_verdict(outcome, "OK");
-    outcome = c("signal(SIGXCPU, SIG_IGN); signal(SIGTERM, SIG_IGN); for (volatile int i = 0;; i++) ;", "\"limits\":{\"cpu_ms\":300}");
+    outcome = c("signal(SIGXCPU, SIG_IGN); signal(SIGTERM, SIG_IGN); for (volatile int i = 0;; i++) ;",
+                "\"limits\":{\"cpu_ms\":300}");
     assert_verdict(outcome, "TLE");
 }
 
@@ -153,10 +165,12 @@ static void test_network(void **ctx)
     assert_non_null(strstr(outcome->err, "Permission denied"));
     outcome = python("import urllib.request\nurllib.request.urlopen('http://example.org', timeout=3)", NULL);
     assert_verdict(outcome, "RE");
-    outcome = c("int families[] = {AF_INET, AF_INET6, AF_NETLINK, AF_PACKET, AF_VSOCK, AF_ALG, 0x10000 | AF_INET};\n"
-                "for (int i = 0; i < 7; i++) if (socket(families[i], SOCK_STREAM, 0) >= 0 || socket(families[i], SOCK_RAW, 0) >= 0\n"
-                " || socket(families[i], SOCK_DGRAM, 0) >= 0) return i + 1;\n"
-                "return syscall(SYS_socket, 0x100000000L | AF_INET, SOCK_STREAM, 0) >= 0 ? 20 : 0;", NULL);
+    outcome = c(
+        "int families[] = {AF_INET, AF_INET6, AF_NETLINK, AF_PACKET, AF_VSOCK, AF_ALG, 0x10000 | AF_INET};\n"
+        "for (int i = 0; i < 7; i++) if (socket(families[i], SOCK_STREAM, 0) >= 0 || socket(families[i], SOCK_RAW, 0) >= 0\n"
+        " || socket(families[i], SOCK_DGRAM, 0) >= 0) return i + 1;\n"
+        "return syscall(SYS_socket, 0x100000000L | AF_INET, SOCK_STREAM, 0) >= 0 ? 20 : 0;",
+        NULL);
     assert_verdict(outcome, "OK");
     /* pairs inside the sandbox work: runtimes use them */
     outcome = python("import socket\na, b = socket.socketpair()\na.send(b'x')\nprint(b.recv(1))", NULL);
@@ -167,7 +181,8 @@ static void test_network(void **ctx)
     }
     /* the abstract name that a root node holds is in another network namespace */
     outcome = python("import socket\ns = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n"
-                     "try: s.connect('\\0shoal-uids-1900000000')\nexcept OSError as e: print(e.errno)", NULL);
+                     "try: s.connect('\\0shoal-uids-1900000000')\nexcept OSError as e: print(e.errno)",
+                     NULL);
     assert_verdict(outcome, "OK");
     assert_string_equal(outcome->out, "111\n");
 }
@@ -236,15 +251,15 @@ static void test_refused_calls(void **ctx)
 {
     (void)ctx;
     /* calls that runtimes try and do without: refused, not deadly */
-    struct code_outcome *outcome = c(
-        "if (syscall(425 /* io_uring_setup */, 1, 0) != -1 || errno != ENOSYS) return 1;\n"
-        "if (syscall(435 /* clone3 */, 0, 0) != -1 || errno != ENOSYS) return 2;\n"
-        "if (syscall(9999) != -1 || errno != ENOSYS) return 3;\n"
-        "if (syscall(SYS_personality, 0x0040000) != -1) return 4;\n"
-        "if (setuid(0) == 0 || setgid(0) == 0) return 5;\n"
-        "if (mknod(\"/tmp/null\", S_IFCHR | 0666, 0x103) == 0) return 6;\n"
-        "if (syscall(SYS_mbind, 0, 0, 0, 0, 0, 0) != -1) return 7;\n"
-        "return 0;", NULL);
+    struct code_outcome *outcome = c("if (syscall(425 /* io_uring_setup */, 1, 0) != -1 || errno != ENOSYS) return 1;\n"
+                                     "if (syscall(435 /* clone3 */, 0, 0) != -1 || errno != ENOSYS) return 2;\n"
+                                     "if (syscall(9999) != -1 || errno != ENOSYS) return 3;\n"
+                                     "if (syscall(SYS_personality, 0x0040000) != -1) return 4;\n"
+                                     "if (setuid(0) == 0 || setgid(0) == 0) return 5;\n"
+                                     "if (mknod(\"/tmp/null\", S_IFCHR | 0666, 0x103) == 0) return 6;\n"
+                                     "if (syscall(SYS_mbind, 0, 0, 0, 0, 0, 0) != -1) return 7;\n"
+                                     "return 0;",
+                                     NULL);
     assert_verdict(outcome, "OK");
 }
 
@@ -257,20 +272,21 @@ static void test_files_of_the_machine(void **ctx)
     assert_int_equal(fchmod(fd, 0644), 0);
     assert_int_equal(write(fd, "secret", 6), 6);
     close(fd);
-    snprintf(source, sizeof source,
-             "import os\nfound = []\n"
-             "for p in ['%s', '%s', '/etc/shadow', '/etc/ssh', '/etc/hostname', '/root', '/home', '/var', '/run', '/sys', '/boot', '/mnt', '/proc/1/root/etc/shadow',\n"
-             "          '/proc/1/cwd', '/proc/1/environ', '/proc/1/mem', '/proc/1/fd/3', '/dev/sda', '/dev/vda', '/dev/kmsg', '/dev/mem', '/dev/fuse', '/dev/kvm',\n"
-             "          '/proc/kcore', '/proc/sysrq-trigger', '/../etc/shadow', '/tmp/../../etc/shadow', '/oldroot', '/newroot']:\n"
-             "  try:\n"
-             "    if os.path.isdir(p): found.append((p, os.listdir(p)))\n"
-             "    else: found.append((p, open(p, 'rb').read(10)))\n"
-             "  except OSError: pass\n"
-             "for p in ['/proc/sys/kernel/core_pattern', '/proc/self/oom_score_adj_', '/proc/sys/kernel/hostname', '/proc/sysrq-trigger', '/usr/bin/python3', '/shoal/init', '/etc/passwd']:\n"
-             "  try: open(p, 'r+b').write(b'x'); found.append(('written', p))\n"
-             "  except OSError: pass\n"
-             "print(found)\nprint(sorted(os.listdir('/etc')))\nprint([p for p in os.listdir('/proc') if p.isdigit()])", secret,
-             fixture.data_dir);
+    snprintf(
+        source, sizeof source,
+        "import os\nfound = []\n"
+        "for p in ['%s', '%s', '/etc/shadow', '/etc/ssh', '/etc/hostname', '/root', '/home', '/var', '/run', '/sys', '/boot', '/mnt', '/proc/1/root/etc/shadow',\n"
+        "          '/proc/1/cwd', '/proc/1/environ', '/proc/1/mem', '/proc/1/fd/3', '/dev/sda', '/dev/vda', '/dev/kmsg', '/dev/mem', '/dev/fuse', '/dev/kvm',\n"
+        "          '/proc/kcore', '/proc/sysrq-trigger', '/../etc/shadow', '/tmp/../../etc/shadow', '/oldroot', '/newroot']:\n"
+        "  try:\n"
+        "    if os.path.isdir(p): found.append((p, os.listdir(p)))\n"
+        "    else: found.append((p, open(p, 'rb').read(10)))\n"
+        "  except OSError: pass\n"
+        "for p in ['/proc/sys/kernel/core_pattern', '/proc/self/oom_score_adj_', '/proc/sys/kernel/hostname', '/proc/sysrq-trigger', '/usr/bin/python3', '/shoal/init', '/etc/passwd']:\n"
+        "  try: open(p, 'r+b').write(b'x'); found.append(('written', p))\n"
+        "  except OSError: pass\n"
+        "print(found)\nprint(sorted(os.listdir('/etc')))\nprint([p for p in os.listdir('/proc') if p.isdigit()])",
+        secret, fixture.data_dir);
     struct code_outcome *outcome = python(source, NULL);
     unlink(secret);
     assert_verdict(outcome, "OK");
@@ -290,12 +306,14 @@ static void test_symlinks(void **ctx)
         "for p in 'a', 'b', 'c/etc/shadow', 'main.py':\n"
         "  try: print(open(p).read())\n"
         "  except OSError as e: print(e.errno)\n"
-        "os.chdir('/tmp'); os.rename('work', 'elsewhere'); os.symlink('/etc', 'work')", NULL);
+        "os.chdir('/tmp'); os.rename('work', 'elsewhere'); os.symlink('/etc', 'work')",
+        NULL);
     assert_verdict(outcome, "OK");
     assert_string_equal(outcome->out, "2\n2\n13\n2\n");
     /* a link in place of the compiler's output: the output is no path */
-    outcome = code_try(&fixture, "{\"lang\":\"c\",\"files\":[{\"path\":\"main.c\",\"text\":\"int main(void){return 5;}\"},"
-                                 "{\"path\":\"a.out\",\"text\":\"not a program\"},{\"path\":\"program\",\"text\":\"\"}]}");
+    outcome =
+        code_try(&fixture, "{\"lang\":\"c\",\"files\":[{\"path\":\"main.c\",\"text\":\"int main(void){return 5;}\"},"
+                           "{\"path\":\"a.out\",\"text\":\"not a program\"},{\"path\":\"program\",\"text\":\"\"}]}");
     assert_verdict(outcome, "RE");
     assert_int_equal(outcome->exit, 5);
 }
@@ -303,7 +321,8 @@ static void test_symlinks(void **ctx)
 static void test_hidden_descriptors(void **ctx)
 {
     (void)ctx;
-    struct code_outcome *outcome = python("import os\nprint(sorted(int(f) for f in os.listdir('/proc/self/fd')))", NULL);
+    struct code_outcome *outcome =
+        python("import os\nprint(sorted(int(f) for f in os.listdir('/proc/self/fd')))", NULL);
     assert_verdict(outcome, "OK");
     assert_string_equal(outcome->out, "[0, 1, 2, 3]\n"); /* 3 is that of listdir */
     outcome = python("import os\nprint(dict(os.environ))", NULL);
@@ -311,7 +330,8 @@ static void test_hidden_descriptors(void **ctx)
     assert_null(strstr(outcome->out, "USER"));
     /* input and program cannot be written, not even through a second descriptor */
     outcome = c("int fd = open(\"/proc/self/fd/0\", O_RDWR); if (fd >= 0 && write(fd, \"x\", 1) == 1) return 1;\n"
-                "fd = open(\"/shoal/program\", O_RDWR); return fd >= 0 ? 2 : 0;", "\"stdin\":\"abc\"");
+                "fd = open(\"/shoal/program\", O_RDWR); return fd >= 0 ? 2 : 0;",
+                "\"stdin\":\"abc\"");
     assert_verdict(outcome, "OK");
 }
 
@@ -323,7 +343,8 @@ static void test_survivors(void **ctx)
     struct code_outcome *outcome = c(
         "for (int i = 0; i < 5; i++) if (fork() == 0) { setsid(); signal(SIGHUP, SIG_IGN); signal(SIGTERM, SIG_IGN);\n"
         " if (fork() == 0) { close(0); close(1); close(2); for (;;) pause(); } _exit(0); }\n"
-        "usleep(20000); return 0;", NULL);
+        "usleep(20000); return 0;",
+        NULL);
     assert_verdict(outcome, "OK");
     /* one that keeps the output open does not keep the run open */
     outcome = c("if (fork() == 0) for (;;) sleep(1); puts(\"done\"); return 0;", NULL);
@@ -335,7 +356,8 @@ static void test_survivors(void **ctx)
                 "\"limits\":{\"procs\":50,\"cpu_ms\":5000}");
     assert_verdict(outcome, "OK");
     /* ignoring and blocking every signal */
-    outcome = c("sigset_t all; sigfillset(&all); sigprocmask(SIG_SETMASK, &all, 0); for (;;) pause();", "\"limits\":{\"wall_ms\":300}");
+    outcome = c("sigset_t all; sigfillset(&all); sigprocmask(SIG_SETMASK, &all, 0); for (;;) pause();",
+                "\"limits\":{\"wall_ms\":300}");
     assert_verdict(outcome, "TLE");
 }
 
@@ -343,8 +365,10 @@ static void test_kill_all(void **ctx)
 {
     (void)ctx;
     /* process 1 of the sandbox cannot be hit from inside */
-    struct code_outcome *outcome = c("if (fork() == 0) for (;;) pause(); kill(-1, SIGKILL); kill(1, SIGKILL); kill(1, SIGSTOP);\n"
-                                     "usleep(20000); puts(\"alive\"); return 0;", NULL);
+    struct code_outcome *outcome =
+        c("if (fork() == 0) for (;;) pause(); kill(-1, SIGKILL); kill(1, SIGKILL); kill(1, SIGSTOP);\n"
+          "usleep(20000); puts(\"alive\"); return 0;",
+          NULL);
     assert_verdict(outcome, "OK");
     assert_string_equal(outcome->out, "alive\n");
     outcome = c("kill(getpid(), SIGKILL); return 0;", NULL);
@@ -356,11 +380,17 @@ static void test_other_slots(void **ctx)
 {
     (void)ctx;
     struct code_outcome victim, attacker;
-    code_start(&fixture, 0, "{\"lang\":\"python\",\"files\":[{\"path\":\"main.py\",\"text\":\"import time\\nopen('/tmp/mine','w').write('secret')\\n"
-                            "time.sleep(0.8)\\nprint('whole')\"}]}", &victim);
-    code_start(&fixture, 1, "{\"lang\":\"python\",\"files\":[{\"path\":\"main.py\",\"text\":\"import os,time\\ntime.sleep(0.3)\\n"
-                            "for p in range(2, 200000):\\n  try:\\n    if p != os.getpid(): os.kill(p, 9); print('killed', p)\\n  except OSError: pass\\n"
-                            "print(os.path.exists('/tmp/mine'))\"}]}", &attacker);
+    code_start(
+        &fixture, 0,
+        "{\"lang\":\"python\",\"files\":[{\"path\":\"main.py\",\"text\":\"import time\\nopen('/tmp/mine','w').write('secret')\\n"
+        "time.sleep(0.8)\\nprint('whole')\"}]}",
+        &victim);
+    code_start(
+        &fixture, 1,
+        "{\"lang\":\"python\",\"files\":[{\"path\":\"main.py\",\"text\":\"import os,time\\ntime.sleep(0.3)\\n"
+        "for p in range(2, 200000):\\n  try:\\n    if p != os.getpid(): os.kill(p, 9); print('killed', p)\\n  except OSError: pass\\n"
+        "print(os.path.exists('/tmp/mine'))\"}]}",
+        &attacker);
     code_finish(&fixture, &attacker);
     code_finish(&fixture, &victim);
     assert_verdict(&attacker, "OK");
@@ -394,7 +424,8 @@ static void test_long_arguments(void **ctx)
     outcome = python("", buf_cstr(&members));
     assert_string_equal(outcome->error_kind, "input");
     /* arguments that look like options of the tools in between */
-    outcome = python("import sys\nprint(sys.argv[1:])", "\"args\":[\"--\",\"--help\",\"--ro-bind\",\"/\",\"$(id)\",\"`id`\",\"; id\"]");
+    outcome = python("import sys\nprint(sys.argv[1:])",
+                     "\"args\":[\"--\",\"--help\",\"--ro-bind\",\"/\",\"$(id)\",\"`id`\",\"; id\"]");
     assert_verdict(outcome, "OK");
     assert_string_equal(outcome->out, "['--', '--help', '--ro-bind', '/', '$(id)', '`id`', '; id']\n");
     buf_free(&members);
@@ -403,22 +434,30 @@ static void test_long_arguments(void **ctx)
 static void test_paths(void **ctx)
 {
     (void)ctx;
-    static const char *const bad[] = {"../x", "/etc/passwd", "a/../../x", "", "a//b", "./a", "a/.", "..", ".", "a/", "-x", "@x",
-                                      "a\\nb", "a\\u0000b", "a\\\\b", "main.py", "main.py/x"};
+    static const char *const bad[] = {"../x",  "/etc/passwd", "a/../../x", "",        "a//b",     "./a",
+                                      "a/.",   "..",          ".",         "a/",      "-x",       "@x",
+                                      "a\\nb", "a\\u0000b",   "a\\\\b",    "main.py", "main.py/x"};
     char input[1024];
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        snprintf(input, sizeof input, "{\"lang\":\"python\",\"files\":[{\"path\":\"main.py\",\"text\":\"\"},{\"path\":\"%s\",\"text\":\"x\"}]}", bad[i]);
+        snprintf(
+            input, sizeof input,
+            "{\"lang\":\"python\",\"files\":[{\"path\":\"main.py\",\"text\":\"\"},{\"path\":\"%s\",\"text\":\"x\"}]}",
+            bad[i]);
         struct code_outcome *outcome = code_try(&fixture, input);
         if (outcome->is_success || strcmp(outcome->error_kind, "input") != 0 || !outcome->is_final ||
             strncmp(outcome->message, "/files/1/path", 13) != 0)
             fail_msg("\"%s\" gave %s %s", bad[i], outcome->error_kind, outcome->message);
     }
-    static const char *const good[] = {"a b", "--- /x", "...", "..a", "a/..b/c", "$HOME", "`id`", "a;b", "\\u00fc\\u4e2d", "a:b,c=d", "%s%n"};
+    static const char *const good[] = {"a b", "--- /x",         "...",     "..a", "a/..b/c", "$HOME", "`id`",
+                                       "a;b", "\\u00fc\\u4e2d", "a:b,c=d", "%s%n"};
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         if (good[i][0] == '-')
             continue;
-        snprintf(input, sizeof input, "{\"lang\":\"python\",\"files\":[{\"path\":\"main.py\",\"text\":\"import sys\\nprint(open(sys.argv[1]).read())\"},"
-                 "{\"path\":\"%s\",\"text\":\"x\"}],\"args\":[\"%s\"]}", good[i], good[i]);
+        snprintf(
+            input, sizeof input,
+            "{\"lang\":\"python\",\"files\":[{\"path\":\"main.py\",\"text\":\"import sys\\nprint(open(sys.argv[1]).read())\"},"
+            "{\"path\":\"%s\",\"text\":\"x\"}],\"args\":[\"%s\"]}",
+            good[i], good[i]);
         struct code_outcome *outcome = code_try(&fixture, input);
         assert_verdict(outcome, "OK");
         assert_string_equal(outcome->out, "x\n");
@@ -428,8 +467,25 @@ static void test_paths(void **ctx)
 static void test_flags(void **ctx)
 {
     (void)ctx;
-    static const char *const bad[] = {"-B/tmp", "-specs=x", "-wrapper", "-fplugin=/tmp/x.so", "-I/etc", "-include", "@args", "-o", "-x", "-Wl,-T",
-                                      "-D", "-DA=\\\"", "-D1", "-DA=$(id)", "-O2 -o", "-O4", "-march=native", "-save-temps", ""};
+    static const char *const bad[] = {"-B/tmp",
+                                      "-specs=x",
+                                      "-wrapper",
+                                      "-fplugin=/tmp/x.so",
+                                      "-I/etc",
+                                      "-include",
+                                      "@args",
+                                      "-o",
+                                      "-x",
+                                      "-Wl,-T",
+                                      "-D",
+                                      "-DA=\\\"",
+                                      "-D1",
+                                      "-DA=$(id)",
+                                      "-O2 -o",
+                                      "-O4",
+                                      "-march=native",
+                                      "-save-temps",
+                                      ""};
     char members[256];
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         snprintf(members, sizeof members, "\"flags\":[\"%s\"]", bad[i]);
@@ -443,7 +499,8 @@ static void test_compiler_bombs(void **ctx)
 {
     (void)ctx;
     /* includes itself without end, reads without end: ends, and as the compile phase */
-    static const char *const sources[] = {"#include \"main.c\"\n", "#include \"/dev/zero\"\n", "#include \"/dev/random\"\n"};
+    static const char *const sources[] = {"#include \"main.c\"\n", "#include \"/dev/zero\"\n",
+                                          "#include \"/dev/random\"\n"};
     for (size_t i = 0; i < sizeof sources / sizeof *sources; i++) {
         struct code_outcome *outcome = code_try_source(&fixture, "c", sources[i], NULL);
         assert_true(outcome->is_success);
@@ -456,9 +513,15 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup(test_##name, need_kind)
     const struct CMUnitTest tests[] = {
-        T(fork_bomb), T(vfork_bomb_in_sessions), T(memory_bombs), T(disk_fill), T(endless_output),
-        T(limits_cannot_be_raised), T(network), T(forbidden_calls), T(refused_calls), T(files_of_the_machine), T(symlinks),
-        T(hidden_descriptors), T(survivors), T(kill_all), T(other_slots), T(long_arguments), T(paths), T(flags),
+        T(fork_bomb),      T(vfork_bomb_in_sessions),
+        T(memory_bombs),   T(disk_fill),
+        T(endless_output), T(limits_cannot_be_raised),
+        T(network),        T(forbidden_calls),
+        T(refused_calls),  T(files_of_the_machine),
+        T(symlinks),       T(hidden_descriptors),
+        T(survivors),      T(kill_all),
+        T(other_slots),    T(long_arguments),
+        T(paths),          T(flags),
         T(compiler_bombs),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);

@@ -1,8 +1,9 @@
 /* Reading the input of code.run: what is taken, what is refused and with which pointer; flags; cutting output. */
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <setjmp.h>
+
 #include <cmocka.h>
 
 #include <stdio.h>
@@ -48,11 +49,16 @@ static void test_whole(void **ctx)
     struct code_input input;
     struct buf why;
     buf_init(&why, 4096);
-    assert_int_equal(code_input_read(parser, SLICE(
-        "{\"limits\":{\"cpu_ms\":100,\"wall_ms\":200,\"mem_mib\":64,\"procs\":3,\"out_kib\":5,\"fs_mib\":6},\"stdin\":\"in\","
-        "\"flags\":[\"-O3\",\"-lm\",\"-DX=1\"],\"args\":[\"a\",\"\"],\"entry\":\"y.c\",\"lang\":\"c\","
-        "\"files\":[{\"text\":\"x\",\"path\":\"d/x.c\"},{\"path\":\"y.c\",\"blob\":\"sha256:"
-        "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"}]}"), &input, &why), STATUS_OK);
+    assert_int_equal(
+        code_input_read(
+            parser,
+            SLICE(
+                "{\"limits\":{\"cpu_ms\":100,\"wall_ms\":200,\"mem_mib\":64,\"procs\":3,\"out_kib\":5,\"fs_mib\":6},\"stdin\":\"in\","
+                "\"flags\":[\"-O3\",\"-lm\",\"-DX=1\"],\"args\":[\"a\",\"\"],\"entry\":\"y.c\",\"lang\":\"c\","
+                "\"files\":[{\"text\":\"x\",\"path\":\"d/x.c\"},{\"path\":\"y.c\",\"blob\":\"sha256:"
+                "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"}]}"),
+            &input, &why),
+        STATUS_OK);
     assert_int_equal(input.lang, LANG_C);
     assert_int_equal(input.file_count, 2);
     assert_string_equal(input.files[0].path, "d/x.c");
@@ -95,13 +101,19 @@ static void test_refused(void **ctx)
     refused("{\"lang\":\"python\",\"files\":[1]}", STATUS_INVALID, "/files/0");
     refused("{\"lang\":\"python\",\"files\":[{\"path\":\"a\"}]}", STATUS_INVALID, "/files/0 needs");
     refused("{\"lang\":\"python\",\"files\":[{\"text\":\"a\"}]}", STATUS_INVALID, "/files/0 needs");
-    refused("{\"lang\":\"python\",\"files\":[{\"path\":\"a\",\"path\":\"b\",\"text\":\"\"}]}", STATUS_INVALID, "/files/0/path");
-    refused("{\"lang\":\"python\",\"files\":[{\"path\":\"a\",\"text\":\"a\",\"mode\":1}]}", STATUS_UNKNOWN_FIELD, "/files/0/mode");
-    refused("{\"lang\":\"python\",\"files\":[{\"path\":\"a\",\"text\":\"a\",\"blob\":\"sha256:00\"}]}", STATUS_INVALID, "/files/0/blob");
-    refused("{\"lang\":\"python\",\"files\":[{\"path\":\"a\",\"blob\":\"sha256:00\"}]}", STATUS_INVALID, "/files/0/blob");
+    refused("{\"lang\":\"python\",\"files\":[{\"path\":\"a\",\"path\":\"b\",\"text\":\"\"}]}", STATUS_INVALID,
+            "/files/0/path");
+    refused("{\"lang\":\"python\",\"files\":[{\"path\":\"a\",\"text\":\"a\",\"mode\":1}]}", STATUS_UNKNOWN_FIELD,
+            "/files/0/mode");
+    refused("{\"lang\":\"python\",\"files\":[{\"path\":\"a\",\"text\":\"a\",\"blob\":\"sha256:00\"}]}", STATUS_INVALID,
+            "/files/0/blob");
+    refused("{\"lang\":\"python\",\"files\":[{\"path\":\"a\",\"blob\":\"sha256:00\"}]}", STATUS_INVALID,
+            "/files/0/blob");
     refused("{\"lang\":\"python\",\"files\":[{\"path\":\"a\",\"text\":1}]}", STATUS_INVALID, "/files/0/text");
-    refused("{\"lang\":\"python\",\"files\":[{\"path\":\"m.py\",\"text\":\"\"},{\"path\":\"m.py\",\"text\":\"\"}]}", STATUS_INVALID, "/files/1/path");
-    refused("{\"lang\":\"python\",\"files\":[{\"path\":\"m.py/x\",\"text\":\"\"},{\"path\":\"m.py\",\"text\":\"\"}]}", STATUS_INVALID, "/files/1/path");
+    refused("{\"lang\":\"python\",\"files\":[{\"path\":\"m.py\",\"text\":\"\"},{\"path\":\"m.py\",\"text\":\"\"}]}",
+            STATUS_INVALID, "/files/1/path");
+    refused("{\"lang\":\"python\",\"files\":[{\"path\":\"m.py/x\",\"text\":\"\"},{\"path\":\"m.py\",\"text\":\"\"}]}",
+            STATUS_INVALID, "/files/1/path");
     refused("{\"lang\":\"python\",\"args\":\"x\"," FILES "}", STATUS_INVALID, "/args");
     refused("{\"lang\":\"python\",\"args\":[\"x\",1]," FILES "}", STATUS_INVALID, "/args/1");
     refused("{\"lang\":\"python\",\"args\":[\"a\\u0000b\"]," FILES "}", STATUS_INVALID, "/args/0");
@@ -114,10 +126,13 @@ static void test_refused(void **ctx)
     refused("{\"lang\":\"python\",\"limits\":{\"cpu_ms\":-5}," FILES "}", STATUS_INVALID, "/limits/cpu_ms");
     refused("{\"lang\":\"python\",\"limits\":{\"mem_mib\":1e9}," FILES "}", STATUS_INVALID, "/limits/mem_mib");
     refused("{\"lang\":\"python\",\"limits\":{\"procs\":1.5}," FILES "}", STATUS_INVALID, "/limits/procs");
-    refused("{\"lang\":\"python\",\"limits\":{\"procs\":18446744073709551615}," FILES "}", STATUS_INVALID, "/limits/procs");
+    refused("{\"lang\":\"python\",\"limits\":{\"procs\":18446744073709551615}," FILES "}", STATUS_INVALID,
+            "/limits/procs");
     refused("{\"lang\":\"python\",\"entry\":\"x.py\"," FILES "}", STATUS_INVALID, "/entry");
-    refused("{\"lang\":\"python\",\"entry\":\"a.txt\",\"files\":[{\"path\":\"a.txt\",\"text\":\"\"}]}", STATUS_INVALID, "/entry");
-    refused("{\"lang\":\"python\",\"files\":[{\"path\":\"a.py\",\"text\":\"\"},{\"path\":\"b.py\",\"text\":\"\"}]}", STATUS_INVALID, "/entry");
+    refused("{\"lang\":\"python\",\"entry\":\"a.txt\",\"files\":[{\"path\":\"a.txt\",\"text\":\"\"}]}", STATUS_INVALID,
+            "/entry");
+    refused("{\"lang\":\"python\",\"files\":[{\"path\":\"a.py\",\"text\":\"\"},{\"path\":\"b.py\",\"text\":\"\"}]}",
+            STATUS_INVALID, "/entry");
     refused("{\"lang\":\"java\",\"files\":[{\"path\":\"a b.java\",\"text\":\"\"}]}", STATUS_INVALID, "/entry");
 }
 
@@ -151,8 +166,9 @@ static void test_many_files(void **ctx)
 static void test_mutations(void **ctx)
 {
     (void)ctx;
-    static const char seed[] = "{\"lang\":\"c\",\"files\":[{\"path\":\"main.c\",\"text\":\"x\"},{\"path\":\"d/e\",\"text\":\"\"}],"
-                               "\"args\":[\"a\",\"b\"],\"flags\":[\"-O2\"],\"stdin\":\"s\",\"limits\":{\"cpu_ms\":10},\"entry\":\"main.c\"}";
+    static const char seed[] =
+        "{\"lang\":\"c\",\"files\":[{\"path\":\"main.c\",\"text\":\"x\"},{\"path\":\"d/e\",\"text\":\"\"}],"
+        "\"args\":[\"a\",\"b\"],\"flags\":[\"-O2\"],\"stdin\":\"s\",\"limits\":{\"cpu_ms\":10},\"entry\":\"main.c\"}";
     struct rng rng;
     rng_seed(&rng, 20);
     int good = 0;
@@ -182,15 +198,31 @@ static void test_flags(void **ctx)
         enum code_lang lang;
         const char *flag;
         enum code_flag_use use;
-    } cases[] = {{LANG_C, "-O2", FLAG_COMPILE}, {LANG_C, "-O22", FLAG_REFUSED}, {LANG_C, "-std=c17", FLAG_COMPILE},
-                 {LANG_CPP, "-std=c17", FLAG_REFUSED}, {LANG_CPP, "-std=c++20", FLAG_COMPILE}, {LANG_C, "-lm", FLAG_LINK},
-                 {LANG_C, "-lcurl", FLAG_REFUSED}, {LANG_C, "-DNAME", FLAG_COMPILE}, {LANG_C, "-DN_1=-1.5", FLAG_COMPILE},
-                 {LANG_C, "-DN=\"", FLAG_REFUSED}, {LANG_C, "-D=1", FLAG_REFUSED}, {LANG_C, "-DN=a b", FLAG_REFUSED},
-                 {LANG_PYTHON, "-O", FLAG_RUN}, {LANG_PYTHON, "-c", FLAG_REFUSED}, {LANG_PYTHON, "-O2", FLAG_REFUSED},
-                 {LANG_JAVASCRIPT, "--stack-size=2000", FLAG_RUN}, {LANG_JAVASCRIPT, "--stack-size=", FLAG_REFUSED},
-                 {LANG_JAVASCRIPT, "--eval=1", FLAG_REFUSED}, {LANG_JAVASCRIPT, "-r", FLAG_REFUSED},
-                 {LANG_JAVA, "-Xss4m", FLAG_RUN}, {LANG_JAVA, "-Xssm", FLAG_REFUSED}, {LANG_JAVA, "-Xss4", FLAG_REFUSED},
-                 {LANG_JAVA, "-Xss4t", FLAG_REFUSED}, {LANG_JAVA, "-g", FLAG_COMPILE}, {LANG_JAVA, "-J-version", FLAG_REFUSED},
+    } cases[] = {{LANG_C, "-O2", FLAG_COMPILE},
+                 {LANG_C, "-O22", FLAG_REFUSED},
+                 {LANG_C, "-std=c17", FLAG_COMPILE},
+                 {LANG_CPP, "-std=c17", FLAG_REFUSED},
+                 {LANG_CPP, "-std=c++20", FLAG_COMPILE},
+                 {LANG_C, "-lm", FLAG_LINK},
+                 {LANG_C, "-lcurl", FLAG_REFUSED},
+                 {LANG_C, "-DNAME", FLAG_COMPILE},
+                 {LANG_C, "-DN_1=-1.5", FLAG_COMPILE},
+                 {LANG_C, "-DN=\"", FLAG_REFUSED},
+                 {LANG_C, "-D=1", FLAG_REFUSED},
+                 {LANG_C, "-DN=a b", FLAG_REFUSED},
+                 {LANG_PYTHON, "-O", FLAG_RUN},
+                 {LANG_PYTHON, "-c", FLAG_REFUSED},
+                 {LANG_PYTHON, "-O2", FLAG_REFUSED},
+                 {LANG_JAVASCRIPT, "--stack-size=2000", FLAG_RUN},
+                 {LANG_JAVASCRIPT, "--stack-size=", FLAG_REFUSED},
+                 {LANG_JAVASCRIPT, "--eval=1", FLAG_REFUSED},
+                 {LANG_JAVASCRIPT, "-r", FLAG_REFUSED},
+                 {LANG_JAVA, "-Xss4m", FLAG_RUN},
+                 {LANG_JAVA, "-Xssm", FLAG_REFUSED},
+                 {LANG_JAVA, "-Xss4", FLAG_REFUSED},
+                 {LANG_JAVA, "-Xss4t", FLAG_REFUSED},
+                 {LANG_JAVA, "-g", FLAG_COMPILE},
+                 {LANG_JAVA, "-J-version", FLAG_REFUSED},
                  {LANG_JAVA, "", FLAG_REFUSED}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         if (code_flag_use(cases[i].lang, slice_str(cases[i].flag)) != cases[i].use)
@@ -204,7 +236,8 @@ static void test_inline_len(void **ctx)
     struct rng rng;
     rng_seed(&rng, 7);
     for (int round = 0; round < 3000; round++) {
-        static const char *const pieces[] = {"a", "\n", "\"", "\\", "\x01", "\xc3\xa4", "\xe4\xb8\xad", "\xf0\x9f\x98\x80", "\xff", "\x80"};
+        static const char *const pieces[] = {
+            "a", "\n", "\"", "\\", "\x01", "\xc3\xa4", "\xe4\xb8\xad", "\xf0\x9f\x98\x80", "\xff", "\x80"};
         struct buf text, json;
         buf_init(&text, 4096);
         buf_init(&json, 65536);
@@ -226,8 +259,8 @@ static void test_inline_len(void **ctx)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_whole), cmocka_unit_test(test_refused), cmocka_unit_test(test_many_files),
-        cmocka_unit_test(test_mutations), cmocka_unit_test(test_flags), cmocka_unit_test(test_inline_len),
+        cmocka_unit_test(test_whole),     cmocka_unit_test(test_refused), cmocka_unit_test(test_many_files),
+        cmocka_unit_test(test_mutations), cmocka_unit_test(test_flags),   cmocka_unit_test(test_inline_len),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

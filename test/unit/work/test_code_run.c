@@ -59,8 +59,9 @@ static void *hub_main(void *arg)
         if (sscanf(text, "GET /v1/blobs/%64s", hex) == 1) {
             hub.gets++;
             bool is_known = strcmp(hex, hub.content_hex) == 0 || hub.is_lying;
-            int head_len = snprintf(head, sizeof head, "HTTP/1.1 %s\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n",
-                                    is_known ? "200 OK" : "404 Not Found", is_known ? hub.content_len : 0);
+            int head_len =
+                snprintf(head, sizeof head, "HTTP/1.1 %s\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n",
+                         is_known ? "200 OK" : "404 Not Found", is_known ? hub.content_len : 0);
             if (write(fd, head, (size_t)head_len) > 0 && is_known && write(fd, hub.content, hub.content_len) < 0)
                 perror("blob hub");
         } else if (sscanf(text, "PUT /v1/blobs/%64s", hex) == 1) {
@@ -150,7 +151,8 @@ static const char c_exit[] = "#include <stdlib.h>\nint main(int c, char **v) { r
 static void hello_in(const char *lang, const char *source)
 {
     NEED(lang);
-    struct code_outcome *outcome = code_try_source(&fixture, lang, source, "\"args\":[\"x y\",\"\"],\"stdin\":\"one\\ntwo\\n\"");
+    struct code_outcome *outcome =
+        code_try_source(&fixture, lang, source, "\"args\":[\"x y\",\"\"],\"stdin\":\"one\\ntwo\\n\"");
     assert_verdict(outcome, "OK");
     assert_string_equal(outcome->phase, "run");
     assert_int_equal(outcome->exit, 0);
@@ -185,23 +187,26 @@ static void test_c(void **ctx)
 static void test_cpp(void **ctx)
 {
     (void)ctx;
-    hello_in("cpp", "#include <iostream>\n#include <string>\nint main(int c, char **v) { std::string b; std::cin >> b;\n"
-                    "std::cout << b << '|' << v[1] << '|' << v[2] << '|' << c - 1 << std::endl; }\n");
+    hello_in("cpp",
+             "#include <iostream>\n#include <string>\nint main(int c, char **v) { std::string b; std::cin >> b;\n"
+             "std::cout << b << '|' << v[1] << '|' << v[2] << '|' << c - 1 << std::endl; }\n");
 }
 
 static void test_java(void **ctx)
 {
     (void)ctx;
-    hello_in("java", "import java.util.*;\npublic class Main { record Line(String text) {}\n"
-                     "public static void main(String[] a) { var line = new Line(new Scanner(System.in).next());\n"
-                     "System.out.println(String.join(\"|\", List.of(line.text(), a[0], a[1], \"\" + a.length))); } }\n");
+    hello_in("java",
+             "import java.util.*;\npublic class Main { record Line(String text) {}\n"
+             "public static void main(String[] a) { var line = new Line(new Scanner(System.in).next());\n"
+             "System.out.println(String.join(\"|\", List.of(line.text(), a[0], a[1], \"\" + a.length))); } }\n");
 }
 
 static void test_files_and_entry(void **ctx)
 {
     (void)ctx;
     NEED("python");
-    struct code_outcome *outcome = code_try(&fixture,
+    struct code_outcome *outcome = code_try(
+        &fixture,
         "{\"lang\":\"python\",\"entry\":\"app/start.py\",\"files\":["
         "{\"path\":\"app/start.py\",\"text\":\"import helper,os\\nprint(helper.x, open('data/in put.txt').read(), sorted(os.listdir('.')))"
         "\\nopen('data/out','w').write('x')\\nopen('data/in put.txt','a').write('x')\"},"
@@ -211,7 +216,8 @@ static void test_files_and_entry(void **ctx)
     assert_memory_equal(outcome->out, "42 \u00e4\0b ['app', 'data']\n", outcome->out_len);
 
     NEED("c");
-    outcome = code_try(&fixture,
+    outcome = code_try(
+        &fixture,
         "{\"lang\":\"c\",\"files\":[{\"path\":\"a.c\",\"text\":\"#include \\\"sub/b.h\\\"\\nint main(void){return b()-N;}\"},"
         "{\"path\":\"sub/b.c\",\"text\":\"int b(void){return 7;}\"},{\"path\":\"sub/b.h\",\"text\":\"int b(void);\"}],"
         "\"flags\":[\"-DN=3\",\"-Wall\",\"-Werror\",\"-O3\",\"-std=c17\",\"-lm\"]}");
@@ -219,7 +225,8 @@ static void test_files_and_entry(void **ctx)
     assert_int_equal(outcome->exit, 4);
 
     NEED("java");
-    outcome = code_try(&fixture,
+    outcome = code_try(
+        &fixture,
         "{\"lang\":\"java\",\"entry\":\"org/demo/Start.java\",\"files\":["
         "{\"path\":\"org/demo/Start.java\",\"text\":\"package org.demo; class Start { public static void main(String[] a) throws Exception {"
         "System.out.print(new Help().get() + java.nio.file.Files.readString(java.nio.file.Path.of(\\\"t.txt\\\"))); } }\"},"
@@ -234,7 +241,8 @@ static void test_examples(void **ctx)
     (void)ctx;
     static const struct {
         const char *name, *lang, *part;
-    } examples[] = {{"wordcount", "python", "   5  life\n"}, {"orders-by-customer", "javascript", "\"turnover\": 137.08"},
+    } examples[] = {{"wordcount", "python", "   5  life\n"},
+                    {"orders-by-customer", "javascript", "\"turnover\": 137.08"},
                     {"primes", "c", "1 to 50000000: 3001134 primes, the last is 49999991\n"},
                     {"route", "cpp", "250 min  Berlin - Leipzig - Erfurt - Nuernberg - Muenchen\n"},
                     {"nbody", "java", "energy before -0.167520134\n"}};
@@ -347,7 +355,8 @@ static void test_time(void **ctx)
 {
     (void)ctx;
     NEED("python");
-    struct code_outcome *outcome = code_try_source(&fixture, "python", "while True: pass", "\"limits\":{\"cpu_ms\":300}");
+    struct code_outcome *outcome =
+        code_try_source(&fixture, "python", "while True: pass", "\"limits\":{\"cpu_ms\":300}");
     assert_verdict(outcome, "TLE");
     assert_true(outcome->cpu_ms >= 300 && outcome->cpu_ms < 600);
     outcome = code_try_source(&fixture, "python", "print('started', flush=True)\nimport time\ntime.sleep(60)",
@@ -357,13 +366,15 @@ static void test_time(void **ctx)
     assert_true(outcome->wall_ms >= 300 && outcome->wall_ms < 1500);
     assert_true(outcome->cpu_ms < 300);
     /* children count too, even those that nobody waits for */
-    outcome = code_try_source(&fixture, "python",
+    outcome = code_try_source(
+        &fixture, "python",
         "import os, time\nfor i in range(4):\n  if os.fork() == 0:\n    while True: pass\ntime.sleep(60)",
         "\"limits\":{\"cpu_ms\":400,\"wall_ms\":20000}");
     assert_verdict(outcome, "TLE");
     assert_true(outcome->wall_ms < 10000);
     /* stopping oneself does not stop the clock */
-    outcome = code_try_source(&fixture, "python", "import os\nos.kill(os.getpid(), 19)", "\"limits\":{\"wall_ms\":300}");
+    outcome =
+        code_try_source(&fixture, "python", "import os\nos.kill(os.getpid(), 19)", "\"limits\":{\"wall_ms\":300}");
     assert_verdict(outcome, "TLE");
 }
 
@@ -375,15 +386,18 @@ static void test_memory(void **ctx)
     } cases[] = {
         {"python", "x = []\nwhile True: x.append(bytearray(1 << 20))"},
         {"javascript", "const x = []; for (;;) x.push(Buffer.alloc(1 << 20, 1));"},
-        {"c", "#include <stdlib.h>\n#include <string.h>\nint main(void) { for (;;) { char *p = malloc(1 << 20); if (p) memset(p, 1, 1 << 20); } }"},
-        {"cpp", "#include <vector>\nint main() { std::vector<std::vector<char>> v; for (;;) v.emplace_back(1 << 20, 'x'); }"},
-        {"java", "import java.util.*;\npublic class Main { public static void main(String[] a) {\n"
-                 "List<byte[]> x = new ArrayList<>(); for (;;) { byte[] b = new byte[1 << 20]; Arrays.fill(b, (byte) 1); x.add(b); } } }"}};
+        {"c",
+         "#include <stdlib.h>\n#include <string.h>\nint main(void) { for (;;) { char *p = malloc(1 << 20); if (p) memset(p, 1, 1 << 20); } }"},
+        {"cpp",
+         "#include <vector>\nint main() { std::vector<std::vector<char>> v; for (;;) v.emplace_back(1 << 20, 'x'); }"},
+        {"java",
+         "import java.util.*;\npublic class Main { public static void main(String[] a) {\n"
+         "List<byte[]> x = new ArrayList<>(); for (;;) { byte[] b = new byte[1 << 20]; Arrays.fill(b, (byte) 1); x.add(b); } } }"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         if (!code_has_lang(&fixture, cases[i].lang))
             continue;
-        struct code_outcome *outcome = code_try_source(&fixture, cases[i].lang, cases[i].source,
-                                                  "\"limits\":{\"mem_mib\":128,\"cpu_ms\":20000}");
+        struct code_outcome *outcome =
+            code_try_source(&fixture, cases[i].lang, cases[i].source, "\"limits\":{\"mem_mib\":128,\"cpu_ms\":20000}");
         assert_verdict(outcome, "MLE");
         assert_true(outcome->peak_mib >= 100);
     }
@@ -394,7 +408,8 @@ static void test_memory_of_a_child(void **ctx)
     (void)ctx;
     NEED("python");
     /* the parent goes on when the kernel kills the child: it is over the limit all the same */
-    struct code_outcome *outcome = code_try_source(&fixture, "python",
+    struct code_outcome *outcome = code_try_source(
+        &fixture, "python",
         "import os\npid = os.fork()\nif pid == 0:\n  x = bytearray(300 << 20)\nelse:\n  os.waitpid(pid, 0)\n  print('parent')",
         "\"limits\":{\"mem_mib\":64}");
     assert_verdict(outcome, "MLE");
@@ -404,16 +419,19 @@ static void test_output(void **ctx)
 {
     (void)ctx;
     NEED("python");
-    struct code_outcome *outcome = code_try_source(&fixture, "python", "while True: print('x' * 1000)", "\"limits\":{\"out_kib\":16}");
+    struct code_outcome *outcome =
+        code_try_source(&fixture, "python", "while True: print('x' * 1000)", "\"limits\":{\"out_kib\":16}");
     assert_verdict(outcome, "OLE");
     assert_true(outcome->is_truncated);
     assert_int_equal(outcome->out_len, 16 << 10);
-    outcome = code_try_source(&fixture, "python", "import sys\nwhile True: sys.stderr.write('x' * 1000)", "\"limits\":{\"out_kib\":8}");
+    outcome = code_try_source(&fixture, "python", "import sys\nwhile True: sys.stderr.write('x' * 1000)",
+                              "\"limits\":{\"out_kib\":8}");
     assert_verdict(outcome, "OLE");
     assert_int_equal(outcome->err_len, 8 << 10);
     /* exactly as much as allowed is not too much */
-    outcome = code_try_source(&fixture, "python", "import sys\nsys.stdout.write('x' * 8192); sys.stderr.write('y' * 8192)",
-                              "\"limits\":{\"out_kib\":16}");
+    outcome =
+        code_try_source(&fixture, "python", "import sys\nsys.stdout.write('x' * 8192); sys.stderr.write('y' * 8192)",
+                        "\"limits\":{\"out_kib\":16}");
     assert_verdict(outcome, "OK");
     assert_false(outcome->is_truncated);
     /* neither invalid nor unprintable bytes break the result */
@@ -427,8 +445,8 @@ static void test_long_output_is_a_blob(void **ctx)
 {
     (void)ctx;
     NEED("python");
-    struct code_outcome *outcome = code_try_source(&fixture, "python", "import sys\nsys.stdout.write('0123456789' * 30000)",
-                                              "\"limits\":{\"out_kib\":512}");
+    struct code_outcome *outcome = code_try_source(
+        &fixture, "python", "import sys\nsys.stdout.write('0123456789' * 30000)", "\"limits\":{\"out_kib\":512}");
     assert_verdict(outcome, "OK");
     assert_true(outcome->is_truncated);
     assert_true(outcome->out_len > 39000 && outcome->out_len <= 40000);
@@ -438,8 +456,9 @@ static void test_long_output_is_a_blob(void **ctx)
     snprintf(member, sizeof member, "\"stdout_blob\":\"sha256:%s\",\"stdout_size\":300000", hub.uploaded_hex);
     assert_non_null(strstr(buf_cstr(&outcome->result), member));
     /* the worst case for JSON still fits into a result */
-    outcome = code_try_source(&fixture, "python", "import os\nos.write(1, b'\\1' * 60000); os.write(2, b'\\xff' * 60000)",
-                              "\"limits\":{\"out_kib\":512}");
+    outcome =
+        code_try_source(&fixture, "python", "import os\nos.write(1, b'\\1' * 60000); os.write(2, b'\\xff' * 60000)",
+                        "\"limits\":{\"out_kib\":512}");
     assert_verdict(outcome, "OK");
     assert_true(outcome->is_truncated);
 }
@@ -448,7 +467,8 @@ static void test_files_limit(void **ctx)
 {
     (void)ctx;
     NEED("c");
-    struct code_outcome *outcome = code_try_source(&fixture, "c",
+    struct code_outcome *outcome = code_try_source(
+        &fixture, "c",
         "#include <stdio.h>\n#include <errno.h>\nint main(void) { FILE *f = fopen(\"big\", \"w\"); long n = 0; static char b[65536];\n"
         "while (fwrite(b, 1, sizeof b, f) == sizeof b && fflush(f) == 0) n += sizeof b;\n"
         "printf(\"%ld %d\\n\", n >> 20, errno); return 7; }",
@@ -467,7 +487,8 @@ static void test_compile_limits(void **ctx)
     (void)ctx;
     NEED("c");
     /* a program larger than the compile step may write */
-    struct code_outcome *outcome = code_try_source(&fixture, "c", "char big[1 << 30] = {1};\nint main(void) { return big[5]; }", NULL);
+    struct code_outcome *outcome =
+        code_try_source(&fixture, "c", "char big[1 << 30] = {1};\nint main(void) { return big[5]; }", NULL);
     assert_true(outcome->is_success);
     assert_string_equal(outcome->phase, "compile");
     assert_string_not_equal(outcome->verdict, "OK");
@@ -527,8 +548,10 @@ static void test_cache(void **ctx)
 static struct code_outcome *try_blob(const char *hex)
 {
     char input[512];
-    snprintf(input, sizeof input, "{\"lang\":\"python\",\"files\":[{\"path\":\"main.py\",\"text\":\"print(open('b').read())\"},"
-             "{\"path\":\"b\",\"blob\":\"sha256:%s\"}]}", hex);
+    snprintf(input, sizeof input,
+             "{\"lang\":\"python\",\"files\":[{\"path\":\"main.py\",\"text\":\"print(open('b').read())\"},"
+             "{\"path\":\"b\",\"blob\":\"sha256:%s\"}]}",
+             hex);
     return code_try(&fixture, input);
 }
 
@@ -617,8 +640,10 @@ static void test_slots_side_by_side(void **ctx)
     struct code_outcome outcomes[FIXTURE_SLOTS];
     for (uint32_t slot = 0; slot < FIXTURE_SLOTS; slot++) {
         char input[256];
-        snprintf(input, sizeof input, "{\"lang\":\"python\",\"files\":[{\"path\":\"main.py\",\"text\":\"import time\\ntime.sleep(0.2)\\nprint(%u)\"}]}",
-                 slot);
+        snprintf(
+            input, sizeof input,
+            "{\"lang\":\"python\",\"files\":[{\"path\":\"main.py\",\"text\":\"import time\\ntime.sleep(0.2)\\nprint(%u)\"}]}",
+            slot);
         code_start(&fixture, slot, input, &outcomes[slot]);
     }
     for (uint32_t slot = 0; slot < FIXTURE_SLOTS; slot++) {
@@ -635,14 +660,17 @@ static void test_slots_side_by_side(void **ctx)
 static void test_bad_input(void **ctx)
 {
     (void)ctx;
-    struct code_outcome *outcome = code_try(&fixture, "{\"lang\":\"cobol\",\"files\":[{\"path\":\"a\",\"text\":\"\"}]}");
+    struct code_outcome *outcome =
+        code_try(&fixture, "{\"lang\":\"cobol\",\"files\":[{\"path\":\"a\",\"text\":\"\"}]}");
     assert_false(outcome->is_success);
     assert_true(outcome->is_final);
     assert_string_equal(outcome->error_kind, "input");
     assert_non_null(strstr(outcome->message, "/lang"));
     outcome = code_try(&fixture, "{\"lang\":");
     assert_true(outcome->is_final);
-    outcome = code_try(&fixture, "{\"lang\":\"c\",\"files\":[{\"path\":\"main.c\",\"text\":\"\"}],\"flags\":[\"-wrapper\",\"/bin/sh\"]}");
+    outcome = code_try(
+        &fixture,
+        "{\"lang\":\"c\",\"files\":[{\"path\":\"main.c\",\"text\":\"\"}],\"flags\":[\"-wrapper\",\"/bin/sh\"]}");
     assert_true(outcome->is_final);
     assert_non_null(strstr(outcome->message, "/flags/0"));
 }
@@ -662,10 +690,29 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup(test_##name, need_kind)
     const struct CMUnitTest tests[] = {
-        T(facts), T(python), T(javascript), T(c), T(cpp), T(java), T(files_and_entry), T(examples), T(exit_code_and_signal),
-        T(uncaught_errors), T(compile_error), T(time), T(memory), T(memory_of_a_child), T(output),
-        T(long_output_is_a_blob), T(files_limit), T(compile_limits), T(cache), T(blobs), T(cancel),
-        T(slots_side_by_side), T(bad_input),
+        T(facts),
+        T(python),
+        T(javascript),
+        T(c),
+        T(cpp),
+        T(java),
+        T(files_and_entry),
+        T(examples),
+        T(exit_code_and_signal),
+        T(uncaught_errors),
+        T(compile_error),
+        T(time),
+        T(memory),
+        T(memory_of_a_child),
+        T(output),
+        T(long_output_is_a_blob),
+        T(files_limit),
+        T(compile_limits),
+        T(cache),
+        T(blobs),
+        T(cancel),
+        T(slots_side_by_side),
+        T(bad_input),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

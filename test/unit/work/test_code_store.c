@@ -1,8 +1,9 @@
 /* The store of compiled programs and blobs: keeps, forgets the oldest, survives restarts and damage. */
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <setjmp.h>
+
 #include <cmocka.h>
 
 #include <fcntl.h>

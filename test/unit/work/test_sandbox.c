@@ -1,8 +1,9 @@
 /* The sandbox below any kind: every way to watch limits that this machine has, with root and without, and what is left. */
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <setjmp.h>
+
 #include <cmocka.h>
 
 #include <errno.h>
@@ -21,7 +22,8 @@
 #include "work/sandbox/process_tree.h"
 #include "work/sandbox/sandbox_internal.h"
 
-static const struct sandbox_limits usual = {.cpu_ms = 2000, .wall_ms = 5000, .mem_mib = 128, .procs = 32, .out_kib = 64, .fs_mib = 16};
+static const struct sandbox_limits usual = {
+    .cpu_ms = 2000, .wall_ms = 5000, .mem_mib = 128, .procs = 32, .out_kib = 64, .fs_mib = 16};
 
 struct ended {
     int calls;
@@ -178,7 +180,7 @@ static void test_proof_without_root(void **ctx)
             _exit(access("/proc/sys/user/max_user_namespaces", F_OK) == 0 ? 1 : 77);
         }
         bool is_right = !sandbox_host_is_root(host) && sandbox_host_cgroup_mode(host) == CGROUP_NONE &&
-            sandbox_host_slot_uid(host, 1) == 1899999999;
+                        sandbox_host_slot_uid(host, 1) == 1899999999;
         buf_free(&facts);
         buf_free(&why);
         sandbox_host_close(host);
@@ -221,11 +223,13 @@ static void test_files_in_and_out(void **ctx)
 {
     (void)ctx;
     NEED_HOST;
-    int in = memfile_of("in", SLICE("content")), out = memfile_new("out"), stdin_fd = memfile_of("stdin", SLICE("typed"));
+    int in = memfile_of("in", SLICE("content")), out = memfile_new("out"),
+        stdin_fd = memfile_of("stdin", SLICE("typed"));
     struct sandbox_file files[] = {{.path = SANDBOX_WORK_DIR "/deep/er/copy", .fd = in},
                                    {.path = "/shoal/shown", .fd = in, .is_read_only = true}};
     const char *argv[] = {"/bin/cp", "-v", "/dev/stdin", "/proc/self/fd/9", NULL};
-    struct sandbox_spec spec = {.argv = argv, .files = files, .file_count = 2, .stdin_fd = stdin_fd, .out_fd = out, .limits = usual};
+    struct sandbox_spec spec = {
+        .argv = argv, .files = files, .file_count = 2, .stdin_fd = stdin_fd, .out_fd = out, .limits = usual};
     struct ended ended;
     run(host, &loop, &spec, &ended);
     assert_int_equal(ended.result.end, SANDBOX_EXITED);
@@ -453,9 +457,18 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_proof_without_root), cmocka_unit_test(test_proof_v2), cmocka_unit_test(test_proof_v1),
-        cmocka_unit_test(test_proof_polling), cmocka_unit_test(test_process_tree), T(files_in_and_out), T(environment),
-        T(cannot_execute), T(supervisor_is_killed), T(node_is_killed), T(users_differ), T(cancel_at_any_moment),
+        cmocka_unit_test(test_proof_without_root),
+        cmocka_unit_test(test_proof_v2),
+        cmocka_unit_test(test_proof_v1),
+        cmocka_unit_test(test_proof_polling),
+        cmocka_unit_test(test_process_tree),
+        T(files_in_and_out),
+        T(environment),
+        T(cannot_execute),
+        T(supervisor_is_killed),
+        T(node_is_killed),
+        T(users_differ),
+        T(cancel_at_any_moment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
