@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 
@@ -36,4 +37,15 @@ enum status daemon_read_key(const struct cli *cli, const char *path, char *ret, 
     memcpy(ret, line + begin, len - begin);
     ret[len - begin] = '\0';
     return STATUS_OK;
+}
+
+void daemon_hub_data(const struct cli *cli, char *ret, size_t size)
+{
+    const char *dir = cli_text(cli, "data");
+    char journal[4200];
+    snprintf(journal, sizeof journal, "%s/journal", dir);
+    bool is_own = access(journal, F_OK) == 0;
+    snprintf(journal, sizeof journal, "%s/hub/journal", dir);
+    bool is_below = access(journal, F_OK) == 0;
+    snprintf(ret, size, "%s%s", dir, !is_own && is_below ? "/hub" : "");
 }

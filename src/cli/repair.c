@@ -2,17 +2,19 @@
 #include <inttypes.h>
 
 #include "base/json.h"
-#include "cli/cli.h"
+#include "cli/daemon.h"
 #include "hub/verify.h"
 
 enum status cli_repair(struct cli *cli)
 {
     struct file_journal_repair report = {0};
     struct buf why, out;
+    char dir[4200];
+    daemon_hub_data(cli, dir, sizeof dir);
     buf_init(&why, 4096);
     buf_init(&out, 65536);
     bool is_dry_run = cli_flag(cli, "dry-run");
-    enum status status = repair_run(cli_text(cli, "data"), is_dry_run, &report, &why);
+    enum status status = repair_run(dir, is_dry_run, &report, &why);
     if (status != STATUS_OK) {
         cli_fail(cli, status, "%s", why.len > 0 ? buf_cstr(&why) : status_title(status));
     } else if (cli_flag(cli, "json")) {

@@ -4,15 +4,17 @@
 #include <inttypes.h>
 
 #include "base/hash.h"
-#include "cli/cli.h"
+#include "cli/daemon.h"
 
 enum status cli_verify(struct cli *cli)
 {
     struct verify_report report = {0};
     struct buf why, out;
+    char dir[4200];
+    daemon_hub_data(cli, dir, sizeof dir);
     buf_init(&why, 4096);
     buf_init(&out, 65536);
-    enum status status = verify_run(cli_text(cli, "data"), &report, &why);
+    enum status status = verify_run(dir, &report, &why);
     if (status != STATUS_OK) {
         cli_fail(cli, status, "%s", why.len > 0 ? buf_cstr(&why) : status_title(status));
     } else {
