@@ -14,10 +14,10 @@ struct work_run; /* one attempt in progress; of the launcher */
 
 struct work_input {
     struct slice kind;
-    uint32_t slot;           /* 0 .. slots-1: its uid, cgroup and scratch directory are this slot's alone */
-    struct slice input;      /* JSON; borrowed during start */
-    struct slice checkpoint; /* JSON or empty */
-    int64_t timeout_ms;      /* 0: none; the agent also kills at that time */
+    uint32_t slot;                     /* 0 .. slots-1: its uid, cgroup and scratch directory are this slot's alone */
+    struct slice input;                /* JSON; borrowed during start */
+    struct slice checkpoint;           /* JSON or empty */
+    int64_t timeout_ms;                /* 0: none; the agent also kills at that time */
     char token[LEASE_TOKEN_TEXT_SIZE]; /* for logs */
 };
 
@@ -27,8 +27,8 @@ struct work_done {
     struct slice result;     /* JSON, when successful */
     struct slice error_kind; /* else */
     struct slice message;
-    struct slice detail;     /* JSON or empty */
-    bool is_final;           /* do not retry (bad input) */
+    struct slice detail; /* JSON or empty */
+    bool is_final;       /* do not retry (bad input) */
 };
 
 struct node_env { /* what the agent gives to launchers */
