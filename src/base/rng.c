@@ -1,7 +1,5 @@
 #include "base/rng.h"
 
-#include <sys/random.h>
-
 #include "base/ensure.h"
 #include "base/hash.h"
 
@@ -35,15 +33,4 @@ uint64_t rng_below(struct rng *rng, uint64_t bound)
 {
     ensure(bound > 0);
     return (uint64_t)(((unsigned __int128)rng_u64(rng) * bound) >> 64);
-}
-
-void random_bytes(void *ret, size_t len)
-{
-    char *at = ret;
-    while (len > 0) {
-        ssize_t got = getrandom(at, len, 0);
-        ensure(got > 0);
-        at += got;
-        len -= (size_t)got;
-    }
 }

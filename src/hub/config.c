@@ -90,7 +90,7 @@ void hub_config_default(struct hub_config *ret_config)
     *ret_config = (struct hub_config){
         .data_dir = "shoal-data",
         .host = "127.0.0.1",
-        .port = 7777,
+        .port = 7433,
         .durability = DURABILITY_BATCH,
         .sync_interval_ms = 50,
         .segment_size = LIMIT_SEGMENT_SIZE,

@@ -26,7 +26,7 @@
 #include "base/ensure.h"
 #include "base/limits.h"
 #include "base/log.h"
-#include "base/rng.h"
+#include "base/entropy.h"
 #include "hub/config.h"
 #include "hub/hub.h"
 #include "hub/journal_thread.h"

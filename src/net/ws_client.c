@@ -14,7 +14,7 @@
 
 #include "base/ensure.h"
 #include "base/limits.h"
-#include "base/rng.h"
+#include "base/entropy.h"
 #include "net/outbox.h"
 #include "proto/http1.h"
 #include "proto/ws_frame.h"

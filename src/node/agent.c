@@ -29,6 +29,7 @@
 #include <stdlib.h>
 
 #include "base/ensure.h"
+#include "base/entropy.h"
 #include "base/log.h"
 #include "node/agent_internal.h"
 

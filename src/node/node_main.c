@@ -18,7 +18,7 @@
 
 #include "base/ensure.h"
 #include "base/log.h"
-#include "base/rng.h"
+#include "base/entropy.h"
 #include "base/version.h"
 #include "node/agent.h"
 #include "node/facts.h"

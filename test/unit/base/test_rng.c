@@ -1,3 +1,4 @@
+#include "base/entropy.h"
 #include "check.h"
 
 static void test_same_seed_same_numbers(void **state)
