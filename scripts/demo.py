@@ -397,8 +397,22 @@ class Demo:
         elif len(succeeded) != 1:
             faults.append(f"{task['id']} (input {n}) has {len(succeeded)} successful attempts")
 
+    def tell_reunion(self):
+        """What the living node said when the hub was back."""
+        with open(os.path.join(self.scratch, "blue.log"), errors="replace") as log:
+            welcomes = [line for line in log if " node.welcome " in line]
+        if len(welcomes) < 2:
+            raise Wrong("node blue did not come back to the hub")
+        words = dict(word.split("=", 1) for word in welcomes[-1].split() if "=" in word)
+        say(f"node blue worked on while the hub was away and came back with {words['held']} leases; {words['lost']} of "
+            "them had been lost")
+
     def verify(self):
+        self.tell_reunion()
         self.stop_all()
+        for process in (self.hub, self.nodes["blue"]):
+            if process.returncode != 0:
+                raise Wrong(f"{process.name} ended with exit code {process.returncode}")
         done = subprocess.run([SHOAL, "verify", "--data", os.path.join(self.scratch, "hub")], capture_output=True,
                               text=True, timeout=120)
         if done.returncode != 0:

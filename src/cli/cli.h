@@ -37,7 +37,7 @@ struct cli_option {
 struct cli;
 
 struct cli_command {
-    const char *name; /* NULL ends the table */
+    const char *name;      /* NULL ends the table */
     const char *arguments; /* "KIND", "[NAME]", …; "" when there are none */
     int args_min, args_max;
     const char *summary; /* one line */
@@ -56,7 +56,7 @@ struct cli_value {
 
 struct cli { /* one parsed command line */
     const struct cli_command *command;
-    const char *program; /* argv[0] */
+    const char *program;      /* argv[0] */
     struct cli_value *values; /* owned */
     int value_count;
     const char **args; /* owned; the words that are no options */

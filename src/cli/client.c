@@ -10,7 +10,7 @@
 #include "base/timefmt.h"
 
 #define CONNECT_MS 5000
-#define PATIENCE_MS 10000 /* beyond what the hub was asked to wait */
+#define PATIENCE_MS 10000          /* beyond what the hub was asked to wait */
 #define BODY_SIZE_MAX (256u << 20) /* a page of 1000 tasks with 64 KiB each, with room */
 
 struct client {
@@ -104,8 +104,8 @@ static void prepare(struct client *client, const char *path, int64_t patience_ms
     curl_easy_setopt(curl, CURLOPT_USERAGENT, "shoal");
     /* A proxy of the environment knows nothing of a hub on this machine. */
     const char *host = strstr(client->hub, "//");
-    if (host != NULL && (strncmp(host, "//127.", 6) == 0 || strncmp(host, "//localhost", 11) == 0 ||
-                         strncmp(host, "//[::1]", 7) == 0))
+    if (host != NULL &&
+        (strncmp(host, "//127.", 6) == 0 || strncmp(host, "//localhost", 11) == 0 || strncmp(host, "//[::1]", 7) == 0))
         curl_easy_setopt(curl, CURLOPT_PROXY, "");
     client->curl_error[0] = '\0';
     buf_reset(&client->body);
@@ -139,14 +139,14 @@ static enum status perform(struct client *client, struct client_answer *ret_answ
     client->answer.body = buf_slice(&client->body);
     client->answer.is_json =
         json_parse(client->parser, client->answer.body, &client->answer.root, NULL, NULL) == STATUS_OK;
-    client->status = client->answer.http >= 200 && client->answer.http < 300 ? STATUS_OK
-                                                                             : status_of_problem(&client->answer);
+    client->status =
+        client->answer.http >= 200 && client->answer.http < 300 ? STATUS_OK : status_of_problem(&client->answer);
     *ret_answer = client->answer;
     return client->status;
 }
 
-enum status client_try(struct client *client, const char *method, const char *path, const char *type,
-                       struct slice body, int64_t wait_ms, struct client_answer *ret_answer)
+enum status client_try(struct client *client, const char *method, const char *path, const char *type, struct slice body,
+                       int64_t wait_ms, struct client_answer *ret_answer)
 {
     *ret_answer = (struct client_answer){0};
     prepare(client, path, wait_ms + PATIENCE_MS);
@@ -252,7 +252,8 @@ void client_escape(struct buf *out, struct slice text)
     static const char digits[] = "0123456789ABCDEF";
     for (size_t i = 0; i < text.len; i++) {
         unsigned char c = (unsigned char)text.data[i];
-        if ((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c != 0 && strchr("-._~", c) != NULL)) {
+        if ((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+            (c != 0 && strchr("-._~", c) != NULL)) {
             buf_append_char(out, (char)c);
         } else {
             buf_append_char(out, '%');

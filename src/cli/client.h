@@ -10,7 +10,7 @@ struct client;
 struct client_answer { /* of the newest call; belongs to the client and dies with the next one */
     long http;
     struct slice body;
-    bool is_json;           /* body parsed well: root is its value */
+    bool is_json; /* body parsed well: root is its value */
     struct json_value root;
 };
 
@@ -21,13 +21,11 @@ void client_free(struct client *client);
 /* One request. `path` is escaped already and begins with '/'. `type` is the content type of the body; NULL: no body.
  * Beyond `wait_ms` (what the hub was asked to wait) ten seconds are allowed. OK for 2xx; else the failure has been told to
  * the user and its status is returned: UNREACHABLE, or what the problem+json says. */
-STATUS_MUST_CHECK enum status client_call(struct client *client, const char *method, const char *path,
-                                          const char *type, struct slice body, int64_t wait_ms,
-                                          struct client_answer *ret_answer);
+STATUS_MUST_CHECK enum status client_call(struct client *client, const char *method, const char *path, const char *type,
+                                          struct slice body, int64_t wait_ms, struct client_answer *ret_answer);
 /* The same without telling: for callers that know what to do about it. client_tell says what the newest call met. */
-STATUS_MUST_CHECK enum status client_try(struct client *client, const char *method, const char *path,
-                                         const char *type, struct slice body, int64_t wait_ms,
-                                         struct client_answer *ret_answer);
+STATUS_MUST_CHECK enum status client_try(struct client *client, const char *method, const char *path, const char *type,
+                                         struct slice body, int64_t wait_ms, struct client_answer *ret_answer);
 void client_tell(struct client *client);
 /* A header for the next call only, "Name: value". */
 void client_header(struct client *client, const char *line);

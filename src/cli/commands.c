@@ -4,33 +4,62 @@
 
 #define DURATION_MAX LIMIT_DURATION_MS
 
-#define OPTION_HELP {"help", CLI_FLAG, NULL, NULL, NULL, "Shows this help.", 0, 0}
-#define OPTION_JSON {"json", CLI_FLAG, NULL, NULL, NULL, "Prints JSON; errors too, on standard error.", 0, 0}
-#define OPTION_HUB {"hub", CLI_TEXT, "URL", CLI_HUB_DEFAULT, "SHOAL_HUB", "Address of the hub.", 0, 0}
-#define OPTION_END {NULL, CLI_FLAG, NULL, NULL, NULL, NULL, 0, 0}
-#define OPTION_LOG                                                                                                     \
-    {"log-level", CLI_TEXT, "LEVEL", "info", NULL, "Least level of log lines: debug, info, warn or error.", 0, 0},       \
+#define OPTION_HELP                                                                                                    \
     {                                                                                                                  \
-        "log-json", CLI_FLAG, NULL, NULL, NULL, "Writes log lines as JSON.", 0, 0                                       \
+        "help", CLI_FLAG, NULL, NULL, NULL, "Shows this help.", 0, 0                                                   \
     }
-#define OPTION_DATA_HUB {"data", CLI_TEXT, "DIR", "shoal-data", NULL, "Data directory of the hub.", 0, 0}
+#define OPTION_JSON                                                                                                    \
+    {                                                                                                                  \
+        "json", CLI_FLAG, NULL, NULL, NULL, "Prints JSON; errors too, on standard error.", 0, 0                        \
+    }
+#define OPTION_HUB                                                                                                     \
+    {                                                                                                                  \
+        "hub", CLI_TEXT, "URL", CLI_HUB_DEFAULT, "SHOAL_HUB", "Address of the hub.", 0, 0                              \
+    }
+#define OPTION_END                                                                                                     \
+    {                                                                                                                  \
+        NULL, CLI_FLAG, NULL, NULL, NULL, NULL, 0, 0                                                                   \
+    }
+#define OPTION_LOG                                                                                                     \
+    {"log-level", CLI_TEXT, "LEVEL", "info", NULL, "Least level of log lines: debug, info, warn or error.", 0, 0},     \
+    {                                                                                                                  \
+        "log-json", CLI_FLAG, NULL, NULL, NULL, "Writes log lines as JSON.", 0, 0                                      \
+    }
+#define OPTION_DATA_HUB                                                                                                \
+    {                                                                                                                  \
+        "data", CLI_TEXT, "DIR", "shoal-data", NULL, "Data directory of the hub.", 0, 0                                \
+    }
 #define OPTION_LABELS                                                                                                  \
-    {"labels", CLI_LIST, "A,B=C", NULL, NULL, "Labels of the node, which tasks may require.", 0, 0}
+    {                                                                                                                  \
+        "labels", CLI_LIST, "A,B=C", NULL, NULL, "Labels of the node, which tasks may require.", 0, 0                  \
+    }
 #define OPTION_OFFER                                                                                                   \
-    {"offer", CLI_LIST, "KIND", NULL, NULL,                                                                             \
-     "Offers exactly this kind; without the option, every kind that this machine can run.", 0, 0}
+    {                                                                                                                  \
+        "offer", CLI_LIST, "KIND", NULL, NULL,                                                                         \
+            "Offers exactly this kind; without the option, every kind that this machine can run.", 0, 0                \
+    }
 #define OPTION_DRAIN                                                                                                   \
-    {"drain", CLI_DURATION, "TIME", "30s", NULL, "How long running work may take to end after the first signal.", 0,     \
-     DURATION_MAX}
+    {                                                                                                                  \
+        "drain", CLI_DURATION, "TIME", "30s", NULL, "How long running work may take to end after the first signal.",   \
+            0, DURATION_MAX                                                                                            \
+    }
 #define OPTION_SLOTS                                                                                                   \
-    {"slots", CLI_NUMBER, "N", NULL, NULL, "Attempts that run at a time; without the option, the number of cores.", 1,   \
-     1024}
+    {                                                                                                                  \
+        "slots", CLI_NUMBER, "N", NULL, NULL, "Attempts that run at a time; without the option, the number of cores.", \
+            1, 1024                                                                                                    \
+    }
 #define OPTION_SET                                                                                                     \
-    {"set", CLI_LIST, "KEY=VALUE", NULL, NULL, "Sets one key of the configuration file.", 0, 0}
-#define OPTION_CONFIG {"config", CLI_TEXT, "FILE", NULL, NULL, "Configuration file (YAML).", 0, 0}
+    {                                                                                                                  \
+        "set", CLI_LIST, "KEY=VALUE", NULL, NULL, "Sets one key of the configuration file.", 0, 0                      \
+    }
+#define OPTION_CONFIG                                                                                                  \
+    {                                                                                                                  \
+        "config", CLI_TEXT, "FILE", NULL, NULL, "Configuration file (YAML).", 0, 0                                     \
+    }
 
 static const struct cli_option hub_options[] = {
-    {"data", CLI_TEXT, "DIR", NULL, NULL, "Data directory, made when missing; shoal-data unless the file says otherwise.", 0, 0},
+    {"data", CLI_TEXT, "DIR", NULL, NULL,
+     "Data directory, made when missing; shoal-data unless the file says otherwise.", 0, 0},
     {"listen", CLI_TEXT, "HOST:PORT", NULL, "SHOAL_LISTEN",
      "Address to listen on; " CLI_LISTEN_DEFAULT " unless the file says otherwise. Port 0 takes any.", 0, 0},
     OPTION_CONFIG,
@@ -63,7 +92,8 @@ static const struct cli_option node_options[] = {
 
 static const struct cli_option up_options[] = {
     {"data", CLI_TEXT, "DIR", "shoal-data", NULL, "Directory for everything, made when missing.", 0, 0},
-    {"listen", CLI_TEXT, "HOST:PORT", CLI_LISTEN_DEFAULT, "SHOAL_LISTEN", "Address of the hub. Port 0 takes any.", 0, 0},
+    {"listen", CLI_TEXT, "HOST:PORT", CLI_LISTEN_DEFAULT, "SHOAL_LISTEN", "Address of the hub. Port 0 takes any.", 0,
+     0},
     {"name", CLI_TEXT, "NAME", NULL, NULL, "Name of the node; without the option, that of the machine.", 0, 0},
     OPTION_SLOTS,
     OPTION_LABELS,
@@ -88,8 +118,7 @@ static const struct cli_option submit_options[] = {
     {"stdin", CLI_TEXT, "FILE", NULL, NULL, "code.run: standard input of the program (- for our own).", 0, 0},
     {"arg", CLI_LIST, "WORD", NULL, NULL, "code.run: an argument of the program.", 0, 0},
     {"flag", CLI_LIST, "FLAG", NULL, NULL, "code.run: a flag of the compiler or interpreter, as --flag=-O2.", 0, 0},
-    {"limit", CLI_LIST, "NAME=N", NULL, NULL,
-     "code.run: cpu_ms, wall_ms, mem_mib, procs, out_kib or fs_mib.", 0, 0},
+    {"limit", CLI_LIST, "NAME=N", NULL, NULL, "code.run: cpu_ms, wall_ms, mem_mib, procs, out_kib or fs_mib.", 0, 0},
     {"wait", CLI_FLAG, NULL, NULL, NULL, "Waits for the end and prints the result.", 0, 0},
     {"wait-for", CLI_DURATION, "TIME", NULL, NULL, "Waits, but no longer than this.", 1, DURATION_MAX},
     {"queue", CLI_TEXT, "NAME", NULL, NULL, "The queue; \"default\" without the option.", 0, 0},
@@ -130,8 +159,8 @@ static const struct cli_option get_options[] = {
 
 static const struct cli_option ls_options[] = {
     {"state", CLI_TEXT, "STATE", NULL, NULL,
-     "Only tasks in this state: scheduled, blocked, ready, leased, validating, succeeded, dead, cancelled or expired.", 0,
-     0},
+     "Only tasks in this state: scheduled, blocked, ready, leased, validating, succeeded, dead, cancelled or expired.",
+     0, 0},
     {"queue", CLI_TEXT, "NAME", NULL, NULL, "Only tasks of this queue.", 0, 0},
     {"kind", CLI_TEXT, "KIND", NULL, NULL, "Only tasks of this kind.", 0, 0},
     {"limit", CLI_NUMBER, "N", "50", NULL, "At most so many.", 1, LIMIT_PAGE_MAX},
@@ -165,10 +194,8 @@ static const struct cli_option client_options[] = {OPTION_HUB, OPTION_JSON, OPTI
 static const struct cli_option verify_options[] = {OPTION_DATA_HUB, OPTION_JSON, OPTION_HELP, OPTION_END};
 
 static const struct cli_option repair_options[] = {
-    OPTION_DATA_HUB,
-    {"dry-run", CLI_FLAG, NULL, NULL, NULL, "Only says what it would do.", 0, 0},
-    OPTION_JSON,
-    OPTION_HELP,
+    OPTION_DATA_HUB, {"dry-run", CLI_FLAG, NULL, NULL, NULL, "Only says what it would do.", 0, 0},
+    OPTION_JSON,     OPTION_HELP,
     OPTION_END,
 };
 
@@ -213,16 +240,16 @@ const struct cli_command cli_commands[] = {
      "  shoal submit code.run --input @task.json --queue night --delay 2h\n",
      submit_options, cli_submit},
     {"get", "ID", 1, 1, "show one task",
-     "Shows a task, finished or not. With --wait it waits for the end, and the exit code tells how the task ended.", NULL,
-     get_options, cli_get},
+     "Shows a task, finished or not. With --wait it waits for the end, and the exit code tells how the task ended.",
+     NULL, get_options, cli_get},
     {"ls", "", 0, 0, "list tasks", "Lists tasks, newest first.", "  shoal ls --state dead\n", ls_options, cli_ls},
     {"tail", "[ID]", 0, 1, "follow one task, or the newest tasks",
      "Prints state changes as they happen: of one task until its end, or of the newest 1000 tasks until Ctrl-C.", NULL,
      tail_options, cli_tail},
-    {"cancel", "ID…", 1, 1000, "cancel tasks",
+    {"cancel", "ID...", 1, 1000, "cancel tasks",
      "Cancels tasks that are not finished. One that runs is cancelled at once and its node is told to stop.", NULL,
      cancel_options, cli_cancel},
-    {"retry", "ID…", 1, 1000, "run finished tasks again",
+    {"retry", "ID...", 1, 1000, "run finished tasks again",
      "Puts dead, cancelled or expired tasks back into their queue. One that only history knows is submitted anew and has a "
      "new id.",
      NULL, client_options, cli_retry},
@@ -233,7 +260,8 @@ const struct cli_command cli_commands[] = {
      "Lists nodes, or shows one in full. A node that drains finishes what it has and takes nothing new, and so does a "
      "quiet one.",
      "  shoal nodes\n  shoal nodes blue\n  shoal nodes drain blue\n", client_options, cli_nodes},
-    {"stats", "", 0, 0, "show the hub's numbers", "Shows counters and gauges of the hub.", NULL, client_options, cli_stats},
+    {"stats", "", 0, 0, "show the hub's numbers", "Shows counters and gauges of the hub.", NULL, client_options,
+     cli_stats},
     {"verify", "", 0, 0, "check a data directory",
      "Replays the journal of a hub that is not running, compares it with each snapshot and checks that nothing "
      "contradicts itself. Changes nothing.",

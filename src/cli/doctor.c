@@ -130,8 +130,9 @@ static void check_machine(struct doctor *doctor)
     int major = 0, minor = 0;
     (void)sscanf(facts.kernel, "%d.%d", &major, &minor);
     bool is_old = major < 5 || (major == 5 && minor < 10);
-    say(doctor, "system", is_old ? CHECK_WARN : CHECK_OK, is_old ? "Linux 5.10 or newer is what Shoal is tested with" : NULL,
-        "%s, Linux %s, %s", facts.os, facts.kernel, facts.machine);
+    say(doctor, "system", is_old ? CHECK_WARN : CHECK_OK,
+        is_old ? "Linux 5.10 or newer is what Shoal is tested with" : NULL, "%s, Linux %s, %s", facts.os, facts.kernel,
+        facts.machine);
     say(doctor, "cpu", CHECK_OK, NULL, "%" PRIu32 " cores, %.1f usable, %s", facts.core_count, facts.cpu_milli / 1000.0,
         facts.cpu_model);
     bool is_small = facts.memory_mib < 512;
@@ -154,7 +155,8 @@ static void check_namespaces(struct doctor *doctor)
 {
     char line[64];
     if (read_line("/proc/sys/user/max_user_namespaces", line, sizeof line) && atoi(line) == 0) {
-        say(doctor, "namespaces", CHECK_FAIL, "sysctl user.max_user_namespaces=10000", "user namespaces are switched off");
+        say(doctor, "namespaces", CHECK_FAIL, "sysctl user.max_user_namespaces=10000",
+            "user namespaces are switched off");
         return;
     }
     bool is_root = geteuid() == 0;
@@ -176,9 +178,20 @@ static void check_namespaces(struct doctor *doctor)
 static void check_bubblewrap(struct doctor *doctor)
 {
     static const char *const version_args[] = {"bwrap", "--version", NULL};
-    static const char *const try_args[] = {"bwrap",         "--unshare-user", "--unshare-pid", "--unshare-net",
-                                           "--unshare-ipc", "--unshare-uts",  "--die-with-parent", "--ro-bind", "/", "/",
-                                           "--proc",        "/proc",          "true",          NULL};
+    static const char *const try_args[] = {"bwrap",
+                                           "--unshare-user",
+                                           "--unshare-pid",
+                                           "--unshare-net",
+                                           "--unshare-ipc",
+                                           "--unshare-uts",
+                                           "--die-with-parent",
+                                           "--ro-bind",
+                                           "/",
+                                           "/",
+                                           "--proc",
+                                           "/proc",
+                                           "true",
+                                           NULL};
     char line[256], why[256];
     if (!first_line_of(version_args, line, sizeof line)) {
         say(doctor, "bubblewrap", CHECK_FAIL, "apt-get install bubblewrap", "bwrap is not installed");
@@ -276,7 +289,8 @@ static void check_disk(struct doctor *doctor)
     int error = errno;
     close(fd);
     if (!is_ok) {
-        say(doctor, "disk", CHECK_FAIL, "choose another --data", "cannot write durably into %s: %s", dir, strerror(error));
+        say(doctor, "disk", CHECK_FAIL, "choose another --data", "cannot write durably into %s: %s", dir,
+            strerror(error));
         return;
     }
     qsort(took_ns, SYNC_COUNT, sizeof took_ns[0], compare_i64);
@@ -361,8 +375,8 @@ static void check_kinds(struct doctor *doctor)
                 (clock_mono_ns() - begun_ns) / NS_PER_MS);
             launchers[i]->close(state);
         } else {
-            say(doctor, launchers[i]->kind, CHECK_FAIL, "the lines above say what is missing", "a node here cannot offer it: %s",
-                buf_cstr(&why));
+            say(doctor, launchers[i]->kind, CHECK_FAIL, "the lines above say what is missing",
+                "a node here cannot offer it: %s", buf_cstr(&why));
         }
         buf_free(&facts);
         buf_free(&why);
@@ -375,8 +389,7 @@ static void check_kinds(struct doctor *doctor)
 
 enum status cli_doctor(struct cli *cli)
 {
-    struct doctor doctor = {
-        .cli = cli, .has_color = cli_has_color(STDOUT_FILENO), .is_json = cli_flag(cli, "json")};
+    struct doctor doctor = {.cli = cli, .has_color = cli_has_color(STDOUT_FILENO), .is_json = cli_flag(cli, "json")};
     buf_init(&doctor.out, 1u << 20);
     check_machine(&doctor);
     check_open_files(&doctor);

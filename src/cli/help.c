@@ -46,8 +46,9 @@ static void wrap(struct buf *out, const char *text, int indent, int columns, int
 
 void cli_help_overview(struct buf *out)
 {
-    buf_append_str(out, "shoal " SHOAL_VERSION " - work submitted over HTTP runs on nodes, in sandboxes, and comes back\n\n"
-                        "Usage: shoal COMMAND [options]\n\nCommands:\n");
+    buf_append_str(out,
+                   "shoal " SHOAL_VERSION " - work submitted over HTTP runs on nodes, in sandboxes, and comes back\n\n"
+                   "Usage: shoal COMMAND [options]\n\nCommands:\n");
     for (const struct cli_command *command = cli_commands; command->name != NULL; command++)
         buf_printf(out, "  %-9s %s\n", command->name, command->summary);
     buf_append_str(out, "\nStart with:   shoal up\n"
@@ -186,11 +187,12 @@ static void roff_exit_codes(struct buf *out)
 
 void cli_help_man(struct buf *out)
 {
-    buf_append_str(out, ".TH SHOAL 1 \"\" \"shoal " SHOAL_VERSION "\" \"User Commands\"\n"
-                        ".SH NAME\nshoal \\- run work on a pool of machines\n"
-                        ".SH SYNOPSIS\n.B shoal\n.I COMMAND\n.RI [ options ]\n"
-                        ".SH DESCRIPTION\nA hub keeps tasks durably, nodes run them in sandboxes, and results come back over "
-                        "HTTP. One program is\nboth, and the client of both.\n.SH COMMANDS\n");
+    buf_append_str(
+        out, ".TH SHOAL 1 \"\" \"shoal " SHOAL_VERSION "\" \"User Commands\"\n"
+             ".SH NAME\nshoal \\- run work on a pool of machines\n"
+             ".SH SYNOPSIS\n.B shoal\n.I COMMAND\n.RI [ options ]\n"
+             ".SH DESCRIPTION\nA hub keeps tasks durably, nodes run them in sandboxes, and results come back over "
+             "HTTP. One program is\nboth, and the client of both.\n.SH COMMANDS\n");
     for (const struct cli_command *command = cli_commands; command->name != NULL; command++)
         roff_command(out, command);
     buf_append_str(out, ".SH ENVIRONMENT\n"

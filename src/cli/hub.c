@@ -67,8 +67,8 @@ static enum status configure(const struct cli *cli, struct hub_config *config)
             return status;
     }
     const char *data = cli_text(cli, "data");
-    if (data != NULL && (size_t)snprintf(config->data_dir, sizeof config->data_dir, "%s", data) >=
-                            sizeof config->data_dir)
+    if (data != NULL &&
+        (size_t)snprintf(config->data_dir, sizeof config->data_dir, "%s", data) >= sizeof config->data_dir)
         return cli_fail(cli, STATUS_USAGE, "the name of the data directory is too long");
     const char *listen = cli_text(cli, "listen");
     if (listen != NULL && !hub_config_set_listen(config, slice_str(listen)))

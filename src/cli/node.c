@@ -30,7 +30,8 @@ static enum status read_labels(const struct cli *cli, struct node_options *optio
             size_t len = strcspn(list, ",");
             struct slice label = slice_of(list, len);
             if (!is_name(label))
-                return cli_fail(cli, STATUS_USAGE, "\"%.*s\" is not a label; a label is NAME or NAME=VALUE without spaces",
+                return cli_fail(cli, STATUS_USAGE,
+                                "\"%.*s\" is not a label; a label is NAME or NAME=VALUE without spaces",
                                 SLICE_ARG(label));
             if (options->label_count == LIMIT_LABELS)
                 return cli_fail(cli, STATUS_USAGE, "a node has at most %d labels", LIMIT_LABELS);

@@ -31,9 +31,9 @@ static void write_row(struct buf *out, struct json_value node, bool has_color)
     bool has_load = json_member(node, "load", &load) && json_type_of(load) == JSON_OBJECT;
     buf_printf(out, "%-18.*s  %s%-8.*s%s", SLICE_ARG(client_str(node, "name")), cli_state_color(has_color, state),
                SLICE_ARG(state), cli_color_end(has_color));
-    buf_printf(out, "  %7" PRId64 "  %4" PRId64 "  %9" PRId64 "  %6" PRId64 "  %5" PRId64, client_i64(node, "leases", 0),
-               client_i64(node, "credit", 0), client_i64(node, "succeeded", 0), client_i64(node, "failed", 0),
-               client_i64(node, "lost", 0));
+    buf_printf(out, "  %7" PRId64 "  %4" PRId64 "  %9" PRId64 "  %6" PRId64 "  %5" PRId64,
+               client_i64(node, "leases", 0), client_i64(node, "credit", 0), client_i64(node, "succeeded", 0),
+               client_i64(node, "failed", 0), client_i64(node, "lost", 0));
     if (has_load)
         buf_printf(out, "  %3" PRId64 " %%", client_i64(load, "cpu_permille", 0) / 10);
     else
@@ -125,7 +125,8 @@ enum status cli_nodes(struct cli *cli)
             if (json_count(items) == 0)
                 buf_append_str(&out, "No node has joined yet; start one with: shoal node\n");
             else
-                buf_append_str(&out, "NODE                STATE     RUNNING  FREE  SUCCEEDED  FAILED   LOST    CPU  KINDS\n");
+                buf_append_str(&out,
+                               "NODE                STATE     RUNNING  FREE  SUCCEEDED  FAILED   LOST    CPU  KINDS\n");
             for (struct json_iter it = json_iter_of(items); json_next(&it, &key, &item);)
                 write_row(&out, item, has_color);
         } else {

@@ -94,8 +94,8 @@ const char *cli_state_color(bool has_color, struct slice state)
     static const struct {
         const char *state, *color;
     } colors[] = {
-        {"succeeded", "\033[32m"}, {"live", "\033[32m"},      {"ok", "\033[32m"},   {"leased", "\033[36m"},
-        {"ready", "\033[34m"},     {"scheduled", "\033[34m"}, {"dead", "\033[31m"}, {"gone", "\033[31m"},
+        {"succeeded", "\033[32m"}, {"live", "\033[32m"},      {"ok", "\033[32m"},      {"leased", "\033[36m"},
+        {"ready", "\033[34m"},     {"scheduled", "\033[34m"}, {"dead", "\033[31m"},    {"gone", "\033[31m"},
         {"fail", "\033[31m"},      {"cancelled", "\033[33m"}, {"expired", "\033[33m"}, {"suspect", "\033[33m"},
         {"warn", "\033[33m"},
     };

@@ -18,7 +18,8 @@ enum status cli_repair(struct cli *cli)
     if (status != STATUS_OK) {
         cli_fail(cli, status, "%s", why.len > 0 ? buf_cstr(&why) : status_title(status));
     } else if (cli_flag(cli, "json")) {
-        buf_printf(&out, "{\"dry_run\":%s,\"kept_last_seq\":%" PRIu64 ",\"lost_entries\":", is_dry_run ? "true" : "false",
+        buf_printf(&out,
+                   "{\"dry_run\":%s,\"kept_last_seq\":%" PRIu64 ",\"lost_entries\":", is_dry_run ? "true" : "false",
                    report.kept_last_seq);
         if (report.lost_entries == UINT64_MAX)
             buf_append_str(&out, "null");

@@ -191,8 +191,9 @@ static enum status write_code_input(const struct cli *cli, struct client *client
     }
     buf_append_char(out, ']');
     if (parts.lang == NULL)
-        return cli_fail(cli, STATUS_USAGE, "the language cannot be told from the names of the files; name it with "
-                                           "--lang python, javascript, c, cpp or java");
+        return cli_fail(cli, STATUS_USAGE,
+                        "the language cannot be told from the names of the files; name it with "
+                        "--lang python, javascript, c, cpp or java");
     buf_append_str(out, ",\"lang\":");
     json_write_str(out, slice_str(parts.lang));
     const char *entry = cli_text(cli, "entry");
@@ -210,8 +211,8 @@ static enum status write_code_input(const struct cli *cli, struct client *client
         buf_init(&text, LIMIT_INPUT_SIZE + 65536);
         status = read_file(cli, stdin_path, &text);
         if (status == STATUS_OK && !utf8_is_valid(buf_slice(&text)))
-            status = cli_fail(cli, STATUS_INVALID, "%s is not text; give it as a --file and read it from there",
-                              stdin_path);
+            status =
+                cli_fail(cli, STATUS_INVALID, "%s is not text; give it as a --file and read it from there", stdin_path);
         buf_append_str(out, ",\"stdin\":");
         json_write_str(out, buf_slice(&text));
         buf_free(&text);

@@ -15,7 +15,8 @@
 #include "cli/task_text.h"
 
 #define POLL_MS 500
-#define SEEN_MAX 4096 /* tasks remembered: four pages of the newest, so that one falls out long after it left the page */
+#define SEEN_MAX                                                                                                       \
+    4096 /* tasks remembered: four pages of the newest, so that one falls out long after it left the page */
 
 struct seen {
     char id[16];

@@ -10,9 +10,9 @@
 #include "base/clock.h"
 #include "base/limits.h"
 
-#define STEP_WAIT_MS 20000     /* one GET waits so long */
-#define STEP_WAIT_LIVE_MS 500  /* when a progress line is to move */
-#define RECONNECT_MS 30000     /* how long a hub may be away */
+#define STEP_WAIT_MS 20000    /* one GET waits so long */
+#define STEP_WAIT_LIVE_MS 500 /* when a progress line is to move */
+#define RECONNECT_MS 30000    /* how long a hub may be away */
 #define RECONNECT_PAUSE_MS 300
 
 bool task_is_final(struct slice state)
@@ -126,17 +126,15 @@ void task_phrase(struct buf *out, struct json_value task)
         else if (exit_code > 0)
             buf_printf(out, ", exit code %" PRId64, exit_code);
         if (json_member(result, "stats", &stats))
-            buf_printf(out, ", %" PRId64 " ms, %" PRId64 " ms of cpu, %" PRId64 " MiB",
-                       client_i64(stats, "wall_ms", 0), client_i64(stats, "cpu_ms", 0),
-                       client_i64(stats, "peak_mib", 0));
+            buf_printf(out, ", %" PRId64 " ms, %" PRId64 " ms of cpu, %" PRId64 " MiB", client_i64(stats, "wall_ms", 0),
+                       client_i64(stats, "cpu_ms", 0), client_i64(stats, "peak_mib", 0));
         return;
     }
     struct slice state = client_str(task, "state");
     buf_printf(out, "%.*s", SLICE_ARG(state));
     if (!slice_equal_str(state, "succeeded") && json_member(task, "error", &error) &&
         json_type_of(error) == JSON_OBJECT)
-        buf_printf(out, " (%.*s: %.*s)", SLICE_ARG(client_str(error, "kind")),
-                   SLICE_ARG(client_str(error, "message")));
+        buf_printf(out, " (%.*s: %.*s)", SLICE_ARG(client_str(error, "kind")), SLICE_ARG(client_str(error, "message")));
 }
 
 enum status task_print_result(struct json_value task)
@@ -162,7 +160,8 @@ enum status task_print_result(struct json_value task)
     }
     if (outcome != STATUS_OK || (has_verdict && cli_is_terminal(STDERR_FILENO))) {
         task_phrase(&phrase, task);
-        fprintf(stderr, "%s%.*s%s\n", cli_has_color(STDERR_FILENO) ? (outcome == STATUS_OK ? "\033[2m" : "\033[31m") : "",
+        fprintf(stderr, "%s%.*s%s\n",
+                cli_has_color(STDERR_FILENO) ? (outcome == STATUS_OK ? "\033[2m" : "\033[31m") : "",
                 SLICE_ARG(buf_slice(&phrase)), cli_color_end(cli_has_color(STDERR_FILENO)));
     }
     buf_free(&out);
@@ -227,7 +226,8 @@ enum status task_wait(const struct cli *cli, struct client *client, const char *
     if (is_live)
         fprintf(stderr, "\r\033[K");
     if (status == STATUS_TIMEOUT && ret_answer->http == 200)
-        return cli_fail(cli, status, "the task %s is not finished yet; \"shoal get %s --wait\" goes on waiting", id, id);
+        return cli_fail(cli, status, "the task %s is not finished yet; \"shoal get %s --wait\" goes on waiting", id,
+                        id);
     if (status != STATUS_OK)
         client_tell(client);
     return status;

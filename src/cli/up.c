@@ -24,8 +24,8 @@
 
 struct child {
     const char *name;
-    pid_t pid; /* 0: not running */
-    int out;   /* its standard output; -1 at the end */
+    pid_t pid;            /* 0: not running */
+    int out;              /* its standard output; -1 at the end */
     char line[LINE_SIZE]; /* being collected */
     size_t line_len;
     char first_line[LINE_SIZE];

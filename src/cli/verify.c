@@ -30,14 +30,16 @@ enum status cli_verify(struct cli *cli)
                        report.undecodable, report.torn_size, report.tasks_live, report.history_seq, hash);
         else
             buf_printf(&out,
-                       "The data is sound: %" PRIu64 " entries replayed after %" PRIu64 ", up to %" PRIu64
-                       "; %" PRIu32 " of %" PRIu32 " snapshots compared; %" PRIu64 " tasks in memory.\n"
+                       "The data is sound: %" PRIu64 " entries replayed after %" PRIu64 ", up to %" PRIu64 "; %" PRIu32
+                       " of %" PRIu32 " snapshots compared; %" PRIu64 " tasks in memory.\n"
                        "State hash %s.\n",
                        report.entries, report.base_seq, report.last_seq, report.snapshots_compared, report.snapshots,
                        report.tasks_live, hash);
         if (!cli_flag(cli, "json") && report.torn_size > 0)
-            buf_printf(&out, "The last write was cut short (%" PRIu64 " bytes that nobody was told of); the next start "
-                             "removes them.\n", report.torn_size);
+            buf_printf(&out,
+                       "The last write was cut short (%" PRIu64 " bytes that nobody was told of); the next start "
+                       "removes them.\n",
+                       report.torn_size);
         status = cli_print(buf_slice(&out));
     }
     buf_free(&why);

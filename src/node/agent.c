@@ -171,7 +171,8 @@ static void handle_welcome(struct agent *agent, const struct work_welcome *welco
             agent_job_drop(job, "the hub gave the task to somebody else while it was away");
     }
     for (struct job *job = agent->jobs; job != NULL; job = job->next)
-        job->extend_due_ns = job->state == JOB_RUNNING ? 0 : INT64_MAX; /* leases ran on while nobody could extend them */
+        job->extend_due_ns =
+            job->state == JOB_RUNNING ? 0 : INT64_MAX; /* leases ran on while nobody could extend them */
     agent_mark_dirty(agent);
     if (agent->is_draining && agent->credit_at_hub > 0) { /* the drain began between hello and welcome */
         buf_reset(&agent->text);

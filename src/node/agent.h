@@ -19,11 +19,11 @@ struct agent_kind { /* an opened launcher */
     void *state; /* from launcher->open */
 };
 
-struct agent_config { /* copied by agent_start, except what pointers and slices name: that outlives the agent */
+struct agent_config {    /* copied by agent_start, except what pointers and slices name: that outlives the agent */
     const char *hub_url; /* http://HOST:PORT, without a path */
     struct slice name;
-    struct slice key; /* may be empty */
-    uint32_t slots;   /* 1 .. AGENT_SLOTS_MAX */
+    struct slice key;  /* may be empty */
+    uint32_t slots;    /* 1 .. AGENT_SLOTS_MAX */
     uint64_t instance; /* random, one for each process */
     struct requirement facts;
     struct slice info; /* JSON object */

@@ -15,10 +15,10 @@
 #define BACKOFF_MAX_MS 1000
 _Static_assert(BACKOFF_MAX_MS * 2 < LIMIT_LOST_MS, "a restarted hub must find its nodes within its grace");
 #define CONNECT_MS 2000
-#define WELCOME_MS 10000    /* a hub that is recovering a long journal may take a while */
-#define PROGRESS_MS 1000    /* the quickest that progress is passed on */
+#define WELCOME_MS 10000             /* a hub that is recovering a long journal may take a while */
+#define PROGRESS_MS 1000             /* the quickest that progress is passed on */
 #define REPORT_SIZE_MAX (256u << 10) /* bytes of outcomes in one report; well below LIMIT_ENTRY_SIZE */
-#define RELEASE_MS 5000     /* after drain_ms: time to stop runs and give them back */
+#define RELEASE_MS 5000              /* after drain_ms: time to stop runs and give them back */
 #define KILL_MS 2000
 #define SAY_OFFLINE_EVERY_NS (30 * NS_PER_S)
 
@@ -79,8 +79,8 @@ struct agent {
 
     bool is_draining, is_killed;
     int64_t drain_due_ns, end_due_ns; /* INT64_MAX: never */
-    bool is_overdue; /* end_due_ns has passed */
-    bool is_ending; /* on_ended will follow */
+    bool is_overdue;                  /* end_due_ns has passed */
+    bool is_ending;                   /* on_ended will follow */
     bool is_closing_handles;
     enum status end_status;
     char end_why[256];
@@ -90,7 +90,6 @@ struct agent {
     struct work_answer *answer;
     struct agent_stats stats;
 };
-
 
 static inline int64_t agent_now_ns(const struct agent *agent)
 {

@@ -229,10 +229,8 @@ static void job_start(struct agent *agent, const struct work_lease *lease, const
                         .lease_ms = lease->lease_ms,
                         .timeout_ms = lease->timeout_ms,
                         .extend_due_ns = now + lease->lease_ms * NS_PER_MS / 3,
-                        .progress_due_ns =
-                            kind->launcher->progress != NULL ? now + PROGRESS_MS * NS_PER_MS : INT64_MAX,
-                        .timeout_due_ns =
-                            lease->timeout_ms > 0 ? now + lease->timeout_ms * NS_PER_MS : INT64_MAX};
+                        .progress_due_ns = kind->launcher->progress != NULL ? now + PROGRESS_MS * NS_PER_MS : INT64_MAX,
+                        .timeout_due_ns = lease->timeout_ms > 0 ? now + lease->timeout_ms * NS_PER_MS : INT64_MAX};
     buf_init(&job->outcome, LIMIT_INPUT_SIZE + 6 * LIMIT_ERROR_SIZE + 2048); /* a byte of a message may become \u00XX */
     agent->jobs = job;
     agent->job_count++;
@@ -363,4 +361,3 @@ void agent_arm_work_timer(struct agent *agent)
     uint64_t wait_ms = wait_ns <= 0 ? 0 : (uint64_t)((wait_ns + NS_PER_MS - 1) / NS_PER_MS);
     uv_timer_start(&agent->work_timer, on_work_timer, wait_ms, 0);
 }
-

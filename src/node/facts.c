@@ -1,8 +1,8 @@
 /* facts.c - what a node knows about its machine. */
 #include "node/facts.h"
 
-#include <inttypes.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -17,8 +17,8 @@
 #include <unistd.h>
 
 #include "base/ensure.h"
-#include "base/log.h"
 #include "base/entropy.h"
+#include "base/log.h"
 #include "base/version.h"
 #include "node/agent.h"
 #include "node/facts.h"
@@ -110,8 +110,8 @@ static void on_welcome(void *ctx, bool is_first)
     char kinds[512];
     size_t len = 0;
     for (uint32_t i = 0; i < node->kind_count && len < sizeof kinds; i++)
-        len += (size_t)snprintf(kinds + len, sizeof kinds - len, "%s%s", i > 0 ? ", " : "",
-                                node->kinds[i].launcher->kind);
+        len +=
+            (size_t)snprintf(kinds + len, sizeof kinds - len, "%s%s", i > 0 ? ", " : "", node->kinds[i].launcher->kind);
     printf("shoal node %s ready: %" PRIu32 " slot%s, kinds %s, hub %s\n", node->options->name, node->options->slots,
            node->options->slots == 1 ? "" : "s", kinds, node->options->hub_url);
     fflush(stdout);
@@ -179,21 +179,20 @@ static void write_info(struct buf *out, const struct node_facts *facts, struct s
 static enum status run(struct node *node, struct slice info, const struct node_facts *facts)
 {
     const struct node_options *options = node->options;
-    struct agent_config config = {.hub_url = options->hub_url,
-                                  .name = slice_str(options->name),
-                                  .key = slice_str(options->key),
-                                  .slots = options->slots,
-                                  .facts = {.label_count = options->label_count,
-                                            .cpu_milli = facts->cpu_milli,
-                                            .memory_mib = facts->memory_mib},
-                                  .info = info,
-                                  .kinds = node->kinds,
-                                  .kind_count = node->kind_count,
-                                  .drain_ms = options->drain_ms,
-                                  .sample_load = sample_load,
-                                  .on_welcome = on_welcome,
-                                  .on_ended = on_ended,
-                                  .ctx = node};
+    struct agent_config config = {
+        .hub_url = options->hub_url,
+        .name = slice_str(options->name),
+        .key = slice_str(options->key),
+        .slots = options->slots,
+        .facts = {.label_count = options->label_count, .cpu_milli = facts->cpu_milli, .memory_mib = facts->memory_mib},
+        .info = info,
+        .kinds = node->kinds,
+        .kind_count = node->kind_count,
+        .drain_ms = options->drain_ms,
+        .sample_load = sample_load,
+        .on_welcome = on_welcome,
+        .on_ended = on_ended,
+        .ctx = node};
     random_bytes(&config.instance, sizeof config.instance);
     for (uint32_t i = 0; i < options->label_count; i++)
         config.facts.labels[i] = options->labels[i];
@@ -237,8 +236,8 @@ enum status node_main(const struct node_options *options)
     buf_init(&info, 2 * INFO_SIZE_MAX);
     const struct node_env env = {
         .loop = &node.loop, .data_dir = node.data_dir, .hub_url = options->hub_url, .slots = options->slots};
-    status = launchers_open(&env, options->offers, options->offer_count, node.kinds, &node.kind_count,
-                            &launcher_facts, &sentence);
+    status = launchers_open(&env, options->offers, options->offer_count, node.kinds, &node.kind_count, &launcher_facts,
+                            &sentence);
     if (status != STATUS_OK) {
         complain(status, sentence.len > 0 ? buf_cstr(&sentence) : "this machine can offer no kind of work");
         loop_stop(&node.loop);

@@ -6,8 +6,8 @@
 #include "base/slice.h"
 #include "base/status.h"
 
-struct node_options { /* strings are borrowed for the call */
-    const char *hub_url;  /* http://HOST:PORT */
+struct node_options {    /* strings are borrowed for the call */
+    const char *hub_url; /* http://HOST:PORT */
     const char *name;
     const char *key;      /* NULL: none */
     const char *data_dir; /* made when missing */

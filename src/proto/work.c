@@ -141,8 +141,8 @@ static const struct {
     const char *name;
     enum outcome_member bit;
 } outcome_members[] = {
-    {"token", MEMBER_TOKEN},     {"outcome", MEMBER_OUTCOME},   {"result", MEMBER_RESULT},
-    {"error", MEMBER_ERROR},     {"final", MEMBER_FINAL},       {"lease_ms", MEMBER_LEASE_MS},
+    {"token", MEMBER_TOKEN},       {"outcome", MEMBER_OUTCOME}, {"result", MEMBER_RESULT},
+    {"error", MEMBER_ERROR},       {"final", MEMBER_FINAL},     {"lease_ms", MEMBER_LEASE_MS},
     {"permille", MEMBER_PERMILLE}, {"note", MEMBER_NOTE},       {"checkpoint", MEMBER_CHECKPOINT},
     {"message", MEMBER_MESSAGE},
 };
@@ -559,8 +559,7 @@ static const struct {
     const char *name;
     enum work_message_type type;
 } message_types[] = {
-    {"hello", WORK_HELLO}, {"report", WORK_REPORT}, {"credit", WORK_CREDIT},
-    {"beat", WORK_BEAT},   {"leave", WORK_LEAVE},
+    {"hello", WORK_HELLO}, {"report", WORK_REPORT}, {"credit", WORK_CREDIT}, {"beat", WORK_BEAT}, {"leave", WORK_LEAVE},
 };
 
 enum status work_message_decode(struct json_parser *parser, struct slice text, struct buf *scratch,

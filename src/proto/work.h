@@ -49,8 +49,8 @@ struct work_message { /* node → hub, decoded */
     struct command_node_hello hello; /* HELLO; held and info point into the parser or into `scratch` */
     struct slice key;
     struct command_node_report report; /* REPORT without its session */
-    struct work_load load; /* BEAT */
-    uint32_t credit;       /* CREDIT */
+    struct work_load load;             /* BEAT */
+    uint32_t credit;                   /* CREDIT */
 };
 
 /* Decodes one message of a node. `scratch` (reset by the caller) holds what must be re-encoded (held, outcomes, info)
@@ -85,10 +85,10 @@ void work_write_welcome(struct buf *out, const struct work_welcome *welcome);
 struct work_lease_offer { /* what the hub hands out; also the body of POST /v1/leases items */
     struct lease_token token;
     struct slice kind, queue;
-    struct slice input;      /* JSON */
-    struct slice checkpoint; /* JSON, may be empty */
+    struct slice input;       /* JSON */
+    struct slice checkpoint;  /* JSON, may be empty */
     struct slice traceparent; /* may be empty */
-    int64_t expires_ns;      /* wall clock of the hub; written only by work_write_offer */
+    int64_t expires_ns;       /* wall clock of the hub; written only by work_write_offer */
     int64_t lease_ms, timeout_ms;
 };
 void work_write_lease(struct buf *out, const struct work_lease_offer *offer);

@@ -174,7 +174,8 @@ static void test_numbers(void **state)
     static const struct {
         const char *text;
         int64_t ms;
-    } times[] = {{"0", 0}, {"250", 250}, {"250ms", 250}, {"3s", 3000}, {"5m", 300000}, {"2h", 7200000}, {"1d", 86400000}};
+    } times[] = {{"0", 0},       {"250", 250},    {"250ms", 250},  {"3s", 3000},
+                 {"5m", 300000}, {"2h", 7200000}, {"1d", 86400000}};
     for (size_t i = 0; i < sizeof times / sizeof times[0]; i++) {
         assert_true(cli_read_number(&duration, times[i].text, &value));
         assert_int_equal(value, times[i].ms);

@@ -114,7 +114,7 @@ static struct work_message message;
 static struct field_error field_error;
 
 static uint32_t hello_count, beat_count, report_count, leave_count, connection_count;
-static uint32_t credit;           /* as the hub counts it */
+static uint32_t credit; /* as the hub counts it */
 static uint32_t hello_credit;
 static uint64_t hello_instance;
 static struct lease_token held[64];
@@ -458,10 +458,8 @@ static void test_failures(void **state)
     RUN_UNTIL(welcome_count == 1);
     hub_lease(1, 30000, 0);
     RUN_UNTIL(run_count == 1);
-    const struct work_done failed = {.error_kind = SLICE("code"),
-                                     .message = SLICE("it broke"),
-                                     .detail = SLICE("{\"line\": 3}"),
-                                     .is_final = true};
+    const struct work_done failed = {
+        .error_kind = SLICE("code"), .message = SLICE("it broke"), .detail = SLICE("{\"line\": 3}"), .is_final = true};
     run_end(0, &failed);
     RUN_UNTIL(outcome_count == 1);
     assert_int_equal(outcomes[0].type, OUTCOME_FAIL);

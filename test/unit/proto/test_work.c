@@ -35,7 +35,8 @@ static int teardown(void **state)
     return 0;
 }
 
-static const struct lease_token token_a = {.task_id = (UINT64_C(77) << 24) | 5, .attempt = 3, .seq = 900719925474099312};
+static const struct lease_token token_a = {
+    .task_id = (UINT64_C(77) << 24) | 5, .attempt = 3, .seq = 900719925474099312};
 static const struct lease_token token_b = {.task_id = (UINT64_C(78) << 24) | 6, .attempt = 1, .seq = 12};
 
 static void assert_token(struct lease_token a, struct lease_token b)
@@ -323,9 +324,10 @@ static void test_limits(void **state)
             assert_string_equal(error.pointer, "/outcomes/0/result");
 
         buf_reset(&text);
-        buf_printf(&text,
-                   "{\"type\":\"report\",\"outcomes\":[{\"token\":\"%s\",\"outcome\":\"fail\",\"error\":{\"message\":\"",
-                   token);
+        buf_printf(
+            &text,
+            "{\"type\":\"report\",\"outcomes\":[{\"token\":\"%s\",\"outcome\":\"fail\",\"error\":{\"message\":\"",
+            token);
         for (int i = 0; i < LIMIT_ERROR_SIZE + over; i++)
             buf_append_char(&text, 'x');
         buf_append_str(&text, "\"}}]}");
@@ -497,10 +499,11 @@ static void test_strange_answers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_hello),         cmocka_unit_test(test_hello_small),   cmocka_unit_test(test_report),
-        cmocka_unit_test(test_short_messages), cmocka_unit_test(test_bad_messages), cmocka_unit_test(test_bad_outcomes),
-        cmocka_unit_test(test_limits),        cmocka_unit_test(test_small_scratch), cmocka_unit_test(test_answers),
-        cmocka_unit_test(test_strange_answers),
+        cmocka_unit_test(test_hello),        cmocka_unit_test(test_hello_small),
+        cmocka_unit_test(test_report),       cmocka_unit_test(test_short_messages),
+        cmocka_unit_test(test_bad_messages), cmocka_unit_test(test_bad_outcomes),
+        cmocka_unit_test(test_limits),       cmocka_unit_test(test_small_scratch),
+        cmocka_unit_test(test_answers),      cmocka_unit_test(test_strange_answers),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
