@@ -12,6 +12,14 @@
 /* Answers every waiting poll and closes the nodes' connections with 1001, without ending their sessions. */
 void sessions_stop(struct sessions *sessions);
 
+/* --- workers over plain HTTP (workers.c); each answers the call --- */
+#define WORKER_LEASES_MAX 1000 /* of one call */
+/* POST /v1/leases: hello->credit leases at most. Fills in hello's instance. */
+void workers_poll(struct call *call, struct command_node_hello *hello, int64_t wait_ms);
+/* POST /v1/leases:report: `count` encoded outcomes (copied), then up to `max` new leases. */
+void workers_report(struct call *call, uint64_t session, uint32_t count, struct slice outcomes, uint32_t max,
+                    int64_t wait_ms);
+
 struct session_facts {
     bool is_suspect; /* not heard of for suspect_ms, or its connection is gone and its time not up yet */
     struct work_load load;

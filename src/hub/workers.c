@@ -21,22 +21,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/base32.h"
 #include "base/clock.h"
 #include "base/ensure.h"
-#include "hub/fields.h"
 #include "hub/sessions_internal.h"
 #include "hub/task_json.h"
 #include "hub/task_waits.h"
 
 #define POLL_MAGIC 0x504f4c4cu
-#define POLL_LEASES_MAX 1000
-#define POLLS_IN_LINE_MAX 64 /* of one worker; more of them is a mistake, and each holds a request */
+#define POLLS_IN_LINE_MAX 64         /* of one worker; more of them is a mistake, and each holds a request */
 #define LEASES_SIZE_MAX (128u << 20) /* 1000 leases with an input and a checkpoint of 64 KiB each */
 #define OUTCOMES_SIZE_MAX (2 * LIMIT_HTTP_BODY_SIZE)
 #define LINE_MS_MIN 1000 /* the patience of a poll that wants to wait for nothing but its turn */
-#define RETRY_MS 20 /* a full hub has room again after the next fsync or two */
-#define NO_TASK 0   /* task_waits as a timer: no task has this id, so only the time ends the wait */
+#define RETRY_MS 20      /* a full hub has room again after the next fsync or two */
+#define NO_TASK 0        /* task_waits as a timer: no task has this id, so only the time ends the wait */
 
 enum poll_state { POLL_LINE, POLL_REPORTING, POLL_ASKING, POLL_WAITING, POLL_WITHDRAWING, POLL_RELEASING };
 
@@ -51,14 +48,14 @@ struct poll {
     bool is_listed;          /* it is there */
     bool is_asked;           /* the reply to ASKING or WITHDRAWING is in */
     bool is_report;
-    bool is_retried;         /* a report that met a lost session has become a hello */
-    bool is_late;            /* its time is over */
-    bool is_reported;        /* its outcomes are done: whatever comes, the answer tells them */
-    enum status refused;     /* the whole answer is this problem, and leases go back */
-    enum status failed;      /* no leases, because of this */
+    bool is_retried;     /* a report that met a lost session has become a hello */
+    bool is_late;        /* its time is over */
+    bool is_reported;    /* its outcomes are done: whatever comes, the answer tells them */
+    enum status refused; /* the whole answer is this problem, and leases go back */
+    enum status failed;  /* no leases, because of this */
     uint32_t max;
-    int64_t due_ns;          /* monotonic */
-    uint32_t timer;          /* TASK_WAIT_NONE, or in task_waits */
+    int64_t due_ns; /* monotonic */
+    uint32_t timer; /* TASK_WAIT_NONE, or in task_waits */
     uint32_t lease_count;
     struct buf leases;   /* JSON, separated by commas */
     struct buf tokens;   /* struct lease_token of them */
@@ -72,11 +69,13 @@ struct worker {
     struct poll *current; /* K1 */
     struct poll *line_first, *line_last;
     uint32_t line_count;
-    uint64_t facts; /* hash of what it said it is; 0: never said to this process */
+    uint32_t poll_count; /* in any state; the record stays while there is one */
+    uint64_t facts;      /* hash of what it said it is; 0: never said to this process */
     uint8_t name_len;
     char name[LIMIT_NAME_SIZE];
 };
 
+static void on_gone(struct http_request *request);
 static void poll_check_soon(struct poll *poll);
 static void poll_start(struct poll *poll);
 static void poll_withdraw(struct poll *poll);
@@ -151,7 +150,7 @@ enum status workers_adopt(struct sessions *sessions, const struct node_view *vie
 
 static bool worker_is_busy(const struct session *session)
 {
-    return session->worker->current != NULL || session->worker->line_first != NULL;
+    return session->worker->poll_count > 0;
 }
 
 /* The worker has called: its time begins anew once nothing of it waits. */
@@ -199,12 +198,15 @@ static struct poll *poll_new(struct call *call, struct session *session)
     poll->refused = poll->failed = STATUS_OK;
     poll->timer = TASK_WAIT_NONE;
     buf_init(&poll->leases, LEASES_SIZE_MAX);
-    buf_init(&poll->tokens, POLL_LEASES_MAX * 2 * sizeof(struct lease_token));
+    buf_init(&poll->tokens, WORKER_LEASES_MAX * 2 * sizeof(struct lease_token));
     buf_init(&poll->results, LEASES_SIZE_MAX);
     buf_init(&poll->reported, LIMIT_HTTP_BODY_SIZE);
     buf_init(&poll->hello, LIMIT_HTTP_BODY_SIZE);
     session->sessions->polls++;
+    session->worker->poll_count++;
     call->extra = poll;
+    call->request->on_gone = on_gone;
+    call->request->end_is_gone = true; /* a caller that only waits has left when it ends its side */
     return poll;
 }
 
@@ -252,6 +254,7 @@ static void poll_free(struct poll *poll)
     if (worker->current == poll)
         worker->current = NULL;
     session->sessions->polls--;
+    worker->poll_count--;
     buf_free(&poll->leases);
     buf_free(&poll->tokens);
     buf_free(&poll->results);
@@ -345,8 +348,8 @@ static void on_time(void *ctx, bool is_final)
     struct sessions *sessions = poll->session->sessions;
     (void)is_final;
     poll->timer = TASK_WAIT_NONE;
-    poll->is_late = poll->is_late || poll->state == POLL_LINE || clock_mono_ns() >= poll->due_ns ||
-                    sessions->hub->is_stopping;
+    poll->is_late =
+        poll->is_late || poll->state == POLL_LINE || clock_mono_ns() >= poll->due_ns || sessions->hub->is_stopping;
     if (poll->state == POLL_LINE) { /* asked nobody: nothing to take back */
         line_remove(poll);
         if (poll->session->session == 0)
@@ -419,24 +422,26 @@ static void on_withdrawn(struct pending *pending, const struct effect_reply *rep
     }
 }
 
+/* The withdrawal cannot be proposed now: again in a moment, or never when the hub is ending. */
+static void withdraw_later(struct poll *poll)
+{
+    struct hub *hub = poll->session->sessions->hub;
+    poll->state = POLL_RELEASING;
+    if (!hub->is_stopping && hub->sequencer != NULL && timer_start(poll, RETRY_MS))
+        return;
+    drop_leases(poll); /* they expire */
+    poll->failed = STATUS_NOT_READY;
+    poll->state = POLL_WITHDRAWING;
+    poll->is_asked = true;
+    poll_check_soon(poll);
+}
+
 /* Takes the rest of the credit back, and gives back what nobody is there to take. */
 static void poll_withdraw(struct poll *poll)
 {
     struct sessions *sessions = poll->session->sessions;
-    bool is_void = poll->call == NULL || poll->refused != STATUS_OK;
-    struct command_node_report command = {.has_credit = true};
-    struct buf *outcomes = &sessions->scratch;
-    buf_reset(outcomes);
+    struct hub *hub = sessions->hub;
     timer_stop(poll);
-    if (is_void) {
-        const struct lease_token *tokens = (const struct lease_token *)(const void *)poll->tokens.data;
-        for (uint32_t i = 0; i < poll->lease_count; i++)
-            outcome_put(outcomes, &(struct outcome){.type = OUTCOME_RELEASE,
-                                                    .token = tokens[i],
-                                                    .message = SLICE("the worker's connection closed")});
-        command.outcome_count = poll->lease_count;
-        command.outcomes = buf_slice(outcomes);
-    }
     if (poll->session->session == 0) { /* ended meanwhile: nothing is left to take back */
         drop_leases(poll);
         poll->failed = STATUS_SESSION_LOST;
@@ -445,21 +450,30 @@ static void poll_withdraw(struct poll *poll)
         poll_check_soon(poll);
         return;
     }
-    if (!poll_propose(poll, &command, on_withdrawn)) {
-        struct hub *hub = sessions->hub;
-        poll->state = POLL_RELEASING; /* asks again when the timer has run */
-        if (hub->is_stopping || hub->sequencer == NULL || !timer_start(poll, RETRY_MS)) {
-            drop_leases(poll); /* they expire */
-            poll->failed = STATUS_NOT_READY;
-            poll->state = POLL_WITHDRAWING;
-            poll->is_asked = true;
-            poll_check_soon(poll);
-        }
+    /* begin may flush, and a flush may answer: what is shared is written only after it. */
+    struct buf *out = hub->sequencer != NULL ? sequencer_begin(hub->sequencer) : NULL;
+    if (out == NULL) {
+        withdraw_later(poll);
         return;
     }
-    poll->state = POLL_WITHDRAWING;
-    if (is_void)
+    struct command_node_report command = {.session = poll->session->session, .has_credit = true};
+    if (poll->call == NULL || poll->refused != STATUS_OK) {
+        const struct lease_token *tokens = (const struct lease_token *)(const void *)poll->tokens.data;
+        buf_reset(&sessions->refused);
+        for (uint32_t i = 0; i < poll->lease_count; i++)
+            outcome_put(&sessions->refused, &(struct outcome){.type = OUTCOME_RELEASE,
+                                                              .token = tokens[i],
+                                                              .message = SLICE("the worker's connection closed")});
+        command.outcome_count = poll->lease_count;
+        command.outcomes = buf_slice(&sessions->refused);
         drop_leases(poll);
+    }
+    command_put_node_report(out, &command);
+    poll->pending.on_reply = on_withdrawn;
+    poll->is_asked = false;
+    poll->state = POLL_WITHDRAWING;
+    sequencer_commit(hub->sequencer, &poll->pending);
+    hub_schedule_flush(hub);
 }
 
 /* A reply to hello or to a report with credit: from here the poll waits for leases. */
@@ -546,7 +560,7 @@ static void on_report_reply(struct pending *pending, const struct effect_reply *
     }
 }
 
-/* --- requests --- */
+/* --- a poll's way --- */
 
 static uint64_t hash_facts(const struct command_node_hello *hello)
 {
@@ -557,74 +571,6 @@ static uint64_t hash_facts(const struct command_node_hello *hello)
     for (uint32_t i = 0; i < hello->facts.label_count; i++)
         hash = hash64(hello->facts.labels[i], hash + 1);
     return hash | 1;
-}
-
-static void read_kinds(const struct field *field, struct command_node_hello *hello)
-{
-    if (!field_array(field))
-        return;
-    size_t count = json_count(field->value);
-    if (count < 1 || count > LIMIT_KINDS_PER_NODE) {
-        problem_add(field->problem, STATUS_INVALID, field->base, field->key, "1 to %d kinds", LIMIT_KINDS_PER_NODE);
-        return;
-    }
-    struct json_iter it = json_iter_of(field->value);
-    struct json_value element;
-    for (uint32_t i = 0; json_next(&it, NULL, &element); i++) {
-        char index[12];
-        snprintf(index, sizeof index, "%u", i);
-        struct field kind = {field->problem, "/kinds", slice_str(index), element};
-        if (field_name(&kind, &hello->kinds[hello->kind_count]))
-            hello->kind_count++;
-    }
-}
-
-/* max and wait_ms, which both requests have. True when the key is one of them. */
-static bool read_wish(const struct field *field, int64_t max_min, int64_t *max, int64_t *wait_ms)
-{
-    if (slice_equal(field->key, SLICE("max")))
-        field_int(field, max_min, POLL_LEASES_MAX, max);
-    else if (slice_equal(field->key, SLICE("wait_ms")))
-        field_int(field, 0, LIMIT_WAIT_MS, wait_ms);
-    else
-        return false;
-    return true;
-}
-
-/* Decodes the body of POST /v1/leases. False: the problem says why. */
-static bool read_poll(struct call *call, struct problem *problem, struct command_node_hello *hello, int64_t *ret_wait_ms)
-{
-    struct json_value root;
-    bool is_empty;
-    int64_t max = 1, wait_ms = 0;
-    *hello = (struct command_node_hello){.is_worker = true, .info = SLICE("{}")};
-    if (!call_parse_body(call, problem, &root, &is_empty))
-        return false;
-    struct field field = {.problem = problem, .base = "", .value = root};
-    if (!field_object(&field))
-        return false;
-    struct json_iter it = json_iter_of(root);
-    bool has_node = false, has_kinds = false;
-    while (json_next(&it, &field.key, &field.value)) {
-        if (slice_equal(field.key, SLICE("node"))) {
-            has_node = true;
-            field_name(&field, &hello->node);
-        } else if (slice_equal(field.key, SLICE("kinds")) && !has_kinds) {
-            has_kinds = true;
-            read_kinds(&field, hello);
-        } else if (!field_requirement(&field, &hello->facts) && !read_wish(&field, 1, &max, &wait_ms)) {
-            field_unknown(&field);
-        }
-    }
-    if (!has_node)
-        problem_add(problem, STATUS_INVALID, "/node", (struct slice){0}, "is needed");
-    if (!has_kinds)
-        problem_add(problem, STATUS_INVALID, "/kinds", (struct slice){0}, "is needed");
-    hello->credit = (uint32_t)max;
-    *ret_wait_ms = wait_ms;
-    if (problem_is_ok(problem))
-        hello->instance = worker_instance(hello->node);
-    return problem_is_ok(problem);
 }
 
 /* It is this poll's turn: asks the core for leases, with a hello if that is needed. */
@@ -680,40 +626,28 @@ static void stand_in_line(struct poll *poll)
     worker->line_count++;
 }
 
-void handle_lease_poll(struct call *call)
+void workers_poll(struct call *call, struct command_node_hello *hello, int64_t wait_ms)
 {
-    struct hub *hub = call->hub;
-    struct sessions *sessions = hub->sessions;
-    struct problem problem;
-    problem_init(&problem);
-    struct command_node_hello hello;
-    int64_t wait_ms;
-    if (!call_check_node_key(call))
-        return;
-    if (!read_poll(call, &problem, &hello, &wait_ms)) {
-        call_refuse(call, &problem);
-        return;
-    }
-    if (!hub->is_ready || hub->is_stopping) {
-        call_refuse_status(call, STATUS_NOT_READY, NULL);
-        return;
-    }
-    struct session *session = worker_find(sessions, hello.node);
+    struct sessions *sessions = call->hub->sessions;
+    struct session *session = worker_find(sessions, hello->node);
     if (session == NULL)
-        session = worker_new(sessions, hello.node);
-    struct poll *poll = session != NULL ? poll_new(call, session) : NULL;
-    if (poll == NULL) {
-        if (session != NULL && !worker_is_busy(session))
-            worker_called(session);
+        session = worker_new(sessions, hello->node);
+    if (session == NULL) {
         call_refuse_status(call, STATUS_BUSY, NULL);
         return;
     }
-    poll->max = hello.credit;
+    struct poll *poll = poll_new(call, session);
+    if (poll == NULL) {
+        worker_called(session);
+        call_refuse_status(call, STATUS_BUSY, NULL);
+        return;
+    }
+    hello->is_worker = true;
+    hello->instance = session->instance;
+    poll->max = hello->credit;
     poll->due_ns = clock_mono_ns() + wait_ms * NS_PER_MS;
-    call->request->on_gone = on_gone;
-    call->request->end_is_gone = true;
-    poll->facts = hash_facts(&hello);
-    command_put_node_hello(&poll->hello, &hello);
+    poll->facts = hash_facts(hello);
+    command_put_node_hello(&poll->hello, hello);
     poll->is_late = wait_ms == 0;
     if (session->worker->current != NULL && wait_ms < LINE_MS_MIN)
         wait_ms = LINE_MS_MIN; /* for its turn; then it waits no longer than it asked for */
@@ -723,68 +657,10 @@ void handle_lease_poll(struct call *call)
         stand_in_line(poll);
 }
 
-/* --- POST /v1/leases:report --- */
-
-/* Decodes the body; outcomes go encoded into sessions->scratch. False: the problem says why. */
-static bool read_report(struct call *call, struct problem *problem, uint64_t *ret_session, uint32_t *ret_count,
-                        int64_t *ret_max, int64_t *ret_wait_ms)
+void workers_report(struct call *call, uint64_t number, uint32_t count, struct slice outcomes, uint32_t max,
+                    int64_t wait_ms)
 {
-    struct json_value root;
-    struct buf *outcomes = &call->hub->sessions->scratch;
-    bool is_empty, has_session = false, has_outcomes = false;
-    if (!call_parse_body(call, problem, &root, &is_empty))
-        return false;
-    struct field field = {.problem = problem, .base = "", .value = root};
-    if (!field_object(&field))
-        return false;
-    buf_reset(outcomes);
-    struct json_iter it = json_iter_of(root);
-    uint64_t seen = 0;
-    while (json_next(&it, &field.key, &field.value)) {
-        struct slice text = {0};
-        if (slice_equal(field.key, SLICE("session"))) {
-            has_session = true;
-            if (!json_get_str(field.value, &text) || !base32_parse(text, ret_session))
-                problem_add(problem, STATUS_INVALID, "", field.key, "the session that POST /v1/leases gave");
-        } else if (slice_equal(field.key, SLICE("outcomes"))) {
-            struct field_error error;
-            has_outcomes = true;
-            if (!field_is_first(&field, &seen, 0) || !field_array(&field))
-                continue;
-            if (json_count(field.value) > WORK_LIST_MAX)
-                problem_add(problem, STATUS_INVALID, "", field.key, "at most %d outcomes", WORK_LIST_MAX);
-            else if (work_outcomes_decode(field.value, "/outcomes", outcomes, ret_count, &error) != STATUS_OK)
-                problem_add_field_error(problem, &error);
-        } else if (!read_wish(&field, 0, ret_max, ret_wait_ms)) {
-            field_unknown(&field);
-        }
-    }
-    if (!has_session)
-        problem_add(problem, STATUS_INVALID, "/session", (struct slice){0}, "is needed");
-    if (!has_outcomes)
-        problem_add(problem, STATUS_INVALID, "/outcomes", (struct slice){0}, "is needed");
-    return problem_is_ok(problem);
-}
-
-void handle_lease_report(struct call *call)
-{
-    struct hub *hub = call->hub;
-    struct sessions *sessions = hub->sessions;
-    struct problem problem;
-    problem_init(&problem);
-    uint64_t number = 0;
-    uint32_t count = 0;
-    int64_t max = 0, wait_ms = 0;
-    if (!call_check_node_key(call))
-        return;
-    if (!read_report(call, &problem, &number, &count, &max, &wait_ms)) {
-        call_refuse(call, &problem);
-        return;
-    }
-    if (!hub->is_ready || hub->is_stopping) {
-        call_refuse_status(call, STATUS_NOT_READY, NULL);
-        return;
-    }
+    struct sessions *sessions = call->hub->sessions;
     struct session *session = session_find(sessions, number);
     if (session == NULL || session->worker == NULL || session->phase == SESSION_ENDING) {
         call_refuse_status(call, STATUS_SESSION_LOST, "the session has ended; POST /v1/leases opens another one");
@@ -797,11 +673,9 @@ void handle_lease_report(struct call *call)
     }
     poll->is_report = true;
     poll->is_late = wait_ms == 0;
-    poll->max = (uint32_t)max;
+    poll->max = max;
     poll->due_ns = clock_mono_ns() + wait_ms * NS_PER_MS;
-    call->request->on_gone = on_gone;
-    call->request->end_is_gone = true;
-    struct reader reader = reader_of(buf_slice(&sessions->scratch));
+    struct reader reader = reader_of(outcomes);
     struct outcome outcome;
     while (outcome_next(&reader, &outcome))
         buf_append(&poll->reported, &outcome.token, sizeof outcome.token);
@@ -811,10 +685,8 @@ void handle_lease_report(struct call *call)
     if (is_current)
         session->worker->current = poll;
     session_set_phase(session, SESSION_NONE);
-    struct command_node_report command = {.has_credit = is_current,
-                                          .credit_set = is_current ? (uint32_t)max : 0,
-                                          .outcome_count = count,
-                                          .outcomes = buf_slice(&sessions->scratch)};
+    struct command_node_report command = {
+        .has_credit = is_current, .credit_set = is_current ? max : 0, .outcome_count = count, .outcomes = outcomes};
     sessions->stats.reports++;
     if (buf_status(&poll->reported) != STATUS_OK || (wait_ms > 0 && max > 0 && !timer_start(poll, wait_ms)) ||
         !poll_propose(poll, &command, on_report_reply))
@@ -835,10 +707,9 @@ static void give_back(struct session *session, const struct lease_token *token)
     buf_reset(outcomes);
     outcome_put(outcomes,
                 &(struct outcome){.type = OUTCOME_RELEASE, .token = *token, .message = SLICE("nobody asked for it")});
-    command_put_node_report(out, &(struct command_node_report){.session = session->session,
-                                                               .has_credit = true,
-                                                               .outcome_count = 1,
-                                                               .outcomes = buf_slice(outcomes)});
+    command_put_node_report(
+        out, &(struct command_node_report){
+                 .session = session->session, .has_credit = true, .outcome_count = 1, .outcomes = buf_slice(outcomes)});
     sequencer_commit(hub->sequencer, NULL);
     hub_schedule_flush(hub);
 }
