@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# The README's tour with curl and the command line, against real processes, and what users type wrong.
+set -euo pipefail
+: "${SHOAL:?the program under test}" "${SHOAL_TMP:?a scratch directory}"
+cd "$SHOAL_TMP"
+checks=0
+fail() { echo "FAIL: $*" >&2; exit 1; }
+same() { # what, expected, actual
+    [ "$2" = "$3" ] || fail "$1: expected «$2», got «$3»"
+    checks=$((checks + 1))
+}
+holds() { # what, command …
+    local what=$1
+    shift
+    "$@" >/dev/null || fail "$what"
+    checks=$((checks + 1))
+}
+code_of() { # runs a command, prints its exit code; output in ./out and ./err
+    set +e
+    "$@" >out 2>err </dev/null
+    echo $?
+    set -e
+}
+
+"$SHOAL" up --data data --listen 127.0.0.1:0 --slots 2 --name tour >up.out 2>up.err &
+pid=$!
+trap 'kill "$pid" 2>/dev/null || true; wait "$pid" 2>/dev/null || true' EXIT
+for _ in $(seq 600); do
+    grep -q 'Shoal is up' up.out && break
+    kill -0 "$pid" 2>/dev/null || fail "shoal up ended: $(cat up.out up.err)"
+    sleep 0.1
+done
+hub=$(sed -n 's|.*listening on \(http://127.0.0.1:[0-9]*\).*|\1|p' up.out)
+export SHOAL_HUB=$hub
+[ -n "$hub" ] || fail "no address: $(cat up.out up.err)"
+
+# --- curl ---
+json() { jq -er "$1" <<<"$2" || fail "no $1 in $2"; }
+answer=$(curl -sS --fail-with-body "$hub/v1/tasks" --json '{"kind":"code.run","input":{"lang":"python","files":[{"path":"a.py","text":"print(6*7)"}]}}')
+id=$(json .id "$answer")
+same 'result over curl' '42' "$(curl -sS "$hub/v1/tasks/$id?wait_ms=20000" | jq -r .result.stdout)"
+same 'a state by curl' succeeded "$(curl -sS "$hub/v1/tasks/$id" | jq -r .state)"
+same 'submit and wait' OK "$(curl -sS "$hub/v1/tasks?wait_ms=20000" --json '{"kind":"code.run","input":{"lang":"javascript","files":[{"path":"a.js","text":"console.log(1)"}]}}' | jq -r .result.verdict)"
+same 'a problem over curl' 'invalid /priority' "$(curl -sS "$hub/v1/tasks" --json '{"kind":"code.run","priority":11}' | jq -r '"\(.code) \(.errors[0].pointer)"')"
+same 'the status of a form' 415 "$(curl -sS -o /dev/null -w '%{http_code}' "$hub/v1/tasks" -d 'kind=code.run')"
+head -c 3000000 /dev/urandom >blob
+digest=$(sha256sum blob | cut -d' ' -f1)
+same 'a blob goes up' "sha256:$digest" "$(curl -sS -T blob "$hub/v1/blobs/$digest" | jq -r .blob)"
+curl -sS "$hub/v1/blobs/$digest" -o blob.back
+holds 'and comes back' cmp blob blob.back
+curl -sS "$hub/v1/blobs/$digest" -r 100-199 -o part
+same 'a range' 100 "$(stat -c %s part)"
+same 'chunked upload' "sha256:$digest" "$(curl -sS -H 'Transfer-Encoding: chunked' -T - "$hub/v1/blobs" <blob | jq -r .blob)"
+same 'OpenAPI' 3.1 "$(curl -sS "$hub/openapi.json" | jq -r '.openapi[0:3]')"
+holds 'keep-alive over many requests' curl -sS --fail "$hub/status" "$hub/healthz" "$hub/v1/stats" "$hub/metrics" "$hub/v1/nodes"
+
+# --- the command line ---
+printf 'import sys\nprint("Hello, " + sys.stdin.read().strip() + "!")\nprint(sys.argv[1:])\n' >hello.py
+echo Shoal >name.txt
+same 'submit --wait' "$(printf "Hello, Shoal!\n['a', 'b c']")" "$("$SHOAL" submit code.run --file hello.py --stdin name.txt --arg a --arg 'b c' --wait)"
+printf '#include <stdio.h>\nint main(void) { int n; while (scanf("%%d", &n) == 1) printf("%%d\\n", n * n); return 3; }\n' >sq.c
+echo '1 2 3' >numbers
+same 'the exit code of a program that fails' 1 "$(code_of "$SHOAL" submit code.run --file sq.c --stdin numbers --wait)"
+same 'and its output' "$(printf '1\n4\n9')" "$(cat out)"
+id=$("$SHOAL" submit code.run --file hello.py --json | jq -r .id)
+holds 'tail follows a task to its end' timeout 60 "$SHOAL" tail "$id"
+same 'get --json' succeeded "$("$SHOAL" get "$id" --json | jq -r .state)"
+same 'ls --json' "$id" "$("$SHOAL" ls --json --limit 1 | jq -r '.items[0].id')"
+same 'nodes --json' tour "$("$SHOAL" nodes --json | jq -r '.items[0].name')"
+same 'queues --json' default "$("$SHOAL" queues --json | jq -r '.items[0].name')"
+holds 'stats --json' jq -e .tasks <<<"$("$SHOAL" stats --json)"
+id=$("$SHOAL" submit code.run --file hello.py --delay 1h --json | jq -r .id)
+holds 'cancel' "$SHOAL" cancel "$id"
+same 'cancel of what is over' 4 "$(code_of "$SHOAL" cancel "$id")"
+same 'get of what is not' 3 "$(code_of "$SHOAL" get 7zzzzzzzzzzzz)"
+same 'a wrong option' 2 "$(code_of "$SHOAL" submit code.run --fil x)"
+grep -q 'did you mean' err || fail "no help for a wrong option: $(cat err)"
+same 'a wrong word' 2 "$(code_of "$SHOAL" sumbit)"
+grep -q 'submit' err || fail "no help for a wrong word: $(cat err)"
+same 'no hub' 6 "$(code_of "$SHOAL" ls --hub http://127.0.0.1:1)"
+same 'a file that is not there' 3 "$(code_of "$SHOAL" submit code.run --file nothere.py)"
+for word in hub node up submit get ls tail cancel retry queues nodes stats verify repair doctor; do
+    "$SHOAL" help "$word" | grep -q '^Usage: shoal' || fail "help $word"
+    same "$word --help is help $word" "$("$SHOAL" help "$word")" "$("$SHOAL" "$word" --help)"
+done
+holds 'the man page' grep -q '^\.SH' <("$SHOAL" help --man)
+holds 'doctor' test "$(code_of "$SHOAL" doctor)" -le 1
+
+kill -INT "$pid"
+set +e
+wait "$pid"
+same 'up ends in order on Ctrl-C' 0 $?
+set -e
+holds 'verify' "$SHOAL" verify --data data/hub
+echo "$checks checks"
