@@ -19,8 +19,8 @@ bool name_is_valid(struct slice text)
         return false;
     for (size_t i = 0; i < text.len; i++) {
         char c = text.data[i];
-        bool is_good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
-                       c == '-';
+        bool is_good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+                       c == '_' || c == '-';
         if (!is_good)
             return false;
     }
@@ -74,19 +74,21 @@ bool field_int(const struct field *field, int64_t min, int64_t max, int64_t *ret
         *ret = value;
         return true;
     }
-    problem_add(field->problem, STATUS_INVALID, field->base, field->key, "an integer from %" PRId64 " to %" PRId64, min, max);
+    problem_add(field->problem, STATUS_INVALID, field->base, field->key, "an integer from %" PRId64 " to %" PRId64, min,
+                max);
     return false;
 }
 
 bool field_milli(const struct field *field, int64_t min_milli, int64_t max_milli, int64_t *ret)
 {
     double value;
-    if (json_get_double(field->value, &value) && value >= (double)min_milli / 1000 && value <= (double)max_milli / 1000) {
+    if (json_get_double(field->value, &value) && value >= (double)min_milli / 1000 &&
+        value <= (double)max_milli / 1000) {
         *ret = (int64_t)llround(value * 1000);
         return true;
     }
-    problem_add(field->problem, STATUS_INVALID, field->base, field->key, "a number from %g to %g", (double)min_milli / 1000,
-                (double)max_milli / 1000);
+    problem_add(field->problem, STATUS_INVALID, field->base, field->key, "a number from %g to %g",
+                (double)min_milli / 1000, (double)max_milli / 1000);
     return false;
 }
 

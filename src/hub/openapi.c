@@ -14,8 +14,8 @@
 #define TEXT(x) TEXT_(x)
 #define REF(name) "{'$ref':'#/components/schemas/" name "'}"
 #define PAGE(item)                                                                                                     \
-    "{'type':'object','required':['items','next_cursor'],'properties':{'items':{'type':'array','items':" REF(item)       \
-    "},'next_cursor':{'type':['string','null']}}}"
+    "{'type':'object','required':['items','next_cursor'],'properties':{'items':{'type':'array','items':" REF(          \
+        item) "},'next_cursor':{'type':['string','null']}}}"
 #define COUNT "{'type':'integer','minimum':0}"
 #define TIME "{'type':'string','format':'date-time'}"
 #define DURATION "{'type':'integer','minimum':1,'maximum':31622400000}"
@@ -27,8 +27,9 @@ static const struct {
     {"Empty", "{'type':'object','additionalProperties':false}"},
     {"Name", "{'type':'string','pattern':'^[A-Za-z0-9._-]+$','minLength':1,'maxLength':" TEXT(LIMIT_NAME_SIZE) "}"},
     {"TaskId", "{'type':'string','pattern':'^[0-9a-z]{13}$'}"},
-    {"State", "{'type':'string','enum':['scheduled','blocked','ready','leased','validating','succeeded','dead','cancelled',"
-              "'expired']}"},
+    {"State",
+     "{'type':'string','enum':['scheduled','blocked','ready','leased','validating','succeeded','dead','cancelled',"
+     "'expired']}"},
     {"Problem",
      "{'type':'object','required':['title','status','code','retryable'],'properties':{'type':{'type':'string'},"
      "'title':{'type':'string'},'status':{'type':'integer'},'code':{'type':'string'},'detail':{'type':'string'},"
@@ -36,63 +37,74 @@ static const struct {
      "'required':['pointer','detail'],'properties':{'pointer':{'type':'string'},'detail':{'type':'string'}}}},"
      "'offset':" COUNT ",'limit':" COUNT "}}"},
     {"Requirement",
-     "{'type':'object','additionalProperties':false,'properties':{'labels':{'type':'array','maxItems':" TEXT(LIMIT_LABELS)
-     ",'items':{'type':'string','minLength':1,'maxLength':" TEXT(LIMIT_NAME_SIZE) "}},'cpu':{'type':'number','minimum':0},"
-     "'memory_mib':" COUNT ",'gpu':" COUNT "}}"},
+     "{'type':'object','additionalProperties':false,'properties':{'labels':{'type':'array','maxItems':" TEXT(
+         LIMIT_LABELS) ",'items':{'type':'string','minLength':1,'maxLength':" TEXT(LIMIT_NAME_SIZE) "}},'cpu':{'type':'number','minimum':0},"
+                                                                                                    "'memory_mib':" COUNT
+                                                                                                    ",'gpu':" COUNT
+                                                                                                    "}}"},
     {"Retry",
-     "{'type':'object','additionalProperties':false,'properties':{'max':{'type':'integer','minimum':1,'maximum':"
-     TEXT(LIMIT_ATTEMPTS) ",'default':3},'base_ms':{'type':'integer','minimum':0,'default':1000},"
-     "'factor':{'type':'number','minimum':1,'maximum':1000,'default':2},'cap_ms':{'type':'integer','minimum':0,"
-     "'default':300000},'jitter':{'type':'number','minimum':0,'maximum':1,'default':0.1},"
-     "'not_retryable':{'type':'array','maxItems':16,'items':" REF("Name") "}}}"},
+     "{'type':'object','additionalProperties':false,'properties':{'max':{'type':'integer','minimum':1,'maximum':" TEXT(
+         LIMIT_ATTEMPTS) ",'default':3},'base_ms':{'type':'integer','minimum':0,'default':1000},"
+                         "'factor':{'type':'number','minimum':1,'maximum':1000,'default':2},'cap_ms':{'type':'integer','minimum':0,"
+                         "'default':300000},'jitter':{'type':'number','minimum':0,'maximum':1,'default':0.1},"
+                         "'not_retryable':{'type':'array','maxItems':16,'items':" REF("Name") "}}}"},
     {"Unique",
      "{'type':'object','additionalProperties':false,'required':['key'],'properties':{'key':{'type':'string','minLength':1,"
      "'maxLength':" TEXT(LIMIT_KEY_SIZE) "},'mode':{'enum':['queued','unfinished','time'],'default':'unfinished'},"
-     "'for_ms':" DURATION "}}"},
+                                         "'for_ms':" DURATION "}}"},
     {"TaskSubmit",
-     "{'type':'object','additionalProperties':false,'required':['kind'],'properties':{'kind':" REF("Name") ",'queue':"
-     REF("Name") ",'input':{},'priority':{'type':'integer','minimum':0,'maximum':9,'default':5},"
-     "'fairness_key':{'type':'string','minLength':1,'maxLength':" TEXT(LIMIT_KEY_SIZE) "},'weight':{'type':'integer',"
-     "'minimum':1,'maximum':" TEXT(LIMIT_WEIGHT_MAX) ",'default':1},'run_at':" TIME ",'delay_ms':{'type':'integer',"
-     "'minimum':0},'ttl_ms':" DURATION ",'timeout_ms':" DURATION ",'lease_ms':{'type':'integer','minimum':"
-     TEXT(LIMIT_LEASE_MS_MIN) ",'maximum':" TEXT(LIMIT_LEASE_MS_MAX) ",'default':" TEXT(LIMIT_LEASE_MS_DEFAULT) "},"
-     "'retry':" REF("Retry") ",'unique':" REF("Unique") ",'requires':" REF("Requirement") "}}"},
+     "{'type':'object','additionalProperties':false,'required':['kind'],'properties':{'kind':" REF("Name") ",'queue':" REF(
+         "Name") ",'input':{},'priority':{'type':'integer','minimum':0,'maximum':9,'default':5},"
+                 "'fairness_key':{'type':'string','minLength':1,'maxLength':" TEXT(
+                     LIMIT_KEY_SIZE) "},'weight':{'type':'integer',"
+                                     "'minimum':1,'maximum':" TEXT(
+                                         LIMIT_WEIGHT_MAX) ",'default':1},'run_at':" TIME
+                                                           ",'delay_ms':{'type':'integer',"
+                                                           "'minimum':0},'ttl_ms':" DURATION ",'timeout_ms':" DURATION
+                                                           ",'lease_ms':{'type':'integer','minimum':" TEXT(LIMIT_LEASE_MS_MIN) ",'maximum':" TEXT(LIMIT_LEASE_MS_MAX) ",'default':" TEXT(
+                                                               LIMIT_LEASE_MS_DEFAULT) "},"
+                                                                                       "'retry':" REF("Retry") ",'unique':" REF(
+                                                                                           "Unique") ",'requires':" REF("Requirement") "}}"},
     {"TaskBatch",
-     "{'oneOf':[{'type':'array','maxItems':" TEXT(LIMIT_BATCH_TASKS) ",'items':" REF("TaskSubmit") "},{'type':'object',"
-     "'additionalProperties':false,'required':['tasks'],'properties':{'tasks':{'type':'array','maxItems':"
-     TEXT(LIMIT_BATCH_TASKS) ",'items':" REF("TaskSubmit") "}}}]}"},
+     "{'oneOf':[{'type':'array','maxItems':" TEXT(LIMIT_BATCH_TASKS) ",'items':" REF(
+         "TaskSubmit") "},{'type':'object',"
+                       "'additionalProperties':false,'required':['tasks'],'properties':{'tasks':{'type':'array','maxItems':" TEXT(
+                           LIMIT_BATCH_TASKS) ",'items':" REF("TaskSubmit") "}}}]}"},
     {"TaskShort",
-     "{'type':'object','required':['id','state','queue','kind','seq'],'properties':{'id':" REF("TaskId") ",'state':"
-     REF("State") ",'queue':" REF("Name") ",'kind':" REF("Name") ",'duplicate':{'type':'boolean'},'seq':" COUNT "}}"},
+     "{'type':'object','required':['id','state','queue','kind','seq'],'properties':{'id':" REF("TaskId") ",'state':" REF(
+         "State") ",'queue':" REF("Name") ",'kind':" REF("Name") ",'duplicate':{'type':'boolean'},'seq':" COUNT "}}"},
     {"TaskOrShort", "{'anyOf':[" REF("Task") "," REF("TaskShort") "]}"},
     {"BatchResult",
      "{'type':'object','required':['results','accepted','refused','seq'],'properties':{'results':{'type':'array','items':"
-     "{'anyOf':[" REF("BatchItem") ",{'type':'object','required':['error'],'properties':{'error':" REF("Problem") "}}]}},"
-     "'accepted':" COUNT ",'refused':" COUNT ",'seq':" COUNT "}}"},
+     "{'anyOf':[" REF("BatchItem") ",{'type':'object','required':['error'],'properties':{'error':" REF(
+         "Problem") "}}]}},"
+                    "'accepted':" COUNT ",'refused':" COUNT ",'seq':" COUNT "}}"},
     {"BatchItem",
-     "{'type':'object','required':['id','state','queue','kind'],'properties':{'id':" REF("TaskId") ",'state':" REF("State")
-     ",'queue':" REF("Name") ",'kind':" REF("Name") ",'duplicate':{'type':'boolean'}}}"},
+     "{'type':'object','required':['id','state','queue','kind'],'properties':{'id':" REF("TaskId") ",'state':" REF(
+         "State") ",'queue':" REF("Name") ",'kind':" REF("Name") ",'duplicate':{'type':'boolean'}}}"},
     {"Error",
      "{'type':'object','required':['kind','message'],'properties':{'kind':{'type':'string'},'message':{'type':'string'},"
      "'detail':{}}}"},
     {"Task",
      "{'type':'object','required':['id','state','queue','kind','priority','weight','created_at','lease_ms','attempts',"
-     "'attempts_failed','attempts_lost','retry','requires'],'properties':{'id':" REF("TaskId") ",'state':" REF("State")
-     ",'queue':" REF("Name") ",'kind':" REF("Name") ",'priority':{'type':'integer'},'fairness_key':{'type':'string'},"
-     "'weight':{'type':'integer'},'created_at':" TIME ",'run_at':" TIME ",'started_at':" TIME ",'finished_at':" TIME
-     ",'expires_at':" TIME ",'timeout_ms':" COUNT ",'lease_ms':" COUNT ",'attempts':" COUNT ",'attempts_failed':" COUNT
-     ",'attempts_lost':" COUNT ",'retry':" REF("Retry") ",'unique':{'type':'object','properties':{'key':{'type':'string'}}},"
-     "'requires':" REF("Requirement") ",'traceparent':{'type':'string'},'progress':{'type':'object','properties':"
-     "{'permille':{'type':'integer'},'note':{'type':'string'}}},'lease':{'type':'object','properties':{'node':{'type':"
-     "'string'},'attempt':{'type':'integer'},'expires_at':" TIME "}},'input':{},'result':{},'checkpoint':{},'error':"
-     REF("Error") "}}"},
+     "'attempts_failed','attempts_lost','retry','requires'],'properties':{'id':" REF("TaskId") ",'state':" REF("State") ",'queue':" REF(
+         "Name") ",'kind':" REF("Name") ",'priority':{'type':'integer'},'fairness_key':{'type':'string'},"
+                                        "'weight':{'type':'integer'},'created_at':" TIME ",'run_at':" TIME
+                                        ",'started_at':" TIME ",'finished_at':" TIME ",'expires_at':" TIME
+                                        ",'timeout_ms':" COUNT ",'lease_ms':" COUNT ",'attempts':" COUNT
+                                        ",'attempts_failed':" COUNT ",'attempts_lost':" COUNT ",'retry':" REF(
+                                            "Retry") ",'unique':{'type':'object','properties':{'key':{'type':'string'}}},"
+                                                     "'requires':" REF(
+                                                         "Requirement") ",'traceparent':{'type':'string'},'progress':{'type':'object','properties':"
+                                                                        "{'permille':{'type':'integer'},'note':{'type':'string'}}},'lease':{'type':'object','properties':{'node':{'type':"
+                                                                        "'string'},'attempt':{'type':'integer'},'expires_at':" TIME
+                                                                        "}},'input':{},'result':{},'checkpoint':{},'error':" REF(
+                                                                            "Error") "}}"},
     {"TaskPage", PAGE("Task")},
-    {"TaskState",
-     "{'type':'object','required':['id','state','seq'],'properties':{'id':" REF("TaskId") ",'state':" REF("State") ",'seq':"
-     COUNT "}}"},
-    {"TaskRetried",
-     "{'type':'object','required':['id','state','retry_of','seq'],'properties':{'id':" REF("TaskId") ",'state':" REF("State")
-     ",'retry_of':" REF("TaskId") ",'seq':" COUNT "}}"},
+    {"TaskState", "{'type':'object','required':['id','state','seq'],'properties':{'id':" REF("TaskId") ",'state':" REF(
+                      "State") ",'seq':" COUNT "}}"},
+    {"TaskRetried", "{'type':'object','required':['id','state','retry_of','seq'],'properties':{'id':" REF(
+                        "TaskId") ",'state':" REF("State") ",'retry_of':" REF("TaskId") ",'seq':" COUNT "}}"},
     {"Reason", "{'type':'object','additionalProperties':false,'properties':{'reason':{'type':'string','minLength':1,"
                "'maxLength':" TEXT(LIMIT_ERROR_SIZE) "}}}"},
     {"AttemptList",
@@ -101,10 +113,10 @@ static const struct {
      "'succeeded','failed','lost','expired','timed_out','released','cancelled']},'node':{'type':'string'},'started_at':" TIME
      ",'ended_at':" TIME ",'error':" REF("Error") "}}}}}"},
     {"QueueSet", "{'type':'object','additionalProperties':false,'properties':{'paused':{'type':'boolean'}}}"},
-    {"Queue",
-     "{'type':'object','required':['name','paused','created_at','counts','totals'],'properties':{'name':" REF("Name")
-     ",'paused':{'type':'boolean'},'created_at':" TIME ",'counts':{'type':'object','additionalProperties':" COUNT
-     "},'totals':{'type':'object','additionalProperties':" COUNT "}}}"},
+    {"Queue", "{'type':'object','required':['name','paused','created_at','counts','totals'],'properties':{'name':" REF(
+                  "Name") ",'paused':{'type':'boolean'},'created_at':" TIME
+                          ",'counts':{'type':'object','additionalProperties':" COUNT
+                          "},'totals':{'type':'object','additionalProperties':" COUNT "}}}"},
     {"QueuePage", PAGE("Queue")},
     {"Kind", "{'type':'object','required':['name'],'properties':{'name':" REF("Name") "}}"},
     {"KindPage", PAGE("Kind")},
@@ -118,28 +130,34 @@ static const struct {
      ",'memory_used_mib':" COUNT ",'running':" COUNT "}},'info':{'type':'object'}}}"},
     {"NodePage", PAGE("Node")},
     {"LeasePoll",
-     "{'type':'object','additionalProperties':false,'required':['node','kinds'],'properties':{'node':" REF("Name")
-     ",'kinds':{'type':'array','minItems':1,'maxItems':" TEXT(LIMIT_KINDS_PER_NODE) ",'items':" REF("Name") "},'labels':"
-     "{'type':'array','maxItems':" TEXT(LIMIT_LABELS) ",'items':{'type':'string'}},'cpu':{'type':'number','minimum':0},"
-     "'memory_mib':" COUNT ",'gpu':" COUNT ",'max':{'type':'integer','minimum':1,'maximum':1000,'default':1},'wait_ms':"
-     "{'type':'integer','minimum':0,'maximum':" TEXT(LIMIT_WAIT_MS) ",'default':0}}}"},
+     "{'type':'object','additionalProperties':false,'required':['node','kinds'],'properties':{'node':" REF("Name") ",'kinds':{'type':'array','minItems':1,'maxItems':" TEXT(
+         LIMIT_KINDS_PER_NODE) ",'items':" REF("Name") "},'labels':"
+                                                       "{'type':'array','maxItems':" TEXT(
+                                                           LIMIT_LABELS) ",'items':{'type':'string'}},'cpu':{'type':'number','minimum':0},"
+                                                                         "'memory_mib':" COUNT ",'gpu':" COUNT
+                                                                         ",'max':{'type':'integer','minimum':1,'maximum':1000,'default':1},'wait_ms':"
+                                                                         "{'type':'integer','minimum':0,'maximum':" TEXT(
+                                                                             LIMIT_WAIT_MS) ",'default':0}}}"},
     {"Lease",
      "{'type':'object','required':['token','task','attempt','kind','queue','input','lease_ms','expires_at'],'properties':"
-     "{'token':{'type':'string'},'task':" REF("TaskId") ",'attempt':{'type':'integer'},'kind':" REF("Name") ",'queue':"
-     REF("Name") ",'input':{},'checkpoint':{},'traceparent':{'type':'string'},'lease_ms':" COUNT ",'timeout_ms':" COUNT
-     ",'expires_at':" TIME "}}"},
+     "{'token':{'type':'string'},'task':" REF("TaskId") ",'attempt':{'type':'integer'},'kind':" REF(
+         "Name") ",'queue':" REF("Name") ",'input':{},'checkpoint':{},'traceparent':{'type':'string'},'lease_ms':" COUNT
+                                         ",'timeout_ms':" COUNT ",'expires_at':" TIME "}}"},
     {"LeaseAnswer",
      "{'type':'object','required':['session','leases'],'properties':{'session':{'type':'string'},'leases':{'type':'array',"
      "'items':" REF("Lease") "}}}"},
     {"Outcome",
      "{'type':'object','required':['token','outcome'],'properties':{'token':{'type':'string'},'outcome':{'enum':['complete',"
-     "'fail','extend','progress','release']},'result':{},'error':" REF("Error") ",'final':{'type':'boolean'},'lease_ms':"
-     COUNT ",'permille':{'type':'integer','minimum':0,'maximum':1000},'note':{'type':'string'},'checkpoint':{},'message':"
-     "{'type':'string'}}}"},
+     "'fail','extend','progress','release']},'result':{},'error':" REF(
+         "Error") ",'final':{'type':'boolean'},'lease_ms':" COUNT
+                  ",'permille':{'type':'integer','minimum':0,'maximum':1000},'note':{'type':'string'},'checkpoint':{},'message':"
+                  "{'type':'string'}}}"},
     {"LeaseReport",
      "{'type':'object','additionalProperties':false,'required':['session','outcomes'],'properties':{'session':{'type':"
-     "'string'},'outcomes':{'type':'array','items':" REF("Outcome") "},'max':{'type':'integer','minimum':0,'maximum':1000,"
-     "'default':0},'wait_ms':{'type':'integer','minimum':0,'maximum':" TEXT(LIMIT_WAIT_MS) ",'default':0}}}"},
+     "'string'},'outcomes':{'type':'array','items':" REF(
+         "Outcome") "},'max':{'type':'integer','minimum':0,'maximum':1000,"
+                    "'default':0},'wait_ms':{'type':'integer','minimum':0,'maximum':" TEXT(
+                        LIMIT_WAIT_MS) ",'default':0}}}"},
     {"ReportAnswer",
      "{'type':'object','required':['session','results','leases'],'properties':{'session':{'type':'string'},'results':"
      "{'type':'array','items':{'type':'object','required':['token','ok'],'properties':{'token':{'type':'string'},'ok':"
@@ -181,13 +199,20 @@ static void put_content(struct buf *out, const char *media, const char *schema, 
 static const char *reason_of(int status)
 {
     switch (status) {
-    case 101: return "Switching protocols.";
-    case 200: return "Done.";
-    case 201: return "Made.";
-    case 204: return "Nothing to say.";
-    case 206: return "A part.";
-    case 304: return "Not modified.";
-    default: break;
+    case 101:
+        return "Switching protocols.";
+    case 200:
+        return "Done.";
+    case 201:
+        return "Made.";
+    case 204:
+        return "Nothing to say.";
+    case 206:
+        return "A part.";
+    case 304:
+        return "Not modified.";
+    default:
+        break;
     }
     for (int i = 0; i < STATUS_COUNT; i++)
         if (status_http((enum status)i) == status && status >= 400)
@@ -281,8 +306,8 @@ static void put_operation(struct buf *out, const struct route *route)
     } else if (of->body != BODY_NONE) {
         put(out, of->body == BODY_OPTIONAL ? ",'requestBody':{'required':false" : ",'requestBody':{'required':true");
         if (of->body == BODY_BATCH) {
-            put(out, ",'content':{'application/json':{'schema':" REF("TaskBatch") "},'application/x-ndjson':{'schema':"
-                     REF("TaskSubmit") "}}");
+            put(out, ",'content':{'application/json':{'schema':" REF(
+                         "TaskBatch") "},'application/x-ndjson':{'schema':" REF("TaskSubmit") "}}");
         } else {
             put_content(out, "application/json", of->body_schema, strlen(of->body_schema));
         }
@@ -294,8 +319,9 @@ static void put_operation(struct buf *out, const struct route *route)
 
 void route_table_openapi(struct buf *out, const char *version)
 {
-    put(out, "{'openapi':'3.1.0','info':{'title':'Shoal','summary':'Work submitted over HTTP runs on nodes, and its result "
-             "comes back.','license':{'name':'Apache-2.0','identifier':'Apache-2.0'},'version':");
+    put(out,
+        "{'openapi':'3.1.0','info':{'title':'Shoal','summary':'Work submitted over HTTP runs on nodes, and its result "
+        "comes back.','license':{'name':'Apache-2.0','identifier':'Apache-2.0'},'version':");
     json_write_str(out, slice_str(version));
     put(out, "},'paths':{");
     bool is_done[ROUTE_COUNT] = {false};

@@ -68,7 +68,8 @@ static void adopt_first(struct problem *problem, const struct field_error *place
              place->detail);
 }
 
-void problem_add(struct problem *problem, enum status status, const char *base, struct slice key, const char *format, ...)
+void problem_add(struct problem *problem, enum status status, const char *base, struct slice key, const char *format,
+                 ...)
 {
     struct field_error *place = next_place(problem);
     if (place == NULL)

@@ -14,14 +14,15 @@
 
 #define PROBLEM_ERRORS_MAX 8
 #define PROBLEM_CONTENT_TYPE "application/problem+json"
-#define PROBLEM_RETRY_AFTER_S 1 /* a full hub has room again after the next fsync; a second is the smallest header value */
+#define PROBLEM_RETRY_AFTER_S                                                                                          \
+    1 /* a full hub has room again after the next fsync; a second is the smallest header value */
 
 struct problem {
     enum status status; /* OK: nothing is wrong. Of the first error */
     bool has_offset;    /* BAD_JSON */
     uint64_t offset;
-    uint64_t limit; /* TOO_LARGE: bytes; 0 leaves it out */
-    char detail[340]; /* pointer and detail of one place fit */
+    uint64_t limit;       /* TOO_LARGE: bytes; 0 leaves it out */
+    char detail[340];     /* pointer and detail of one place fit */
     uint32_t error_count; /* all that were added; only the first PROBLEM_ERRORS_MAX are kept */
     struct field_error errors[PROBLEM_ERRORS_MAX];
 };
@@ -33,8 +34,8 @@ void problem_set(struct problem *problem, enum status status, const char *format
     __attribute__((format(printf, 3, 4)));
 /* Adds a place. `base` is a JSON pointer ("" for the body), `key` a member's name, escaped here, or empty for the value at
  * `base` itself. The first place decides status and detail. */
-void problem_add(struct problem *problem, enum status status, const char *base, struct slice key, const char *format, ...)
-    __attribute__((format(printf, 5, 6)));
+void problem_add(struct problem *problem, enum status status, const char *base, struct slice key, const char *format,
+                 ...) __attribute__((format(printf, 5, 6)));
 /* Adds a place found by work.h's decoders, whose pointer is whole. */
 void problem_add_field_error(struct problem *problem, const struct field_error *error);
 static inline bool problem_is_ok(const struct problem *problem)

@@ -19,8 +19,9 @@
 
 static const struct route table[ROUTE_COUNT] = {
 #define ROUTE(id_, method_, path_, handler_, tag_, summary_, params_, body_, schema_, answers_, errors_)               \
-    [ROUTE_##id_] = {ROUTE_##id_, ROUTE_##id_, HTTP_##method_, {path_, sizeof(path_) - 1}, #id_, tag_, summary_, params_, \
-                     body_, schema_, answers_, errors_},
+    [ROUTE_##id_] = {ROUTE_##id_, ROUTE_##id_, HTTP_##method_, {path_, sizeof(path_) - 1},                             \
+                     #id_,        tag_,        summary_,       params_,                                                \
+                     body_,       schema_,     answers_,       errors_},
 #define ALIAS(id_, method_, path_, of_)                                                                                \
     [ROUTE_##id_] = {ROUTE_##id_, ROUTE_##of_, HTTP_##method_, {path_, sizeof(path_) - 1}, #id_},
 #include "hub/route_table.def"
@@ -34,8 +35,10 @@ static const struct route_param_info params[] = {
     {PARAM_STATE, "state", false, "{\"$ref\":\"#/components/schemas/State\"}", "Only tasks in this state."},
     {PARAM_QUEUE, "queue", false, "{\"$ref\":\"#/components/schemas/Name\"}", "Only tasks of this queue."},
     {PARAM_KIND, "kind", false, "{\"$ref\":\"#/components/schemas/Name\"}", "Only tasks of this kind."},
-    {PARAM_LIMIT, "limit", false, "{\"type\":\"integer\",\"minimum\":1,\"maximum\":" TEXT(LIMIT_PAGE_MAX) ",\"default\":"
-                                  TEXT(LIMIT_PAGE_DEFAULT) "}", "Items on the page at most."},
+    {PARAM_LIMIT, "limit", false,
+     "{\"type\":\"integer\",\"minimum\":1,\"maximum\":" TEXT(LIMIT_PAGE_MAX) ",\"default\":" TEXT(
+         LIMIT_PAGE_DEFAULT) "}",
+     "Items on the page at most."},
     {PARAM_CURSOR, "cursor", false, "{\"type\":\"string\"}", "next_cursor of the page before."},
     {PARAM_IDEMPOTENCY_KEY, "Idempotency-Key", true, "{\"type\":\"string\",\"minLength\":1,\"maxLength\":255}",
      "The same key and body give the first answer again."},
@@ -149,10 +152,12 @@ static void put_numbers(struct buf *out, const char *list)
 
 void route_table_markdown(struct buf *out)
 {
-    buf_append_str(out, "# Routes of the hub\n\n"
-                        "Made from `src/hub/route_table.def` by `test_hub_route_table --write`; a test compares the two. What the\n"
-                        "routes mean is in [api.md](api.md).\n\n"
-                        "| method | path | | parameters | answers | errors |\n|---|---|---|---|---|---|\n");
+    buf_append_str(
+        out,
+        "# Routes of the hub\n\n"
+        "Made from `src/hub/route_table.def` by `test_hub_route_table --write`; a test compares the two. What the\n"
+        "routes mean is in [api.md](api.md).\n\n"
+        "| method | path | | parameters | answers | errors |\n|---|---|---|---|---|---|\n");
     for (unsigned i = 0; i < ROUTE_COUNT; i++) {
         const struct route *route = &table[i];
         const struct route *of = &table[route->of];

@@ -93,10 +93,9 @@ static void give(struct call *call, int status, const char *content_type, const 
     struct http_request *request = call->request;
     request->user = NULL;
     request->on_gone = NULL;
-    http_answer(request, &(struct http_answer){.status = status,
-                                               .content_type = content_type,
-                                               .headers = slice_str(headers),
-                                               .body = body});
+    http_answer(request,
+                &(struct http_answer){
+                    .status = status, .content_type = content_type, .headers = slice_str(headers), .body = body});
     call_free(call);
 }
 
@@ -289,9 +288,8 @@ bool call_parse_body(struct call *call, struct problem *problem, struct json_val
         body = SLICE("{}");
     struct slice type = http_header(call->request, "content-type");
     if (!*ret_is_empty && type.len > 0 && !media_type_is(type, "application/json")) {
-        problem_set(problem, STATUS_MEDIA_TYPE, "%s", mode == BODY_BATCH
-                                                          ? "send application/json or application/x-ndjson"
-                                                          : "send application/json");
+        problem_set(problem, STATUS_MEDIA_TYPE, "%s",
+                    mode == BODY_BATCH ? "send application/json or application/x-ndjson" : "send application/json");
         return false;
     }
     if (body.len == 0) {

@@ -21,11 +21,11 @@ struct routes {
     uint32_t magic;
     struct hub *hub;
     struct call *free_calls;
-    uint32_t call_count; /* in use */
-    struct buf out;      /* one answer's body while it is written */
-    struct buf input;    /* the minified input of the task being decoded */
-    struct buf aux;      /* decoded parameters; rows from history */
-    struct buf openapi;  /* written once */
+    uint32_t call_count;           /* in use */
+    struct buf out;                /* one answer's body while it is written */
+    struct buf input;              /* the minified input of the task being decoded */
+    struct buf aux;                /* decoded parameters; rows from history */
+    struct buf openapi;            /* written once */
     struct batch *free_batches[3]; /* routes_batch.c */
 };
 

@@ -27,7 +27,7 @@ struct batch_item {
     struct pending pending;
     struct batch *batch;
     uint64_t task_id;
-    uint32_t text_at; /* queue, then kind; or a problem */
+    uint32_t text_at;      /* queue, then kind; or a problem */
     uint32_t problem_size; /* 0: accepted by the decoder */
     uint8_t queue_len, kind_len;
     bool is_duplicate;
@@ -56,7 +56,7 @@ static struct batch *batch_new(struct call *call, uint32_t count)
 {
     uint32_t class = 0;
     while (class_sizes[class] < count)
-        class++;
+        class ++;
     struct routes *routes = call->routes;
     struct batch *batch = routes->free_batches[class];
     if (batch != NULL) {

@@ -229,8 +229,9 @@ void handle_blob_get(struct call *call)
     }
     char etag[HEX_DIGITS + 3];
     snprintf(etag, sizeof etag, "\"%.*s\"", HEX_DIGITS, call->param);
-    int len = snprintf(headers, sizeof headers,
-                       "ETag: %s\r\nAccept-Ranges: bytes\r\nCache-Control: public, max-age=31536000, immutable\r\n", etag);
+    int len =
+        snprintf(headers, sizeof headers,
+                 "ETag: %s\r\nAccept-Ranges: bytes\r\nCache-Control: public, max-age=31536000, immutable\r\n", etag);
     if (slice_equal_str(http_header(call->request, "if-none-match"), etag)) {
         call_answer_nothing(call, 304, headers, NULL, 0);
         return;
@@ -244,8 +245,8 @@ void handle_blob_get(struct call *call)
         switch (parse_range(range, size, &offset, &part)) {
         case RANGE_PART:
             answer = 206;
-            snprintf(headers + len, sizeof headers - (size_t)len, "Content-Range: bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64 "\r\n",
-                     offset, offset + part - 1, size);
+            snprintf(headers + len, sizeof headers - (size_t)len,
+                     "Content-Range: bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64 "\r\n", offset, offset + part - 1, size);
             break;
         case RANGE_BAD:
             call_refuse_range(call, size);

@@ -155,7 +155,7 @@ void handle_lease_report(struct call *call)
     struct problem problem;
     problem_init(&problem);
     struct report_body body;
-    struct buf *outcomes = &call->routes->aux; /* nothing else writes there before the command is encoded */
+    struct buf *outcomes = &call->routes->aux; /* the parser of this request is done with it */
     if (!may_call(call))
         return;
     if (read_report(call, &problem, outcomes, &body))

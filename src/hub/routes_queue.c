@@ -20,9 +20,12 @@ static void write_queue(struct buf *out, const struct queue_view *view)
     const struct {
         const char *name;
         uint64_t value;
-    } totals[] = {{"},\"totals\":{\"submitted\":", view->submitted}, {",\"succeeded\":", view->succeeded},
-                  {",\"dead\":", view->dead},                        {",\"cancelled\":", view->cancelled},
-                  {",\"expired\":", view->expired},                  {",\"retried\":", view->retried}};
+    } totals[] = {{"},\"totals\":{\"submitted\":", view->submitted},
+                  {",\"succeeded\":", view->succeeded},
+                  {",\"dead\":", view->dead},
+                  {",\"cancelled\":", view->cancelled},
+                  {",\"expired\":", view->expired},
+                  {",\"retried\":", view->retried}};
     for (size_t i = 0; i < ARRAY_COUNT(totals); i++) {
         buf_append_str(out, totals[i].name);
         buf_append_u64_dec(out, totals[i].value);

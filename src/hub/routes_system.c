@@ -37,9 +37,12 @@ void handle_status(struct call *call)
 static const char *durability_word(enum durability durability)
 {
     switch (durability) {
-    case DURABILITY_BATCH: return "batch";
-    case DURABILITY_INTERVAL: return "interval";
-    case DURABILITY_NONE: return "none";
+    case DURABILITY_BATCH:
+        return "batch";
+    case DURABILITY_INTERVAL:
+        return "interval";
+    case DURABILITY_NONE:
+        return "none";
     }
     return "unknown";
 }
@@ -52,10 +55,10 @@ void handle_readyz(struct call *call)
     bool is_ready = hub->is_ready && !hub->is_stopping;
     uint64_t durable = sequencer_durable_seq(hub->sequencer);
     buf_printf(&call->routes->out,
-               "{\"ready\":%s,\"durability\":\"%s\",\"seq\":%" PRIu64 ",\"durable_seq\":%" PRIu64 ",\"snapshot_seq\":%" PRIu64
-               ",\"history_seq\":%" PRIu64 ",\"recovered_entries\":%" PRIu64 "}",
-               is_ready ? "true" : "false", durability_word(hub->config.durability), stats.seq, durable, hub->snapshot_seq,
-               stats.history_seq, hub->recovery.entries);
+               "{\"ready\":%s,\"durability\":\"%s\",\"seq\":%" PRIu64 ",\"durable_seq\":%" PRIu64
+               ",\"snapshot_seq\":%" PRIu64 ",\"history_seq\":%" PRIu64 ",\"recovered_entries\":%" PRIu64 "}",
+               is_ready ? "true" : "false", durability_word(hub->config.durability), stats.seq, durable,
+               hub->snapshot_seq, stats.history_seq, hub->recovery.entries);
     call_answer(call, is_ready ? 200 : 503, durable, is_ready ? "" : "Retry-After: 1\r\n");
 }
 
@@ -125,31 +128,35 @@ void handle_stats(struct call *call)
     struct buf *out = &call->routes->out;
     buf_printf(out, "{\"version\":\"" SHOAL_VERSION "\",\"uptime_ms\":%.0f,\"durability\":\"%s\",", f.uptime_s * 1e3,
                durability_word(hub->config.durability));
-    buf_printf(out, "\"tasks\":{\"live\":%" PRIu64 ",\"max\":%" PRIu64 ",\"counts\":{", f.core.tasks_live, f.core.tasks_max);
+    buf_printf(out, "\"tasks\":{\"live\":%" PRIu64 ",\"max\":%" PRIu64 ",\"counts\":{", f.core.tasks_live,
+               f.core.tasks_max);
     for (unsigned i = 0; i < TASK_STATE_COUNT; i++)
         buf_printf(out, "%s\"%s\":%" PRIu64, i == 0 ? "" : ",", task_state_name((enum task_state)i), f.core.counts[i]);
     buf_printf(out,
-               "},\"totals\":{\"accepted\":%" PRIu64 ",\"duplicates\":%" PRIu64 ",\"succeeded\":%" PRIu64 ",\"dead\":%" PRIu64
-               ",\"cancelled\":%" PRIu64 ",\"expired\":%" PRIu64 ",\"retried\":%" PRIu64 ",\"evicted\":%" PRIu64 "}},",
+               "},\"totals\":{\"accepted\":%" PRIu64 ",\"duplicates\":%" PRIu64 ",\"succeeded\":%" PRIu64
+               ",\"dead\":%" PRIu64 ",\"cancelled\":%" PRIu64 ",\"expired\":%" PRIu64 ",\"retried\":%" PRIu64
+               ",\"evicted\":%" PRIu64 "}},",
                f.core.accepted, f.core.duplicates, f.core.succeeded, f.core.dead, f.core.cancelled, f.core.expired,
                f.core.retried, f.core.evicted);
     buf_printf(out,
-               "\"leases\":{\"attempts\":%" PRIu64 ",\"granted\":%" PRIu64 ",\"expired\":%" PRIu64 ",\"lost\":%" PRIu64 "},",
+               "\"leases\":{\"attempts\":%" PRIu64 ",\"granted\":%" PRIu64 ",\"expired\":%" PRIu64 ",\"lost\":%" PRIu64
+               "},",
                f.core.attempts, f.core.leases_granted, f.core.leases_expired, f.core.leases_lost);
     buf_printf(out,
                "\"nodes\":{\"known\":%u,\"sessions\":%u,\"suspect\":%u,\"workers\":%u,\"connections\":%u,\"polls\":%u,"
                "\"beats\":%" PRIu64 ",\"reports\":%" PRIu64 "},",
-               f.core.nodes, f.core.sessions, f.sessions.suspect, f.sessions.workers, f.sessions.connections, f.sessions.polls,
-               f.sessions.beats, f.sessions.reports);
+               f.core.nodes, f.core.sessions, f.sessions.suspect, f.sessions.workers, f.sessions.connections,
+               f.sessions.polls, f.sessions.beats, f.sessions.reports);
     buf_printf(out, "\"queues\":%u,\"kinds\":%u,\"signatures\":%u,\"flows\":%u,\"idempotency_keys\":%u,", f.core.queues,
                f.core.kinds, f.core.signatures, f.core.flows, f.core.idempotency_keys);
     buf_printf(out,
                "\"payload\":{\"size\":%" PRIu64 ",\"size_max\":%" PRIu64 "},\"journal\":{\"seq\":%" PRIu64
-               ",\"durable_seq\":%" PRIu64 ",\"unsynced_size\":%" PRIu64 ",\"held_size\":%" PRIu64 ",\"snapshot_seq\":%" PRIu64
-               ",\"snapshots\":%" PRIu64 "},",
+               ",\"durable_seq\":%" PRIu64 ",\"unsynced_size\":%" PRIu64 ",\"held_size\":%" PRIu64
+               ",\"snapshot_seq\":%" PRIu64 ",\"snapshots\":%" PRIu64 "},",
                f.core.payload_size, f.core.payload_size_max, f.core.seq, f.durable_seq, f.unsynced_size, f.held_size,
                hub->snapshot_seq, hub->snapshots_made);
-    buf_printf(out, "\"history\":{\"seq\":%" PRIu64 ",\"backlog\":%" PRIu64 "},", f.core.history_seq, f.history_backlog);
+    buf_printf(out, "\"history\":{\"seq\":%" PRIu64 ",\"backlog\":%" PRIu64 "},", f.core.history_seq,
+               f.history_backlog);
     buf_printf(out,
                "\"http\":{\"connections\":%u,\"websockets\":%u,\"in_flight\":%u,\"waiting\":%u,\"accepted\":%" PRIu64
                ",\"requests\":%" PRIu64 ",\"refused\":%" PRIu64 ",\"bytes_in\":%" PRIu64 ",\"bytes_out\":%" PRIu64 "},",
@@ -177,7 +184,8 @@ static void write_metrics(struct buf *out, const struct hub *hub, const struct f
                durability_word(hub->config.durability));
     metric(out, "tasks", "gauge", "Tasks in memory by state.");
     for (unsigned i = 0; i < TASK_STATE_COUNT; i++)
-        buf_printf(out, "shoal_tasks{state=\"%s\"} %" PRIu64 "\n", task_state_name((enum task_state)i), f->core.counts[i]);
+        buf_printf(out, "shoal_tasks{state=\"%s\"} %" PRIu64 "\n", task_state_name((enum task_state)i),
+                   f->core.counts[i]);
     metric(out, "tasks_finished_total", "counter", "Tasks that became final, by state.");
     buf_printf(out, "shoal_tasks_finished_total{state=\"succeeded\"} %" PRIu64 "\n", f->core.succeeded);
     buf_printf(out, "shoal_tasks_finished_total{state=\"dead\"} %" PRIu64 "\n", f->core.dead);
@@ -205,7 +213,8 @@ static void write_metrics(struct buf *out, const struct hub *hub, const struct f
         {"beats_total", "counter", "Heartbeats received.", f->sessions.beats},
         {"reports_total", "counter", "Reports received.", f->sessions.reports},
         {"nodes_lost_silent_total", "counter", "Sessions ended because nothing was heard.", f->sessions.lost_silent},
-        {"nodes_lost_closed_total", "counter", "Sessions ended because the connection closed.", f->sessions.lost_closed},
+        {"nodes_lost_closed_total", "counter", "Sessions ended because the connection closed.",
+         f->sessions.lost_closed},
         {"queues", "gauge", "Queues.", f->core.queues},
         {"kinds", "gauge", "Known kinds.", f->core.kinds},
         {"signatures", "gauge", "Distinct requirement sets.", f->core.signatures},

@@ -117,7 +117,8 @@ void problem_of_submit(struct problem *problem, enum status status, struct slice
                     (int)(kind.len < 60 ? kind.len : 60), kind.data, (int)(kind.len < 60 ? kind.len : 60), kind.data);
     else if (status == STATUS_QUEUE_UNKNOWN)
         problem_add(problem, status, "/queue", none, "%.*s is not known here; PUT /v1/queues/%.*s makes it",
-                    (int)(queue.len < 60 ? queue.len : 60), queue.data, (int)(queue.len < 60 ? queue.len : 60), queue.data);
+                    (int)(queue.len < 60 ? queue.len : 60), queue.data, (int)(queue.len < 60 ? queue.len : 60),
+                    queue.data);
     else
         problem_set(problem, status, "%s", status_title(status));
 }
@@ -258,7 +259,8 @@ static void answer_result(struct call *call, const struct task_view *view, bool 
                 SLICE_ARG(view->error_kind), view->error_message.len > 0 ? ": " : "",
                 (int)(view->error_message.len < 200 ? view->error_message.len : 200), view->error_message.data);
     problem_write(out, &problem);
-    call_answer_durable_as(call, status_http(STATUS_CONFLICT), is_in_memory ? view->changed_seq : 0, PROBLEM_CONTENT_TYPE);
+    call_answer_durable_as(call, status_http(STATUS_CONFLICT), is_in_memory ? view->changed_seq : 0,
+                           PROBLEM_CONTENT_TYPE);
 }
 
 static void show_result(struct call *call)
@@ -563,16 +565,15 @@ void handle_task_list(struct call *call)
     uint64_t before;
     if (!call_query_page(call, UINT64_MAX, &limit, &before))
         return;
-    struct listing listing = {.core = sequencer_core(hub->sequencer),
-                              .filter = {.state = -1},
-                              .out = &call->routes->out,
-                              .limit = limit};
+    struct listing listing = {
+        .core = sequencer_core(hub->sequencer), .filter = {.state = -1}, .out = &call->routes->out, .limit = limit};
     struct slice text;
     enum task_state state;
     if (call_query(call, "state", &text)) {
         if (!task_state_from_name(text, &state)) {
-            call_refuse_status(call, STATUS_BAD_REQUEST,
-                               "state: scheduled, blocked, ready, leased, validating, succeeded, dead, cancelled or expired");
+            call_refuse_status(
+                call, STATUS_BAD_REQUEST,
+                "state: scheduled, blocked, ready, leased, validating, succeeded, dead, cancelled or expired");
             return;
         }
         listing.filter.state = (int)state;

@@ -29,9 +29,9 @@
 #include "hub/sessions_internal.h"
 
 #define SESSIONS_MAGIC 0x53455353u
-#define TICK_MS 100            /* a twenty-fifth of lost_ms; half of closed_grace_ms */
+#define TICK_MS 100 /* a twenty-fifth of lost_ms; half of closed_grace_ms */
 #define CLOCK_STEP_NS (3 * TICK_MS * NS_PER_MS)
-#define GREETING_MS 5000       /* a node says hello in its first packet */
+#define GREETING_MS 5000 /* a node says hello in its first packet */
 #define SCRATCH_SIZE_MAX (2 * LIMIT_WS_MESSAGE_SIZE)
 #define OUT_SIZE_MAX LIMIT_HTTP_OUT_SIZE
 #define SCRATCH_SIZE_KEPT (256u << 10)
@@ -55,8 +55,8 @@ static uint64_t hash_of_number(const void *ctx, uint32_t value)
 
 struct session *session_find(const struct sessions *sessions, uint64_t number)
 {
-    uint32_t index = number != 0 ? map_find(&sessions->by_session, hash_mix(number), is_equal_number, sessions, &number)
-                                 : MAP_NONE;
+    uint32_t index =
+        number != 0 ? map_find(&sessions->by_session, hash_mix(number), is_equal_number, sessions, &number) : MAP_NONE;
     return index != MAP_NONE ? session_at(sessions, index) : NULL;
 }
 
@@ -94,13 +94,20 @@ static int64_t phase_ms(const struct sessions *sessions, enum session_phase phas
 {
     const struct hub_config *config = &sessions->hub->config;
     switch (phase) {
-    case SESSION_GREETING: return GREETING_MS;
-    case SESSION_LIVE: return config->suspect_ms;
-    case SESSION_SUSPECT: return config->lost_ms - config->suspect_ms;
-    case SESSION_CLOSED: return config->closed_grace_ms;
-    case SESSION_RETURNING: return config->lost_ms;
-    case SESSION_WORKER: return LIMIT_WORKER_IDLE_MS;
-    default: return 0;
+    case SESSION_GREETING:
+        return GREETING_MS;
+    case SESSION_LIVE:
+        return config->suspect_ms;
+    case SESSION_SUSPECT:
+        return config->lost_ms - config->suspect_ms;
+    case SESSION_CLOSED:
+        return config->closed_grace_ms;
+    case SESSION_RETURNING:
+        return config->lost_ms;
+    case SESSION_WORKER:
+        return LIMIT_WORKER_IDLE_MS;
+    default:
+        return 0;
     }
 }
 
@@ -235,7 +242,8 @@ struct hello {
     struct lease_token held[];
 };
 
-static void say_welcome(struct session *session, const struct hello *hello, const struct effect_reply *reply, uint64_t seq)
+static void say_welcome(struct session *session, const struct hello *hello, const struct effect_reply *reply,
+                        uint64_t seq)
 {
     struct sessions *sessions = session->sessions;
     const struct hub_config *config = &sessions->hub->config;
@@ -422,7 +430,8 @@ static void on_report_reply(struct pending *pending, const struct effect_reply *
 }
 
 /* Proposes a report; `report` may be NULL when nobody waits. False: the hub is full. */
-static bool propose_report(struct session *session, const struct command_node_report *command, struct report_call *report)
+static bool propose_report(struct session *session, const struct command_node_report *command,
+                           struct report_call *report)
 {
     struct hub *hub = session->sessions->hub;
     struct buf *out = sequencer_begin(hub->sequencer);
@@ -708,8 +717,10 @@ void sessions_on_lease(void *hub, const struct effect_lease *lease, uint64_t seq
 
 void sessions_on_stop(void *hub, const struct effect_stop *stop)
 {
-    static const char *const reasons[] = {
-        [STOP_CANCELLED] = "cancelled", [STOP_LOST] = "lost", [STOP_TIMED_OUT] = "timed-out", [STOP_EXPIRED] = "expired"};
+    static const char *const reasons[] = {[STOP_CANCELLED] = "cancelled",
+                                          [STOP_LOST] = "lost",
+                                          [STOP_TIMED_OUT] = "timed-out",
+                                          [STOP_EXPIRED] = "expired"};
     struct sessions *sessions = ((struct hub *)hub)->sessions;
     struct session *session = sessions != NULL ? session_find(sessions, stop->session) : NULL;
     if (session == NULL || session->ws == NULL)

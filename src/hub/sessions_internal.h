@@ -32,8 +32,8 @@ struct session {
     struct ws_connection *ws; /* NULL: none */
     uint64_t session;         /* the core's number; 0: none yet, or no more */
     uint64_t instance;
-    int64_t due_ns; /* of the phase, on the clock of sessions_now */
-    uint32_t index; /* in the slab */
+    int64_t due_ns;        /* of the phase, on the clock of sessions_now */
+    uint32_t index;        /* in the slab */
     uint32_t next, before; /* in the phase's list */
     uint32_t connection;   /* number of its connection, for answers that come late */
     bool drain, quiet;     /* as the node was told last */
@@ -61,12 +61,12 @@ struct sessions {
     int64_t tick_mono_ns; /* when that was */
     uint32_t connection_number;
     struct report_call *free_reports;
-    struct poll *checks; /* polls to look at when the release is over */
+    struct poll *checks;         /* polls to look at when the release is over */
     struct work_message message; /* the one being handled; large */
-    struct buf scratch;  /* what it points to */
-    struct buf out;      /* a message being written */
-    struct buf refused;  /* struct work_refused of a report */
-    uint32_t polls;      /* live ones */
+    struct buf scratch;          /* what it points to */
+    struct buf out;              /* a message being written */
+    struct buf refused;          /* struct work_refused of a report */
+    uint32_t polls;              /* live ones */
     struct sessions_stats stats;
 };
 

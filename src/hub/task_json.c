@@ -24,7 +24,8 @@ static void read_not_retryable(const struct field *field, struct retry_policy *r
     if (!field_array(field))
         return;
     if (json_count(field->value) > NOT_RETRYABLE_MAX) {
-        problem_add(field->problem, STATUS_INVALID, field->base, field->key, "at most %d error kinds", NOT_RETRYABLE_MAX);
+        problem_add(field->problem, STATUS_INVALID, field->base, field->key, "at most %d error kinds",
+                    NOT_RETRYABLE_MAX);
         return;
     }
     struct json_iter it = json_iter_of(field->value);
@@ -98,7 +99,8 @@ static void read_unique(const struct field *parent, struct command_submit *comma
             else if (slice_equal(mode, SLICE("time")))
                 command->unique_mode = UNIQUE_FOR_TIME;
             else
-                problem_add(field.problem, STATUS_INVALID, field.base, field.key, "\"queued\", \"unfinished\" or \"time\"");
+                problem_add(field.problem, STATUS_INVALID, field.base, field.key,
+                            "\"queued\", \"unfinished\" or \"time\"");
         } else if (slice_equal(field.key, SLICE("for_ms"))) {
             if (field_is_first(&field, &seen, 2))
                 field_int(&field, 1, LIMIT_DURATION_MS, &command->unique_ms);
@@ -131,7 +133,8 @@ static void read_input(const struct field *field, struct buf *input, struct comm
     json_print(input, field->value);
     if (buf_status(input) != STATUS_OK || input->len > LIMIT_INPUT_SIZE) {
         problem_add(field->problem, STATUS_TOO_LARGE, field->base, field->key,
-                    "at most %d bytes of JSON without white space; put more into a blob (PUT /v1/blobs)", LIMIT_INPUT_SIZE);
+                    "at most %d bytes of JSON without white space; put more into a blob (PUT /v1/blobs)",
+                    LIMIT_INPUT_SIZE);
         field->problem->limit = LIMIT_INPUT_SIZE;
         return;
     }
@@ -374,8 +377,8 @@ static void write_error(struct buf *out, struct slice kind, struct slice message
     buf_append_char(out, '}');
 }
 
-void task_json_write_short(struct buf *out, uint64_t task_id, enum task_state state, struct slice queue, struct slice kind,
-                           bool is_duplicate)
+void task_json_write_short(struct buf *out, uint64_t task_id, enum task_state state, struct slice queue,
+                           struct slice kind, bool is_duplicate)
 {
     buf_append_slice(out, SLICE("{\"id\":\""));
     write_id(out, task_id);

@@ -18,8 +18,8 @@ void task_json_write(struct buf *out, const struct task_view *view, bool is_brie
 /* {"items":[…]} of its attempts. */
 void task_json_write_attempts(struct buf *out, const struct task_view *view);
 /* {"id":…,"state":…,"queue":…,"kind":…[,"duplicate":true]  — without the closing brace. The names need no escape. */
-void task_json_write_short(struct buf *out, uint64_t task_id, enum task_state state, struct slice queue, struct slice kind,
-                           bool is_duplicate);
+void task_json_write_short(struct buf *out, uint64_t task_id, enum task_state state, struct slice queue,
+                           struct slice kind, bool is_duplicate);
 /* "2026-01-31T23:59:59.123Z" with its quotes. */
 void write_time(struct buf *out, int64_t wall_ns);
 /* {"labels":[…],"cpu":…,"memory_mib":…,"gpu":…: without the opening and closing brace. */

@@ -150,8 +150,8 @@ void task_waits_free(struct task_waits *waits)
     uv_close((uv_handle_t *)&waits->timer, on_closed);
 }
 
-enum status task_waits_add(struct task_waits *waits, uint64_t task_id, int64_t wait_ms, task_wait_done *on_done, void *ctx,
-                           uint32_t *ret_wait)
+enum status task_waits_add(struct task_waits *waits, uint64_t task_id, int64_t wait_ms, task_wait_done *on_done,
+                           void *ctx, uint32_t *ret_wait)
 {
     ensure_magic(waits, TASK_WAITS_MAGIC);
     uint32_t index = slab_alloc(&waits->slab);

@@ -81,12 +81,13 @@ static void everything(void **state)
     (void)state;
     struct command_submit command;
     struct problem problem;
-    assert_true(decode("{\"kind\":\"k\",\"queue\":\"q\",\"input\": { \"a\" : [ 1 , 2 ] },\"priority\":9,\"fairness_key\":\"me é\","
-                       "\"weight\":1000,\"delay_ms\":1500,\"ttl_ms\":60000,\"timeout_ms\":1,\"lease_ms\":1000,"
-                       "\"retry\":{\"max\":1,\"base_ms\":0,\"factor\":1.5,\"cap_ms\":7,\"jitter\":0.25,"
-                       "\"not_retryable\":[\"code\",\"input\"]},\"unique\":{\"key\":\"u\",\"mode\":\"time\",\"for_ms\":5},"
-                       "\"requires\":{\"labels\":[\"zone=a\",\"x\"],\"cpu\":0.5,\"memory_mib\":512,\"gpu\":1}}",
-                       &command, &problem));
+    assert_true(decode(
+        "{\"kind\":\"k\",\"queue\":\"q\",\"input\": { \"a\" : [ 1 , 2 ] },\"priority\":9,\"fairness_key\":\"me é\","
+        "\"weight\":1000,\"delay_ms\":1500,\"ttl_ms\":60000,\"timeout_ms\":1,\"lease_ms\":1000,"
+        "\"retry\":{\"max\":1,\"base_ms\":0,\"factor\":1.5,\"cap_ms\":7,\"jitter\":0.25,"
+        "\"not_retryable\":[\"code\",\"input\"]},\"unique\":{\"key\":\"u\",\"mode\":\"time\",\"for_ms\":5},"
+        "\"requires\":{\"labels\":[\"zone=a\",\"x\"],\"cpu\":0.5,\"memory_mib\":512,\"gpu\":1}}",
+        &command, &problem));
     assert_true(slice_equal_str(command.input, "{\"a\":[1,2]}"));
     assert_int_equal(command.run_at_ns, NOW_NS + INT64_C(1500000000));
     assert_int_equal(command.retry.factor_milli, 1500);
@@ -197,11 +198,31 @@ static void the_input_has_a_limit(void **state)
 static void random_bodies(void **state)
 {
     (void)state;
-    static const char *const keys[] = {"kind", "queue", "input", "priority", "fairness_key", "weight", "run_at", "delay_ms",
-                                       "ttl_ms", "timeout_ms", "lease_ms", "retry", "unique", "requires", "max", "key"};
-    static const char *const values[] = {"\"k\"", "\"q\"", "0", "1", "5", "1000", "-1", "1e9", "1.5", "null", "true", "[]", "{}",
-                                         "{\"key\":\"a\"}", "{\"max\":2}", "{\"labels\":[\"a\"]}", "\"2030-01-01T00:00:00Z\"",
-                                         "31622400000", "9223372036854775807", "\"\"", "[\"x\"]", "{\"cpu\":1e6}"};
+    static const char *const keys[] = {"kind",   "queue",    "input",  "priority",   "fairness_key", "weight",
+                                       "run_at", "delay_ms", "ttl_ms", "timeout_ms", "lease_ms",     "retry",
+                                       "unique", "requires", "max",    "key"};
+    static const char *const values[] = {"\"k\"",
+                                         "\"q\"",
+                                         "0",
+                                         "1",
+                                         "5",
+                                         "1000",
+                                         "-1",
+                                         "1e9",
+                                         "1.5",
+                                         "null",
+                                         "true",
+                                         "[]",
+                                         "{}",
+                                         "{\"key\":\"a\"}",
+                                         "{\"max\":2}",
+                                         "{\"labels\":[\"a\"]}",
+                                         "\"2030-01-01T00:00:00Z\"",
+                                         "31622400000",
+                                         "9223372036854775807",
+                                         "\"\"",
+                                         "[\"x\"]",
+                                         "{\"cpu\":1e6}"};
     struct rng rng;
     rng_seed(&rng, 7);
     unsigned accepted = 0;
@@ -277,11 +298,12 @@ static void a_task_is_written_whole(void **state)
     assert_null(strstr(buf_cstr(&out), "\"result\""));
     buf_reset(&out);
     task_json_write_attempts(&out, &view);
-    assert_string_equal(buf_cstr(&out),
-                        "{\"items\":[{\"attempt\":1,\"outcome\":\"failed\",\"node\":\"n1\",\"started_at\":\"2026-01-01T00:00:"
-                        "00.000Z\",\"ended_at\":\"2026-01-01T00:00:00.000Z\",\"error\":{\"kind\":\"io\",\"message\":\"no luck\"}"
-                        "},{\"attempt\":2,\"outcome\":\"succeeded\",\"node\":\"n2\",\"started_at\":\"2026-01-01T00:00:00.000Z\","
-                        "\"ended_at\":\"2026-01-01T00:00:00.000Z\"}]}");
+    assert_string_equal(
+        buf_cstr(&out),
+        "{\"items\":[{\"attempt\":1,\"outcome\":\"failed\",\"node\":\"n1\",\"started_at\":\"2026-01-01T00:00:"
+        "00.000Z\",\"ended_at\":\"2026-01-01T00:00:00.000Z\",\"error\":{\"kind\":\"io\",\"message\":\"no luck\"}"
+        "},{\"attempt\":2,\"outcome\":\"succeeded\",\"node\":\"n2\",\"started_at\":\"2026-01-01T00:00:00.000Z\","
+        "\"ended_at\":\"2026-01-01T00:00:00.000Z\"}]}");
     buf_free(&out);
 }
 

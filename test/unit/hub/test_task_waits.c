@@ -55,7 +55,8 @@ static void on_done(void *ctx, bool is_final)
 static void add(struct fixture *fixture, struct witness *witness, uint64_t task_id, int64_t wait_ms)
 {
     witness->waits = fixture->hub.task_waits;
-    assert_int_equal(task_waits_add(fixture->hub.task_waits, task_id, wait_ms, on_done, witness, &witness->wait), STATUS_OK);
+    assert_int_equal(task_waits_add(fixture->hub.task_waits, task_id, wait_ms, on_done, witness, &witness->wait),
+                     STATUS_OK);
 }
 
 static void final(struct fixture *fixture, uint64_t task_id, enum task_state state)
