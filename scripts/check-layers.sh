@@ -19,7 +19,8 @@ may_include() {
     work) echo "base proto net" ;;
     node) echo "base proto net work" ;;
     bench) echo "base proto net" ;;
-    cli) echo "base proto journal core net hub work node bench" ;;
+    sim) echo "base proto journal core net hub" ;;
+    cli) echo "base proto journal core net hub sim work node bench" ;;
     *) return 1 ;;
     esac
 }
@@ -59,6 +60,7 @@ while IFS=: read -r file line include; do
     case $layer in
     core | proto | journal)
         [ "$file" = src/journal/disk_posix.c ] && continue
+        [ "$file" = src/journal/disk_sim.c ] && continue # its faults come from a seeded generator
         if [[ $kind = '<' && $header =~ $impure ]] || [[ $kind = '"' && $header =~ $impure_base ]]; then
             complain "$file:$line: $layer must stay pure and not include $header"
         fi

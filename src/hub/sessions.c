@@ -15,6 +15,9 @@
  * CLOCK_STEP_NS a tick. When the hub itself was stopped or swapped out, its nodes' beats lie unread in the sockets;
  * with the plain clock it would call all of them lost before reading one.
  *
+ * What it needs of the world (connections, a clock, a tick) comes through struct session_port; session_net.c brings the real
+ * ones, the simulator its own.
+ *
  * Invariants: N1 a record with a number is in by_session; N2 a record is in the list of its phase, and only there;
  * N3 a connection's user is its record, or NULL once the record let go of it. */
 #include "hub/sessions.h"
@@ -29,8 +32,7 @@
 #include "hub/sessions_internal.h"
 
 #define SESSIONS_MAGIC 0x53455353u
-#define TICK_MS 100 /* a twenty-fifth of lost_ms; half of closed_grace_ms */
-#define CLOCK_STEP_NS (3 * TICK_MS * NS_PER_MS)
+#define CLOCK_STEP_NS (3 * SESSIONS_TICK_MS * NS_PER_MS)
 #define GREETING_MS 5000 /* a node says hello in its first packet */
 #define SCRATCH_SIZE_MAX (2 * LIMIT_WS_MESSAGE_SIZE)
 #define OUT_SIZE_MAX LIMIT_HTTP_OUT_SIZE
@@ -111,9 +113,19 @@ static int64_t phase_ms(const struct sessions *sessions, enum session_phase phas
     }
 }
 
+static int64_t sessions_mono_ns(const struct sessions *sessions)
+{
+    return sessions->port.mono_ns(sessions->port.ctx);
+}
+
+static void flush_soon(struct sessions *sessions)
+{
+    sessions->port.flush_soon(sessions->port.ctx);
+}
+
 static int64_t sessions_now(const struct sessions *sessions)
 {
-    int64_t since_ns = clock_mono_ns() - sessions->tick_mono_ns;
+    int64_t since_ns = sessions_mono_ns(sessions) - sessions->tick_mono_ns;
     return sessions->clock_ns + (since_ns < CLOCK_STEP_NS ? since_ns : CLOCK_STEP_NS);
 }
 
@@ -134,15 +146,13 @@ static void list_remove(struct session *session)
     session->next = session->before = SLAB_NONE;
 }
 
-static void on_tick(uv_timer_t *timer);
-
 static void start_ticking(struct sessions *sessions)
 {
     if (sessions->is_ticking)
         return;
     sessions->is_ticking = true;
-    sessions->tick_mono_ns = clock_mono_ns();
-    uv_timer_start(&sessions->timer, on_tick, TICK_MS, TICK_MS);
+    sessions->tick_mono_ns = sessions_mono_ns(sessions);
+    sessions->port.set_ticking(sessions->port.ctx, true);
 }
 
 void session_set_phase(struct session *session, enum session_phase phase)
@@ -173,7 +183,7 @@ void session_free(struct session *session)
     if (session->worker != NULL)
         worker_free(session);
     if (session->ws != NULL)
-        ws_set_user(session->ws, NULL);
+        sessions->port.set_user(session->ws, NULL);
     session->magic = 0;
     slab_free(&sessions->slab, session->index);
 }
@@ -191,7 +201,7 @@ static void say(struct session *session)
 {
     struct buf *out = &session->sessions->out;
     if (session->ws != NULL && buf_status(out) == STATUS_OK)
-        ws_send_text(session->ws, buf_slice(out));
+        session->sessions->port.send(session->ws, buf_slice(out));
 }
 
 static void say_error(struct session *session, enum status status, const char *detail)
@@ -213,9 +223,10 @@ static void hang_up(struct session *session, uint16_t code, const char *reason)
     struct ws_connection *ws = TAKE(session->ws);
     if (ws == NULL)
         return;
+    const struct session_port *port = &session->sessions->port;
     session->sessions->stats.connections--;
-    ws_set_user(ws, NULL);
-    ws_close(ws, code, reason);
+    port->set_user(ws, NULL);
+    port->close(ws, code, reason);
 }
 
 /* --- telling the core --- */
@@ -228,7 +239,7 @@ bool session_propose_lost(struct session *session, enum lost_reason reason)
         return false;
     command_put_node_lost(out, &(struct command_node_lost){.session = session->session, .reason = reason});
     sequencer_commit(hub->sequencer, NULL);
-    hub_schedule_flush(hub);
+    flush_soon(session->sessions);
     session_set_phase(session, SESSION_ENDING);
     return true;
 }
@@ -352,7 +363,7 @@ static void on_hello(struct session *session, const struct work_message *message
     command_put_node_hello(out, &message->hello);
     session_set_phase(session, SESSION_HELLO);
     sequencer_commit(hub->sequencer, &hello->pending);
-    hub_schedule_flush(hub);
+    flush_soon(sessions);
 }
 
 /* --- reports --- */
@@ -441,7 +452,7 @@ static bool propose_report(struct session *session, const struct command_node_re
     complete.session = session->session;
     command_put_node_report(out, &complete);
     sequencer_commit(hub->sequencer, report != NULL ? &report->pending : NULL);
-    hub_schedule_flush(hub);
+    flush_soon(session->sessions);
     return true;
 }
 
@@ -545,11 +556,8 @@ static void dispatch(struct session *session, const struct work_message *message
     }
 }
 
-static void on_message(struct ws_connection *ws, struct slice text, bool is_text)
+void session_on_message(struct session *session, struct slice text, bool is_text)
 {
-    struct session *session = ws_user(ws);
-    if (session == NULL)
-        return;
     ensure_magic(session, SESSION_MAGIC);
     struct sessions *sessions = session->sessions;
     struct field_error error = {.status = STATUS_BAD_REQUEST, .detail = "messages are JSON text"};
@@ -566,11 +574,8 @@ static void on_message(struct ws_connection *ws, struct slice text, bool is_text
         buf_free(&sessions->scratch);
 }
 
-static void on_closed(struct ws_connection *ws)
+void session_on_closed(struct session *session)
 {
-    struct session *session = ws_user(ws);
-    if (session == NULL)
-        return;
     ensure_magic(session, SESSION_MAGIC);
     session->ws = NULL;
     session->sessions->stats.connections--;
@@ -587,51 +592,9 @@ static void on_closed(struct ws_connection *ws)
     }
 }
 
-/* Whether a header lists this token (Sec-WebSocket-Protocol). */
-static bool lists_token(struct slice list, const char *token)
+void session_connected(struct session *session, struct ws_connection *ws)
 {
-    size_t len = strlen(token);
-    for (size_t at = 0; at < list.len;) {
-        while (at < list.len && (list.data[at] == ' ' || list.data[at] == '\t' || list.data[at] == ','))
-            at++;
-        size_t start = at;
-        while (at < list.len && list.data[at] != ',' && list.data[at] != ' ' && list.data[at] != '\t')
-            at++;
-        if (at - start == len && memcmp(list.data + start, token, len) == 0)
-            return true;
-    }
-    return false;
-}
-
-void handle_work(struct call *call)
-{
-    static const struct ws_callbacks callbacks = {.on_message = on_message, .on_closed = on_closed};
-    struct sessions *sessions = call->hub->sessions;
-    struct http_request *request = call->request;
-    if (!request->wants_upgrade) {
-        call_refuse_status(call, STATUS_BAD_REQUEST, "this path is a WebSocket; ask for an upgrade");
-        return;
-    }
-    if (!lists_token(http_header(request, "sec-websocket-protocol"), WORK_SUBPROTOCOL)) {
-        call_refuse_status(call, STATUS_BAD_REQUEST, "the subprotocol here is " WORK_SUBPROTOCOL);
-        return;
-    }
-    if (!call->hub->is_ready || call->hub->is_stopping) {
-        call_refuse_status(call, STATUS_NOT_READY, NULL);
-        return;
-    }
-    struct session *session = session_new(sessions);
-    if (session == NULL) {
-        call_refuse_status(call, STATUS_BUSY, NULL);
-        return;
-    }
-    request->user = NULL;
-    struct ws_connection *ws = ws_accept(request, WORK_SUBPROTOCOL, &callbacks, session);
-    call_free(call);
-    if (ws == NULL) {
-        session_free(session);
-        return;
-    }
+    struct sessions *sessions = session->sessions;
     session->ws = ws;
     session->connection = ++sessions->connection_number;
     sessions->stats.connections++;
@@ -672,12 +635,11 @@ static bool phase_ended(struct session *session)
     return true;
 }
 
-static void on_tick(uv_timer_t *timer)
+void sessions_tick(struct sessions *sessions)
 {
-    struct sessions *sessions = timer->data;
     ensure_magic(sessions, SESSIONS_MAGIC);
     sessions->clock_ns = sessions_now(sessions);
-    sessions->tick_mono_ns = clock_mono_ns();
+    sessions->tick_mono_ns = sessions_mono_ns(sessions);
     bool is_empty = true;
     for (unsigned phase = 0; phase < SESSION_PHASE_COUNT; phase++) {
         struct session_list *list = &sessions->lists[phase];
@@ -689,7 +651,7 @@ static void on_tick(uv_timer_t *timer)
         is_empty = is_empty && list->head == SLAB_NONE;
     }
     if (is_empty) {
-        uv_timer_stop(&sessions->timer);
+        sessions->port.set_ticking(sessions->port.ctx, false);
         sessions->is_ticking = false;
     }
 }
@@ -809,13 +771,14 @@ void sessions_stats(const struct sessions *sessions, struct sessions_stats *ret_
 
 /* --- life --- */
 
-enum status sessions_new(struct hub *hub, struct sessions **ret_sessions)
+enum status sessions_make(struct hub *hub, const struct session_port *port, struct sessions **ret_sessions)
 {
     struct sessions *sessions = calloc(1, sizeof *sessions);
     if (sessions == NULL)
         return STATUS_NO_MEMORY;
     sessions->magic = SESSIONS_MAGIC;
     sessions->hub = hub;
+    sessions->port = *port;
     slab_init(&sessions->slab, sizeof(struct session), SESSIONS_MAX);
     map_init(&sessions->by_session);
     map_init(&sessions->by_name);
@@ -824,9 +787,6 @@ enum status sessions_new(struct hub *hub, struct sessions **ret_sessions)
     buf_init(&sessions->scratch, SCRATCH_SIZE_MAX);
     buf_init(&sessions->out, OUT_SIZE_MAX);
     buf_init(&sessions->refused, LIMIT_WS_MESSAGE_SIZE);
-    uv_timer_init(&hub->loop.uv, &sessions->timer);
-    uv_unref((uv_handle_t *)&sessions->timer);
-    sessions->timer.data = sessions;
     *ret_sessions = sessions;
     return STATUS_OK;
 }
@@ -866,13 +826,6 @@ void sessions_stop(struct sessions *sessions)
     workers_stop(sessions);
 }
 
-static void on_timer_closed(uv_handle_t *handle)
-{
-    struct sessions *sessions = handle->data;
-    sessions->magic = 0;
-    free(sessions);
-}
-
 void sessions_free(struct sessions *sessions)
 {
     if (sessions == NULL)
@@ -892,5 +845,7 @@ void sessions_free(struct sessions *sessions)
     buf_free(&sessions->scratch);
     buf_free(&sessions->out);
     buf_free(&sessions->refused);
-    uv_close((uv_handle_t *)&sessions->timer, on_timer_closed);
+    sessions->port.end(sessions->port.ctx);
+    sessions->magic = 0;
+    free(sessions);
 }

@@ -9,6 +9,31 @@
 #include "hub/hub.h"
 #include "hub/routes.h"
 
+/* --- the world, as a small table of functions --- */
+#define SESSIONS_TICK_MS 100 /* a twenty-fifth of lost_ms; half of closed_grace_ms */
+struct session;
+struct session_port {
+    /* A connection is whatever the table's maker says; nothing else looks inside. */
+    void (*send)(struct ws_connection *ws, struct slice text);
+    void (*close)(struct ws_connection *ws, uint16_t code, const char *reason);
+    /* The record that messages of this connection go to; NULL: they go nowhere. */
+    void (*set_user)(struct ws_connection *ws, struct session *user);
+    int64_t (*mono_ns)(void *ctx);
+    void (*set_ticking)(void *ctx, bool is_on); /* sessions_tick every SESSIONS_TICK_MS, or no more */
+    void (*flush_soon)(void *ctx);              /* sequencer_flush at the end of this turn */
+    void (*end)(void *ctx);                     /* the sessions are freed */
+    void *ctx;
+};
+/* sessions_new (hub.h) with another world than the loop and its WebSockets. */
+STATUS_MUST_CHECK enum status sessions_make(struct hub *hub, const struct session_port *port,
+                                            struct sessions **ret_sessions);
+/* Called by the world. A record (zeroed, in no list; NULL at the maximum) is made before its connection is accepted. */
+struct session *session_new(struct sessions *sessions);
+void session_connected(struct session *session, struct ws_connection *ws);
+void session_on_message(struct session *session, struct slice text, bool is_text);
+void session_on_closed(struct session *session);
+void sessions_tick(struct sessions *sessions);
+
 /* Answers every waiting poll and closes the nodes' connections with 1001, without ending their sessions. */
 void sessions_stop(struct sessions *sessions);
 

@@ -55,7 +55,7 @@ struct sessions {
     struct map by_session; /* the core's number → index */
     struct map by_name;    /* workers: name → index */
     struct session_list lists[SESSION_PHASE_COUNT];
-    uv_timer_t timer;
+    struct session_port port;
     bool is_ticking;
     int64_t clock_ns;     /* of sessions_now at the last tick */
     int64_t tick_mono_ns; /* when that was */
@@ -70,8 +70,6 @@ struct sessions {
     struct sessions_stats stats;
 };
 
-/* A new record, zeroed, in no list; NULL at the maximum. */
-struct session *session_new(struct sessions *sessions);
 /* Takes it out of list and maps and frees it. */
 void session_free(struct session *session);
 void session_set_phase(struct session *session, enum session_phase phase);
