@@ -153,12 +153,12 @@ SQL
 insert into task (kind, input) select 'bench.noop', jsonb_build_object('n', g) from generate_series(1, 100) g;
 with t as (select id from task where state = 'ready' order by id limit 100 for update skip locked),
   u as (update task set state = 'leased' from t where task.id = t.id returning task.id)
-  select coalesce(array_agg(id), '{}')::text as ids from u \gset
-update task set state = 'succeeded', result = '{"ok": true}', finished = now() where id = any(:'ids'::bigint[]);
+  select quote_literal(coalesce(array_agg(id), '{}')::text) as ids from u \gset
+update task set state = 'succeeded', result = '{"ok": true}', finished = now() where id = any(:ids::bigint[]);
 SQL
     pg_run() { # script, clients → transactions/s
-        "$pgbin/pgbench" -n -h 127.0.0.1 -p "$pg_port" -U postgres -f "$1" -c "$2" -j 2 -T "$seconds" postgres 2>/dev/null |
-            awk '/^tps/ {print $3}'
+        "$pgbin/pgbench" -n -h 127.0.0.1 -p "$pg_port" -U postgres -f "$1" -c "$2" -j 2 -T "$seconds" postgres 2>"$scratch/pgbench.err" |
+            awk '/^tps/ {print $3; ok=1} END {exit !ok}' || { cat "$scratch/pgbench.err" >&2; exit 1; }
     }
     for f in ours pg1 pg100 ratio1 ratio100; do : >"$scratch/$f"; done
     for round in $(seq "$rounds"); do
