@@ -139,8 +139,10 @@ static enum status perform(struct client *client, struct client_answer *ret_answ
     client->answer.body = buf_slice(&client->body);
     client->answer.is_json =
         json_parse(client->parser, client->answer.body, &client->answer.root, NULL, NULL) == STATUS_OK;
-    client->status =
-        client->answer.http >= 200 && client->answer.http < 300 ? STATUS_OK : status_of_problem(&client->answer);
+    if (client->answer.http < 200 || client->answer.http >= 300)
+        client->status = status_of_problem(&client->answer);
+    else
+        client->status = client->answer.is_json ? STATUS_OK : STATUS_INTERNAL; /* all that we ask for is JSON */
     *ret_answer = client->answer;
     return client->status;
 }
@@ -211,10 +213,6 @@ enum status client_call(struct client *client, const char *method, const char *p
                         struct slice body, int64_t wait_ms, struct client_answer *ret_answer)
 {
     enum status status = client_try(client, method, path, type, body, wait_ms, ret_answer);
-    if (status == STATUS_OK && !ret_answer->is_json && ret_answer->body.len > 0) {
-        client->status = STATUS_INTERNAL;
-        status = STATUS_INTERNAL;
-    }
     if (status != STATUS_OK)
         client_tell(client);
     return status;
@@ -222,7 +220,7 @@ enum status client_call(struct client *client, const char *method, const char *p
 
 enum status client_upload(struct client *client, int fd, uint64_t size, char ret_blob[CLIENT_BLOB_SIZE])
 {
-    struct client_answer answer;
+    struct client_answer answer = {0};
     prepare(client, "/v1/blobs", 0);
     curl_easy_setopt(client->curl, CURLOPT_TIMEOUT_MS, 0L);
     /* No end in sight is fine, standing still is not. */

@@ -294,7 +294,8 @@ static void check_disk(struct doctor *doctor)
         return;
     }
     qsort(took_ns, SYNC_COUNT, sizeof took_ns[0], compare_i64);
-    double median_ms = (double)took_ns[SYNC_COUNT / 2] / (double)NS_PER_MS;
+    int64_t median_ns = took_ns[SYNC_COUNT / 2];
+    double median_ms = (double)median_ns / (double)NS_PER_MS;
     double worst_ms = (double)took_ns[SYNC_COUNT - 1] / (double)NS_PER_MS;
     bool is_slow = median_ms > 20;
     say(doctor, "disk", is_slow ? CHECK_WARN : CHECK_OK,
