@@ -68,7 +68,7 @@ static int open_fds(void)
 static pid_t child_of(pid_t parent)
 {
     pid_t found = -1;
-    for (pid_t pid = parent + 1; pid < parent + 5000 && found < 0; pid++) {
+    for (pid_t pid = parent + 1; pid < parent + 50000 && found < 0; pid++) {
         char path[32], text[512];
         snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
         FILE *file = fopen(path, "r");
@@ -80,6 +80,14 @@ static pid_t child_of(pid_t parent)
             fclose(file);
     }
     return found;
+}
+
+/* Never with a number that was not found: kill(-1) would hit the whole machine. */
+static void child_kill(pid_t parent)
+{
+    pid_t child = child_of(parent);
+    assert_true(child > 1);
+    assert_int_equal(kill(child, SIGKILL), 0);
 }
 
 static bool host_open(uv_loop_t *loop, struct sandbox_host **ret_host)
@@ -297,7 +305,7 @@ static void test_supervisor_is_killed(void **ctx)
         assert_int_equal(sandbox_start(host, &spec, on_done, &ended, &started), STATUS_OK);
         usleep((useconds_t)round * 10000);
         uv_run(&loop, UV_RUN_NOWAIT);
-        assert_int_equal(kill(child_of(getpid()), SIGKILL), 0);
+        child_kill(getpid());
         finish(&loop, &ended);
         assert_int_equal(ended.result.end, SANDBOX_FAULT);
         if (sandbox_host_is_root(host))
@@ -444,7 +452,7 @@ static void test_process_tree(void **ctx)
     assert_true(usage.cpu_us > 0);
     process_tree_usage(getpid(), &usage);
     assert_int_equal(usage.count, 3);
-    assert_int_equal(kill(child_of(pid), SIGKILL), 0);
+    child_kill(pid);
     assert_int_equal(kill(pid, SIGKILL), 0);
     assert_int_equal(waitpid(pid, NULL, 0), pid);
     close(ready[0]);
