@@ -173,6 +173,23 @@ void buf_append_lv(struct buf *buf, struct slice slice)
     buf->len += 4 + slice.len;
 }
 
+size_t buf_begin_part(struct buf *buf, uint8_t type)
+{
+    size_t start = buf->len;
+    buf_append_u8(buf, type);
+    buf_append_u32(buf, 0);
+    return start;
+}
+
+void buf_end_part(struct buf *buf, size_t start)
+{
+    if (buf->failed) {
+        buf->len = start;
+        return;
+    }
+    buf_put_u32(buf, start + 1, (uint32_t)(buf->len - start - 5));
+}
+
 void buf_put_u32(struct buf *buf, size_t offset, uint32_t value)
 {
     ensure(offset + 4 <= buf->len);

@@ -52,6 +52,10 @@ static inline void buf_append_u32(struct buf *buf, uint32_t value);
 static inline void buf_append_u64(struct buf *buf, uint64_t value);
 /* u32 length, then the bytes. */
 void buf_append_lv(struct buf *buf, struct slice slice);
+/* A part with its type and length in front: u8 type | u32 length | what is appended between begin and end. `end` takes what
+ * begin gave and patches the length in; a part that did not fit leaves nothing behind but `failed`. */
+size_t buf_begin_part(struct buf *buf, uint8_t type);
+void buf_end_part(struct buf *buf, size_t start);
 /* Overwrites four bytes at an offset (offset + 4 <= len), e.g. a length written before it was known. */
 void buf_put_u32(struct buf *buf, size_t offset, uint32_t value);
 

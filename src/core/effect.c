@@ -50,41 +50,9 @@ bool effect_refused_next(struct reader *reader, uint32_t *ret_ordinal, enum stat
     return true;
 }
 
-static size_t begin(struct buf *out, enum effect_type type)
-{
-    size_t start = out->len;
-    buf_append_u8(out, (uint8_t)type);
-    buf_append_u32(out, 0);
-    return start;
-}
-
-/* One that did not fit leaves nothing behind but the buffer's `failed`. */
-static void end(struct buf *out, size_t start)
-{
-    if (out->failed) {
-        out->len = start;
-        return;
-    }
-    buf_put_u32(out, start + 1, (uint32_t)(out->len - start - 5));
-}
-
-static void put_token(struct buf *out, const struct lease_token *token)
-{
-    lease_token_put(out, token);
-}
-
-static struct lease_token get_token(struct reader *reader)
-{
-    struct lease_token token;
-    token.task_id = reader_u64(reader);
-    token.attempt = reader_u32(reader);
-    token.seq = reader_u64(reader);
-    return token;
-}
-
 void effect_put_reply(struct buf *out, const struct effect_reply *reply)
 {
-    size_t start = begin(out, EFFECT_REPLY);
+    size_t start = buf_begin_part(out, (uint8_t)EFFECT_REPLY);
     buf_append_u32(out, reply->ordinal);
     buf_append_u8(out, (uint8_t)reply->command);
     buf_append_u8(out, (uint8_t)reply->status);
@@ -93,7 +61,7 @@ void effect_put_reply(struct buf *out, const struct effect_reply *reply)
     buf_append_u8(out, (uint8_t)((reply->is_duplicate ? 1 : 0) | (reply->is_resumed ? 2 : 0)));
     buf_append_u64(out, reply->session);
     buf_append_lv(out, reply->refused);
-    end(out, start);
+    buf_end_part(out, start);
 }
 
 static void get_reply(struct reader *reader, struct effect_reply *ret)
@@ -113,9 +81,9 @@ static void get_reply(struct reader *reader, struct effect_reply *ret)
 void effect_put_lease(struct buf *out, const struct effect_lease *lease)
 {
     const struct work_lease_offer *offer = &lease->offer;
-    size_t start = begin(out, EFFECT_LEASE);
+    size_t start = buf_begin_part(out, (uint8_t)EFFECT_LEASE);
     buf_append_u64(out, lease->session);
-    put_token(out, &offer->token);
+    lease_token_put(out, &offer->token);
     buf_append_u64(out, (uint64_t)offer->expires_ns);
     buf_append_u64(out, (uint64_t)offer->lease_ms);
     buf_append_u64(out, (uint64_t)offer->timeout_ms);
@@ -124,14 +92,14 @@ void effect_put_lease(struct buf *out, const struct effect_lease *lease)
     buf_append_lv(out, offer->input);
     buf_append_lv(out, offer->checkpoint);
     buf_append_lv(out, offer->traceparent);
-    end(out, start);
+    buf_end_part(out, start);
 }
 
 static void get_lease(struct reader *reader, struct effect_lease *ret)
 {
     struct work_lease_offer *offer = &ret->offer;
     ret->session = reader_u64(reader);
-    offer->token = get_token(reader);
+    offer->token = lease_token_get(reader);
     offer->expires_ns = (int64_t)reader_u64(reader);
     offer->lease_ms = (int64_t)reader_u64(reader);
     offer->timeout_ms = (int64_t)reader_u64(reader);
@@ -144,27 +112,27 @@ static void get_lease(struct reader *reader, struct effect_lease *ret)
 
 void effect_put_stop(struct buf *out, const struct effect_stop *stop)
 {
-    size_t start = begin(out, EFFECT_STOP);
+    size_t start = buf_begin_part(out, (uint8_t)EFFECT_STOP);
     buf_append_u64(out, stop->session);
-    put_token(out, &stop->token);
+    lease_token_put(out, &stop->token);
     buf_append_u8(out, (uint8_t)stop->reason);
-    end(out, start);
+    buf_end_part(out, start);
 }
 
 static void get_stop(struct reader *reader, struct effect_stop *ret)
 {
     ret->session = reader_u64(reader);
-    ret->token = get_token(reader);
+    ret->token = lease_token_get(reader);
     ret->reason = (enum stop_reason)reader_u8(reader);
 }
 
 void effect_put_session(struct buf *out, const struct effect_session *session)
 {
-    size_t start = begin(out, EFFECT_SESSION);
+    size_t start = buf_begin_part(out, (uint8_t)EFFECT_SESSION);
     buf_append_u64(out, session->session);
     buf_append_u8(out, (uint8_t)((session->has_ended ? 1 : 0) | (session->drain ? 2 : 0) | (session->quiet ? 4 : 0)));
     buf_append_u8(out, (uint8_t)session->reason);
-    end(out, start);
+    buf_end_part(out, start);
 }
 
 static void get_session(struct reader *reader, struct effect_session *ret)
@@ -179,10 +147,10 @@ static void get_session(struct reader *reader, struct effect_session *ret)
 
 void effect_put_task(struct buf *out, const struct effect_task *task)
 {
-    size_t start = begin(out, EFFECT_TASK);
+    size_t start = buf_begin_part(out, (uint8_t)EFFECT_TASK);
     buf_append_u64(out, task->task_id);
     buf_append_u8(out, (uint8_t)task->state);
-    end(out, start);
+    buf_end_part(out, start);
 }
 
 static void get_task(struct reader *reader, struct effect_task *ret)
@@ -193,7 +161,7 @@ static void get_task(struct reader *reader, struct effect_task *ret)
 
 void effect_put_finished(struct buf *out, const struct effect_finished *finished)
 {
-    size_t start = begin(out, EFFECT_FINISHED);
+    size_t start = buf_begin_part(out, (uint8_t)EFFECT_FINISHED);
     buf_append_u64(out, finished->task_id);
     buf_append_u8(out, (uint8_t)finished->state);
     buf_append_u64(out, (uint64_t)finished->created_ns);
@@ -201,7 +169,7 @@ void effect_put_finished(struct buf *out, const struct effect_finished *finished
     buf_append_lv(out, finished->queue);
     buf_append_lv(out, finished->kind);
     buf_append_lv(out, finished->row);
-    end(out, start);
+    buf_end_part(out, start);
 }
 
 static void get_finished(struct reader *reader, struct effect_finished *ret)

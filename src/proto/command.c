@@ -57,24 +57,6 @@ static bool is_duration(int64_t ms)
 
 /* --- encoding --- */
 
-static size_t begin(struct buf *out, enum command_type type)
-{
-    size_t start = out->len;
-    buf_append_u8(out, (uint8_t)type);
-    buf_append_u32(out, 0);
-    return start;
-}
-
-/* Patches the length in; a command that did not fit leaves nothing behind but the buffer's `failed`. */
-static void end(struct buf *out, size_t start)
-{
-    if (out->failed) {
-        out->len = start;
-        return;
-    }
-    buf_put_u32(out, start + 1, (uint32_t)(out->len - start - 5));
-}
-
 static void put_text(struct buf *out, struct slice text, size_t size_max)
 {
     ensure(text.len <= size_max);
@@ -128,17 +110,17 @@ static void put_retry(struct buf *out, const struct retry_policy *retry)
 
 void command_put_tick(struct buf *out)
 {
-    end(out, begin(out, COMMAND_TICK));
+    buf_end_part(out, buf_begin_part(out, (uint8_t)COMMAND_TICK));
 }
 
 void command_put_configure(struct buf *out, const struct command_configure *command)
 {
-    size_t start = begin(out, COMMAND_CONFIGURE);
+    size_t start = buf_begin_part(out, (uint8_t)COMMAND_CONFIGURE);
     ensure(command->tasks_max <= LIMIT_TASKS);
     buf_append_u32(out, command->tasks_max);
     buf_append_u64(out, command->payload_size_max);
     put_duration(out, command->finished_keep_ms);
-    end(out, start);
+    buf_end_part(out, start);
 }
 
 static uint16_t submit_mask(const struct command_submit *command)
@@ -164,7 +146,7 @@ static uint16_t submit_mask(const struct command_submit *command)
 
 void command_put_submit(struct buf *out, const struct command_submit *command)
 {
-    size_t start = begin(out, COMMAND_SUBMIT);
+    size_t start = buf_begin_part(out, (uint8_t)COMMAND_SUBMIT);
     uint16_t mask = submit_mask(command);
     ensure(command->priority <= LIMIT_PRIORITY_MAX);
     buf_append_u16(out, mask);
@@ -213,39 +195,39 @@ void command_put_submit(struct buf *out, const struct command_submit *command)
         ensure(command->weight >= 1 && command->weight <= LIMIT_WEIGHT_MAX);
         buf_append_u16(out, (uint16_t)command->weight);
     }
-    end(out, start);
+    buf_end_part(out, start);
 }
 
 void command_put_task(struct buf *out, enum command_type type, const struct command_task *command)
 {
     ensure(type == COMMAND_CANCEL || type == COMMAND_RETRY);
-    size_t start = begin(out, type);
+    size_t start = buf_begin_part(out, (uint8_t)type);
     buf_append_u64(out, command->task_id);
     put_text(out, command->reason, LIMIT_ERROR_SIZE);
-    end(out, start);
+    buf_end_part(out, start);
 }
 
 void command_put_queue_set(struct buf *out, const struct command_queue_set *command)
 {
-    size_t start = begin(out, COMMAND_QUEUE_SET);
+    size_t start = buf_begin_part(out, (uint8_t)COMMAND_QUEUE_SET);
     put_name(out, command->name);
     put_bool(out, command->has_paused);
     put_bool(out, command->paused);
     put_bool(out, command->must_exist);
-    end(out, start);
+    buf_end_part(out, start);
 }
 
 void command_put_kind_set(struct buf *out, const struct command_kind_set *command)
 {
-    size_t start = begin(out, COMMAND_KIND_SET);
+    size_t start = buf_begin_part(out, (uint8_t)COMMAND_KIND_SET);
     put_name(out, command->name);
-    end(out, start);
+    buf_end_part(out, start);
 }
 
 void command_put_node_hello(struct buf *out, const struct command_node_hello *command)
 {
     ensure(command->kind_count <= LIMIT_KINDS_PER_NODE && command->held_count <= LIMIT_CREDIT);
-    size_t start = begin(out, COMMAND_NODE_HELLO);
+    size_t start = buf_begin_part(out, (uint8_t)COMMAND_NODE_HELLO);
     put_name(out, command->node);
     buf_append_u64(out, command->instance);
     put_bool(out, command->is_worker);
@@ -258,46 +240,46 @@ void command_put_node_hello(struct buf *out, const struct command_node_hello *co
     put_text(out, command->info, INFO_SIZE_MAX);
     buf_append_u32(out, command->held_count);
     buf_append(out, command->held, (size_t)command->held_count * TOKEN_SIZE);
-    end(out, start);
+    buf_end_part(out, start);
 }
 
 void command_put_node_report(struct buf *out, const struct command_node_report *command)
 {
-    size_t start = begin(out, COMMAND_NODE_REPORT);
+    size_t start = buf_begin_part(out, (uint8_t)COMMAND_NODE_REPORT);
     buf_append_u64(out, command->session);
     buf_append_u32(out, command->credit_add);
     put_bool(out, command->has_credit);
     buf_append_u32(out, command->credit_set);
     buf_append_u32(out, command->outcome_count);
     buf_append_lv(out, command->outcomes);
-    end(out, start);
+    buf_end_part(out, start);
 }
 
 void command_put_node_lost(struct buf *out, const struct command_node_lost *command)
 {
     ensure(command->reason >= LOST_SILENT && command->reason <= LOST_REPLACED);
-    size_t start = begin(out, COMMAND_NODE_LOST);
+    size_t start = buf_begin_part(out, (uint8_t)COMMAND_NODE_LOST);
     buf_append_u64(out, command->session);
     buf_append_u8(out, (uint8_t)command->reason);
-    end(out, start);
+    buf_end_part(out, start);
 }
 
 void command_put_node_set(struct buf *out, const struct command_node_set *command)
 {
-    size_t start = begin(out, COMMAND_NODE_SET);
+    size_t start = buf_begin_part(out, (uint8_t)COMMAND_NODE_SET);
     put_name(out, command->node);
     put_bool(out, command->has_drain);
     put_bool(out, command->drain);
     put_bool(out, command->has_quiet);
     put_bool(out, command->quiet);
-    end(out, start);
+    buf_end_part(out, start);
 }
 
 void command_put_history_done(struct buf *out, const struct command_history_done *command)
 {
-    size_t start = begin(out, COMMAND_HISTORY_DONE);
+    size_t start = buf_begin_part(out, (uint8_t)COMMAND_HISTORY_DONE);
     buf_append_u64(out, command->seq);
-    end(out, start);
+    buf_end_part(out, start);
 }
 
 void lease_token_put(struct buf *out, const struct lease_token *token)
@@ -589,7 +571,7 @@ enum status command_get(struct reader *reader, struct command *ret_command)
     return STATUS_OK;
 }
 
-static struct lease_token get_token(struct reader *reader)
+struct lease_token lease_token_get(struct reader *reader)
 {
     struct lease_token token;
     token.task_id = reader_u64(reader);
@@ -604,7 +586,7 @@ bool outcome_next(struct reader *reader, struct outcome *ret_outcome)
         return false;
     }
     *ret_outcome = (struct outcome){.type = (enum outcome_type)reader_u8(reader)};
-    ret_outcome->token = get_token(reader);
+    ret_outcome->token = lease_token_get(reader);
     switch (ret_outcome->type) {
     case OUTCOME_COMPLETE:
         ret_outcome->payload = get_text(reader, LIMIT_INPUT_SIZE);
@@ -638,7 +620,7 @@ struct lease_token command_held_at(const struct command_node_hello *hello, uint3
 {
     ensure(i < hello->held_count);
     struct reader reader = reader_of(slice_of(hello->held + (size_t)i * TOKEN_SIZE, TOKEN_SIZE));
-    return get_token(&reader);
+    return lease_token_get(&reader);
 }
 
 void entry_head_put(struct buf *out, const struct entry_head *head)

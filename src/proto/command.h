@@ -178,6 +178,8 @@ void command_put_history_done(struct buf *out, const struct command_history_done
 /* One outcome for command_node_report.outcomes; one token for command_node_hello.held. */
 void outcome_put(struct buf *out, const struct outcome *outcome);
 void lease_token_put(struct buf *out, const struct lease_token *token);
+/* Takes a token off the reader; reader.failed tells when there was none. */
+struct lease_token lease_token_get(struct reader *reader);
 
 /* --- decoding --- */
 struct entry_head {
