@@ -25,15 +25,15 @@ int main(int argc, char **argv)
         buf_append_char(&body, '[');
         uint64_t count = total - sent < BATCH ? total - sent : BATCH;
         for (uint64_t i = 0; i < count; i++) {
-            buf_printf(&body, "%s{\"kind\":\"bench.fill\",\"input\":{\"n\":%llu,\"text\":\"a small task\"}}", i > 0 ? "," : "",
-                       (unsigned long long)(sent + i));
+            buf_printf(&body, "%s{\"kind\":\"bench.fill\",\"input\":{\"n\":%llu,\"text\":\"a small task\"}}",
+                       i > 0 ? "," : "", (unsigned long long)(sent + i));
         }
         buf_append_char(&body, ']');
         int status = client_call(fd, &in, "POST", "/v1/tasks:batch", buf_slice(&body), &answer);
         struct slice refused;
         if (status != 200 || !client_field(answer, "refused", &refused) || !slice_equal_str(refused, "0")) {
-            client_die("after %llu tasks: %d %.*s", (unsigned long long)sent, status, (int)(answer.len < 300 ? answer.len : 300),
-                       answer.data);
+            client_die("after %llu tasks: %d %.*s", (unsigned long long)sent, status,
+                       (int)(answer.len < 300 ? answer.len : 300), answer.data);
         }
         sent += count;
     }

@@ -105,9 +105,10 @@ int main(int argc, char **argv)
         client_die("no upgrade: %d", status);
     }
     buf_consume(&ws_in, size);
-    ws_send(ws, slice_str("{\"type\":\"hello\",\"node\":\"bench-latency\",\"instance\":\"00000000000000aa\",\"kinds\":"
-                          "[\"bench.latency\"],\"labels\":[],\"cpu_milli\":1000,\"memory_mib\":64,\"gpu\":0,\"credit\":1,"
-                          "\"held\":[],\"info\":{}}"));
+    ws_send(ws,
+            slice_str("{\"type\":\"hello\",\"node\":\"bench-latency\",\"instance\":\"00000000000000aa\",\"kinds\":"
+                      "[\"bench.latency\"],\"labels\":[],\"cpu_milli\":1000,\"memory_mib\":64,\"gpu\":0,\"credit\":1,"
+                      "\"held\":[],\"info\":{}}"));
     while (!is_type(ws_receive(ws), "welcome")) {
     }
 

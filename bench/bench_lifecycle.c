@@ -141,8 +141,8 @@ static void answered(struct peer *peer, int status, struct slice body)
         struct slice results = slice_of(body.data, leases != NULL ? (size_t)(leases - body.data) : body.len);
         unsigned ok = count_of(results, "\"ok\":true");
         if (ok != peer->in_report) {
-            client_die("%u of %u outcomes were accepted: %.*s", ok, peer->in_report, (int)(body.len < 800 ? body.len : 800),
-                       body.data);
+            client_die("%u of %u outcomes were accepted: %.*s", ok, peer->in_report,
+                       (int)(body.len < 800 ? body.len : 800), body.data);
         }
         tasks_completed += ok;
     }
@@ -233,12 +233,13 @@ int main(int argc, char **argv)
         client_die("acknowledged %llu, completed %llu of %llu", (unsigned long long)tasks_acknowledged,
                    (unsigned long long)tasks_completed, (unsigned long long)tasks_total);
     }
-    printf("{\"tasks\":%llu,\"batch\":%u,\"producers\":%u,\"workers\":%u,\"seconds\":%.3f,\"lifecycles_per_s\":%.0f,"
-           "\"submit_seconds\":%.3f,\"submit_batch_p50_ms\":%.2f,\"submit_batch_p99_ms\":%.2f,\"report_batch_p50_ms\":%.2f,"
-           "\"report_batch_p99_ms\":%.2f}\n",
-           (unsigned long long)tasks_total, batch_size, producers, workers, seconds, (double)tasks_total / seconds,
-           (double)(submitted_ns - began_ns) / 1e9, client_percentile(samples[0], sample_count[0], 50),
-           client_percentile(samples[0], sample_count[0], 99), client_percentile(samples[1], sample_count[1], 50),
-           client_percentile(samples[1], sample_count[1], 99));
+    printf(
+        "{\"tasks\":%llu,\"batch\":%u,\"producers\":%u,\"workers\":%u,\"seconds\":%.3f,\"lifecycles_per_s\":%.0f,"
+        "\"submit_seconds\":%.3f,\"submit_batch_p50_ms\":%.2f,\"submit_batch_p99_ms\":%.2f,\"report_batch_p50_ms\":%.2f,"
+        "\"report_batch_p99_ms\":%.2f}\n",
+        (unsigned long long)tasks_total, batch_size, producers, workers, seconds, (double)tasks_total / seconds,
+        (double)(submitted_ns - began_ns) / 1e9, client_percentile(samples[0], sample_count[0], 50),
+        client_percentile(samples[0], sample_count[0], 99), client_percentile(samples[1], sample_count[1], 50),
+        client_percentile(samples[1], sample_count[1], 99));
     return 0;
 }

@@ -25,7 +25,8 @@ void client_die(const char *format, ...)
 int client_connect(uint16_t port)
 {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int one = 1;
     if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0) {
         client_die("no connection to 127.0.0.1:%u: %s", port, strerror(errno));
@@ -106,12 +107,14 @@ long client_read(int fd, struct buf *in)
 
 void client_request(struct buf *out, const char *method, const char *target, struct slice body)
 {
-    buf_printf(out, "%s %s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
+    buf_printf(out,
+               "%s %s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
                method, target, body.len);
     buf_append_slice(out, body);
 }
 
-int client_call(int fd, struct buf *in, const char *method, const char *target, struct slice body, struct slice *ret_body)
+int client_call(int fd, struct buf *in, const char *method, const char *target, struct slice body,
+                struct slice *ret_body)
 {
     struct buf out;
     buf_init(&out, 64u << 20);

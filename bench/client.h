@@ -21,7 +21,8 @@ bool client_answer(const struct buf *in, size_t *ret_size, int *ret_status, stru
 /* Reads once from a socket into `in` (blocking or not): bytes read, 0 at the end, -1 when it would block. */
 long client_read(int fd, struct buf *in);
 /* Sends a request and waits for its answer; the body lives until the next call with the same buffer. */
-int client_call(int fd, struct buf *in, const char *method, const char *target, struct slice body, struct slice *ret_body);
+int client_call(int fd, struct buf *in, const char *method, const char *target, struct slice body,
+                struct slice *ret_body);
 
 /* Appends a whole request with a JSON body. */
 void client_request(struct buf *out, const char *method, const char *target, struct slice body);

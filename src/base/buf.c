@@ -161,8 +161,7 @@ void buf_append_i64_dec(struct buf *buf, int64_t value)
 
 void buf_append_lv(struct buf *buf, struct slice slice)
 {
-    if (slice.len > UINT32_MAX ||
-        (!buf_has_room(buf, 4 + slice.len) && buf_reserve(buf, 4 + slice.len) != STATUS_OK)) {
+    if (slice.len > UINT32_MAX || (!buf_has_room(buf, 4 + slice.len) && buf_reserve(buf, 4 + slice.len) != STATUS_OK)) {
         buf->failed = true;
         return;
     }

@@ -47,9 +47,9 @@
 /* --- journal --- */
 #define LIMIT_SEGMENT_SIZE (64u << 20)
 #define LIMIT_SEGMENT_SIZE_MIN (64u << 10)
-#define LIMIT_ENTRY_SIZE (4u << 20)           /* body of one entry */
-#define LIMIT_UNSYNCED_SIZE (64u << 20)       /* bytes proposed and not yet durable; past it the hub is busy */
-#define LIMIT_HELD_SIZE (64u << 20)           /* effects waiting for durability; past it the hub is busy */
+#define LIMIT_ENTRY_SIZE (4u << 20)             /* body of one entry */
+#define LIMIT_UNSYNCED_SIZE (64u << 20)         /* bytes proposed and not yet durable; past it the hub is busy */
+#define LIMIT_HELD_SIZE (64u << 20)             /* effects waiting for durability; past it the hub is busy */
 #define LIMIT_HISTORY_BACKLOG_SIZE (256u << 20) /* rows waiting for SQLite; past it no new work is taken */
 #define LIMIT_SNAPSHOT_EVERY_SIZE (256u << 20)  /* journal bytes between two snapshots */
 

@@ -13,8 +13,8 @@
 #include "base/ensure.h"
 
 #define SLAB_NONE UINT32_MAX
-#define SLAB_USED (UINT32_MAX - 1)   /* inside: free_next of a live index */
-#define SLAB_CHUNK_RECORDS 1024u     /* inside: a chunk of task records is about 150 KiB */
+#define SLAB_USED (UINT32_MAX - 1) /* inside: free_next of a live index */
+#define SLAB_CHUNK_RECORDS 1024u   /* inside: a chunk of task records is about 150 KiB */
 
 struct slab {
     char **chunks;        /* owned */

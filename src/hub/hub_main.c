@@ -24,9 +24,9 @@
 
 #include "base/clock.h"
 #include "base/ensure.h"
+#include "base/entropy.h"
 #include "base/limits.h"
 #include "base/log.h"
-#include "base/entropy.h"
 #include "hub/config.h"
 #include "hub/hub.h"
 #include "hub/journal_thread.h"

@@ -13,8 +13,8 @@
 #include <stdlib.h>
 
 #include "base/ensure.h"
-#include "base/limits.h"
 #include "base/entropy.h"
+#include "base/limits.h"
 #include "net/outbox.h"
 #include "proto/http1.h"
 #include "proto/ws_frame.h"
