@@ -60,9 +60,13 @@
 #define LIMIT_HTTP_BODY_SIZE (8u << 20) /* a buffered body; blobs stream past it */
 #define LIMIT_HTTP_PIPELINE 128         /* requests of one connection being answered */
 #define LIMIT_HTTP_CONNECTIONS 20000
-#define LIMIT_HTTP_HEADER_MS 10000        /* a request's head must be complete within */
-#define LIMIT_HTTP_BODY_IDLE_MS 30000     /* a body must not pause for longer */
-#define LIMIT_HTTP_IDLE_MS 75000          /* keep-alive, as nginx */
+#define LIMIT_HTTP_HEADER_MS 10000    /* a request's head must be complete within */
+#define LIMIT_HTTP_BODY_IDLE_MS 30000 /* a body must not pause for longer */
+#define LIMIT_HTTP_IDLE_MS 75000      /* keep-alive, as nginx */
+/* What a peer still sends after it was answered is read and dropped: many clients write a whole body before they read a
+ * byte, and closing a socket with unread bytes destroys the answer. nginx's lingering_timeout and lingering_time. */
+#define LIMIT_HTTP_DROP_IDLE_MS 5000
+#define LIMIT_HTTP_DROP_MS 30000
 #define LIMIT_HTTP_OUT_SIZE (16u << 20)   /* unsent bytes of one connection; past it its reading stops */
 #define LIMIT_HTTP_STREAM_SIZE (1u << 20) /* unsent bytes of a streamed answer; past it its writer waits */
 #define LIMIT_WS_MESSAGE_SIZE (8u << 20)

@@ -68,12 +68,12 @@ static bool decide_close(struct request *request)
     bool close = !request->head.keeps_alive;
     if (connection->receiving == request) {
         /* Answered early. A sender that still waits for 100 Continue may send the body or not, so nobody knows what
-         * its next bytes mean (RFC 9110 10.1.1); and a long rest is not worth reading. */
+         * its next bytes mean (RFC 9110 10.1.1); and a sender of a long rest had better stop. */
         bool may_send_or_not = request->head.expects_continue && !request->was_continued && request->body_size == 0;
         bool is_long =
-            !request->head.is_chunked && request->head.content_length - request->body_size > HTTP_DRAIN_SIZE_MAX;
+            !request->head.is_chunked && request->head.content_length - request->body_size > HTTP_DROP_KEEP_SIZE;
         close = close || (request->head.has_body && (may_send_or_not || is_long));
-        connection->drop_left = HTTP_DRAIN_SIZE_MAX;
+        connection->drop_by_ms = (int64_t)uv_now(&connection->server->loop->uv) + connection->server->config.drop_ms;
     }
     if (connection->server->is_closing && connection->last == request) {
         close = true;

@@ -17,9 +17,10 @@
  * NULL or the last in the queue; (C4) unread holds bytes only while the parser is paused; (C5) a closed connection has
  * no requests: they went to their handlers as orphans; (C6) the memory of a connection goes in its close callback.
  *
- * Ending: is_ending stops the parser for good. Once the last answer is sent, the sending side is shut down and up to
- * 1 MiB or 1 s of what the peer still sends is read and dropped, because closing a socket with unread bytes resets it
- * and destroys the answer on its way (RFC 9112 9.6). */
+ * Ending: is_ending stops the parser for good. Once the last answer is sent, the sending side is shut down and what the
+ * peer still sends is read and dropped for a while (config.drop_ms), because closing a socket with unread bytes resets it
+ * and destroys the answer on its way (RFC 9112 9.6). The rest of a body that was answered early is dropped for as long,
+ * and when it ends in time the connection goes on. */
 #include <assert.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -213,6 +214,7 @@ static struct http1_head *on_begin(void *ctx)
         return NULL;
     }
     connection->request_number++;
+    connection->drop_by_ms = 0;
     return &connection->receiving->head;
 }
 
@@ -288,15 +290,18 @@ static enum http1_next on_head(void *ctx)
     return pause_if(request->is_paused);
 }
 
-/* Bytes of a body that nobody wants any more. */
-static enum http1_next drop_body(struct http_connection *connection, size_t len)
+static bool may_drop(const struct http_connection *connection)
 {
-    if (len > connection->drop_left) {
-        connection->drop_left = 0;
+    return (int64_t)uv_now(&connection->server->loop->uv) < connection->drop_by_ms;
+}
+
+/* Bytes of a body that nobody wants any more. */
+static enum http1_next drop_body(struct http_connection *connection)
+{
+    if (!may_drop(connection)) {
         connection->is_ending = true;
         return HTTP1_PAUSE;
     }
-    connection->drop_left -= len;
     return HTTP1_GO_ON;
 }
 
@@ -307,7 +312,7 @@ static enum http1_next on_body(void *ctx, struct slice piece)
     struct request *request = connection->receiving;
     if (request->is_answered) {
         request->body_size += piece.len;
-        return drop_body(connection, piece.len);
+        return drop_body(connection);
     }
     if (request->mode == HTTP_BODY_STREAM) {
         request->body_size += piece.len;
@@ -479,13 +484,17 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf)
         return;
     }
     connection->server->stats.bytes_in += (uint64_t)size;
-    if (connection->is_lingering || connection->is_refusing || connection->is_ending) {
-        if ((size_t)size <= connection->drop_left) {
-            connection->drop_left -= (size_t)size;
-        } else if (connection->is_lingering || connection->is_refusing) {
-            connection_abort(connection);
+    if (connection->is_lingering) {
+        if (may_drop(connection)) {
+            turn(connection); /* its time without a sign of life begins anew */
         } else {
-            connection->drop_left = 0;
+            connection_abort(connection);
+        }
+        return;
+    }
+    if (connection->is_refusing || connection->is_ending) {
+        connection->peek_left -= (size_t)size < connection->peek_left ? (size_t)size : connection->peek_left;
+        if (connection->peek_left == 0) {
             turn(connection); /* stops reading */
         }
         return;
@@ -521,7 +530,7 @@ static void set_phase(struct http_connection *connection, enum phase phase)
     if (phase == connection->phase) {
         /* A head has its time as a whole; everything else begins anew with each sign of life. */
         bool is_same_head = phase == PHASE_HEAD && connection->phase_request == connection->request_number;
-        bool is_renewed = phase == PHASE_IDLE || phase == PHASE_BODY || phase == PHASE_HEAD;
+        bool is_renewed = phase == PHASE_IDLE || phase == PHASE_BODY || phase == PHASE_HEAD || phase == PHASE_DROP;
         if (!is_renewed || is_same_head || connection->phase_begun_ms == now_ms) {
             return;
         }
@@ -538,7 +547,7 @@ static enum phase phase_of(const struct http_connection *connection)
 {
     const struct request *receiving = connection->receiving;
     if (connection->is_lingering || connection->is_refusing) {
-        return PHASE_LINGER;
+        return connection->is_refusing ? PHASE_REFUSE : PHASE_DROP;
     }
     if (connection->ws != NULL && ws_is_closing(connection->ws)) {
         return PHASE_WS_CLOSE;
@@ -549,8 +558,11 @@ static enum phase phase_of(const struct http_connection *connection)
     if (connection->ws != NULL || connection->is_parser_paused || connection->is_ending) {
         return PHASE_NONE;
     }
+    if (receiving != NULL && !connection->parser.in_head) {
+        return receiving->is_answered && connection->first == receiving ? PHASE_DROP : PHASE_BODY;
+    }
     if (receiving != NULL) {
-        return connection->parser.in_head ? PHASE_HEAD : PHASE_BODY;
+        return PHASE_HEAD;
     }
     return connection->first == NULL ? PHASE_IDLE : PHASE_NONE;
 }
@@ -563,20 +575,22 @@ static bool linger(struct http_connection *connection)
         ensure(connection->first == request && request->is_answered);
         server_give_request(connection->server, queue_pop(connection));
     }
-    if (connection->saw_end) {
+    bool has_dropped_enough = connection->drop_by_ms != 0 && !may_drop(connection);
+    if (connection->saw_end || has_dropped_enough) {
         connection_abort(connection);
         return true;
+    }
+    if (connection->drop_by_ms == 0) {
+        connection->drop_by_ms = (int64_t)uv_now(&connection->server->loop->uv) + connection->server->config.drop_ms;
     }
     uv_os_fd_t fd;
     if (uv_fileno((uv_handle_t *)&connection->tcp, &fd) != 0 || shutdown(fd, SHUT_WR) != 0) {
         connection_abort(connection);
         return true;
     }
-    size_t unread = connection->unread.len - connection->unread_at;
     buf_free(&connection->unread);
     connection->unread_at = 0;
     connection->is_lingering = true;
-    connection->drop_left = HTTP_DRAIN_SIZE_MAX > unread ? HTTP_DRAIN_SIZE_MAX - unread : 0;
     return false;
 }
 
@@ -629,11 +643,11 @@ static bool may_read(const struct http_connection *connection)
     if (connection->saw_end) {
         return false;
     }
-    if (connection->is_lingering || connection->is_refusing || connection->ws != NULL) {
+    if (connection->is_lingering || connection->ws != NULL) {
         return true;
     }
     if (connection->is_ending) {
-        return connection->drop_left > 0; /* only to see whether the peer is still there */
+        return connection->peek_left > 0; /* only to see whether the peer is still there */
     }
     return !connection->is_parser_paused && !is_full(connection);
 }
@@ -767,7 +781,7 @@ void connection_open(struct http_server *server, int fd, bool is_refusing)
     connection->server = server;
     connection->flush.flush = on_flush;
     connection->is_refusing = is_refusing;
-    connection->drop_left = HTTP_DRAIN_SIZE_MAX;
+    connection->peek_left = HTTP_PEEK_SIZE_MAX;
     list_init(&connection->node);
     buf_init(&connection->unread, LOOP_READ_BUFFER_SIZE + LOOP_READ_PADDING_SIZE);
     http1_parser_init(&connection->parser, false, &parser_events, connection);

@@ -15,9 +15,11 @@
 #define HTTP_SERVER_MAGIC 0x68747376u
 
 #define HTTP_LISTENERS_MAX 8u
-#define HTTP_DRAIN_SIZE_MAX (1u << 20) /* bytes read and dropped so that a sender gets to read its answer */
-#define HTTP_LINGER_MS 1000
-#define HTTP_WS_CLOSE_MS 2000 /* for the peer's half of the close handshake */
+#define HTTP_DROP_KEEP_SIZE (64u << 20) /* a rest of a body that is worth reading for the sake of the connection */
+#define HTTP_PEEK_SIZE_MAX (1u << 20)   /* read behind the last request while its answer is not sent */
+#define HTTP_REFUSE_MS 1000             /* for a connection over the limit to read its 503 */
+#define HTTP_LINGER_CLOSING_MS 1000     /* once the server itself ends */
+#define HTTP_WS_CLOSE_MS 2000           /* for the peer's half of the close handshake */
 
 /* Ring of intrusive nodes; an empty ring's head points to itself. */
 struct list {
@@ -46,7 +48,17 @@ static inline void list_append(struct list *list, struct list *node)
 }
 
 /* What a connection is waiting for, each with its own time-out and therefore its own list, oldest first. */
-enum phase { PHASE_NONE, PHASE_IDLE, PHASE_HEAD, PHASE_BODY, PHASE_WRITE, PHASE_LINGER, PHASE_WS_CLOSE, PHASE_COUNT };
+enum phase {
+    PHASE_NONE,
+    PHASE_IDLE,
+    PHASE_HEAD,
+    PHASE_BODY,
+    PHASE_WRITE,
+    PHASE_DROP,
+    PHASE_REFUSE,
+    PHASE_WS_CLOSE,
+    PHASE_COUNT
+};
 
 /* A request and its place in the connection's queue. `pub` is what handlers see. */
 struct request {
@@ -91,8 +103,9 @@ struct http_connection {
     uint64_t request_number;
     struct buf unread; /* received and not parsed: the parser is paused */
     size_t unread_at;
-    size_t held_size; /* of complete answers that wait for those before them */
-    size_t drop_left; /* bytes of a refused body, or after the end, that may still be dropped */
+    size_t held_size;   /* of complete answers that wait for those before them */
+    size_t peek_left;   /* bytes behind the last request that may still be dropped while its answer is not sent */
+    int64_t drop_by_ms; /* a refused body, or what comes after the end, is dropped until then; 0: nothing is */
     struct ws_connection *ws;
     bool is_reading;
     bool is_parser_paused;

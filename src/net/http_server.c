@@ -37,6 +37,8 @@ void http_config_default(struct http_config *ret_config)
         .header_ms = LIMIT_HTTP_HEADER_MS,
         .body_idle_ms = LIMIT_HTTP_BODY_IDLE_MS,
         .idle_ms = LIMIT_HTTP_IDLE_MS,
+        .drop_idle_ms = LIMIT_HTTP_DROP_IDLE_MS,
+        .drop_ms = LIMIT_HTTP_DROP_MS,
     };
 }
 
@@ -122,8 +124,10 @@ int64_t server_timeout_ms(const struct http_server *server, enum phase phase)
     case PHASE_BODY:
     case PHASE_WRITE:
         return server->config.body_idle_ms;
-    case PHASE_LINGER:
-        return HTTP_LINGER_MS;
+    case PHASE_DROP:
+        return server->is_closing ? HTTP_LINGER_CLOSING_MS : server->config.drop_idle_ms;
+    case PHASE_REFUSE:
+        return HTTP_REFUSE_MS;
     case PHASE_WS_CLOSE:
         return HTTP_WS_CLOSE_MS;
     default:

@@ -11,7 +11,8 @@
  * on_gone ends silently when its connection dies or its body is refused, for nobody could hear of it.
  *
  * An answer may be given before the body has come (from on_head, from on_body): on_request is then not called, and the
- * rest is read and dropped when it is at most 1 MiB; else the connection ends after the answer.
+ * rest is read and dropped, for at most config.drop_ms and without a pause of drop_idle_ms; then the connection goes on. If
+ * more than 64 MiB are to come, the answer says that it ends.
  *
  * The callbacks may call everything here. Nothing here calls back before it returns. Memory maxima are in limits.h. */
 #ifndef SHOAL_NET_HTTP_SERVER_H
@@ -88,6 +89,7 @@ struct http_config {
     uint32_t connections_max;
     size_t body_size_max;
     int64_t header_ms, body_idle_ms, idle_ms;
+    int64_t drop_idle_ms, drop_ms; /* for what a peer sends after its answer: at most so long a pause, and in all */
 };
 void http_config_default(struct http_config *ret_config);
 

@@ -202,16 +202,65 @@ static void an_oversized_body_is_refused_and_the_connection_kept(void **state)
     client_say(f, fd, "POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 100\r\n\r\n");
     client_send(f, fd, big, 100);
     assert_int_equal(client_answer(f, fd, head, body), 200);
-    /* A body that is too long to read past ends the connection, but not before the client has its answer. */
-    client_say(f, fd, "POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 50000000\r\n\r\n");
-    for (int i = 0; i < 100; i++) {
-        client_send(f, fd, big, sizeof(big));
+    assert_int_equal(f->handled, 3);
+    end(f, fd);
+}
+
+/* Sends exactly so much; false when the server cut it off. Reads nothing, as many clients do while they write. */
+static bool send_all(struct fixture *f, int fd, size_t size)
+{
+    static char big[1 << 16];
+    int64_t end_ns = clock_mono_ns() + 20 * NS_PER_S;
+    while (size > 0 && clock_mono_ns() < end_ns) {
+        ssize_t count = send(fd, big, size < sizeof(big) ? size : sizeof(big), MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (count > 0) {
+            size -= (size_t)count;
+        } else if (errno != EAGAIN) {
+            return false;
+        }
+        pump(f);
     }
+    return size == 0;
+}
+
+static void a_client_that_writes_everything_before_it_reads_gets_its_answer(void **state)
+{
+    (void)state;
+    struct fixture *f = begin();
+    f->config.body_size_max = 100;
+    fixture_start(f);
+    char body[4096], head[4096];
+    int fd = client_open(f);
+    /* 9 MiB, with a length and in one chunk: the connection goes on. */
+    client_say(f, fd, "POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 9437184\r\n\r\n");
+    assert_true(send_all(f, fd, 9437184));
+    client_say(f, fd, "GET /hello HTTP/1.1\r\nHost: t\r\n\r\n");
+    assert_int_equal(client_answer(f, fd, head, body), 413);
+    assert_null(strstr(head, "Connection: close"));
+    assert_int_equal(client_answer(f, fd, head, body), 200);
+    client_say(f, fd, "POST /echo HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n900000\r\n");
+    assert_true(send_all(f, fd, 9437184));
+    client_say(f, fd, "\r\n0\r\n\r\nGET /hello HTTP/1.1\r\nHost: t\r\n\r\n");
+    assert_int_equal(client_answer(f, fd, head, body), 413);
+    assert_int_equal(client_answer(f, fd, head, body), 200);
+    /* One that is too long to be worth it ends the connection, but not before the client has its answer. */
+    client_say(f, fd, "POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 70000000\r\n\r\n");
+    assert_true(send_all(f, fd, 70000000));
     assert_int_equal(client_answer(f, fd, head, body), 413);
     assert_non_null(strstr(head, "Connection: close"));
     assert_true(client_sees_end(f, fd, 2000));
-    assert_int_equal(f->handled, 3);
+    assert_int_equal(f->handled, 2);
     end(f, fd);
+}
+
+/* Sends a byte at a time, until the server cuts it off; how long that took. */
+static int64_t trickle_ns(struct fixture *f, int fd, int pause_ms)
+{
+    int64_t begin_ns = clock_mono_ns();
+    while (clock_mono_ns() - begin_ns < 40 * NS_PER_S && send(fd, "x", 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1) {
+        pump_ms(f, pause_ms);
+    }
+    return clock_mono_ns() - begin_ns;
 }
 
 static void a_sender_that_goes_on_for_ever_is_cut_off(void **state)
@@ -219,23 +268,41 @@ static void a_sender_that_goes_on_for_ever_is_cut_off(void **state)
     (void)state;
     struct fixture *f = begin();
     f->config.body_size_max = 100;
+    f->config.drop_idle_ms = 700;
+    f->config.drop_ms = 2000;
     fixture_start(f);
-    static char big[65536];
-    int fd = client_open(f);
-    client_say(f, fd, "POST /echo HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n7fffffff\r\n");
-    int sent = 0;
-    for (; sent < 200; sent++) {
-        if (send(fd, big, sizeof(big), MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && errno != EAGAIN) {
-            break;
-        }
-        pump_ms(f, 1);
-    }
-    assert_true(sent < 200);
-    pump_ms(f, 1100);
+    static const char *const heads[] = {
+        "POST /echo HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n7fffffff\r\n",
+        "POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 5000\r\n\r\n",
+        "POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 5000000000\r\n\r\n", /* this one is told to stop */
+    };
+    char head[4096];
     struct http_server_stats stats;
-    http_server_stats(f->server, &stats);
-    assert_int_equal(stats.connections, 0);
-    end(f, fd);
+    for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++) {
+        /* A pause that is longer than it may be */
+        int fd = client_open(f);
+        client_say(f, fd, heads[i]);
+        send_all(f, fd, 200);
+        assert_int_equal(client_answer(f, fd, head, NULL), 413);
+        pump_ms(f, 300);
+        http_server_stats(f->server, &stats);
+        assert_int_equal(stats.connections, 1);
+        pump_ms(f, 1200);
+        http_server_stats(f->server, &stats);
+        assert_int_equal(stats.connections, 0);
+        close(fd);
+        /* No pause, and no end either */
+        fd = client_open(f);
+        client_say(f, fd, heads[i]);
+        send_all(f, fd, 200);
+        int64_t took_ns = trickle_ns(f, fd, 50);
+        assert_in_range(took_ns / NS_PER_MS, 1500, 5000);
+        pump_ms(f, 20);
+        http_server_stats(f->server, &stats);
+        assert_int_equal(stats.connections, 0);
+        close(fd);
+    }
+    fixture_end(f);
 }
 
 static void expect_continue(void **state)
@@ -866,6 +933,7 @@ int main(void)
         cmocka_unit_test(a_full_pipeline_stops_reading),
         cmocka_unit_test(bodies_large_and_kept),
         cmocka_unit_test(an_oversized_body_is_refused_and_the_connection_kept),
+        cmocka_unit_test(a_client_that_writes_everything_before_it_reads_gets_its_answer),
         cmocka_unit_test(a_sender_that_goes_on_for_ever_is_cut_off),
         cmocka_unit_test(expect_continue),
         cmocka_unit_test(connection_close_and_http10),
