@@ -18,3 +18,8 @@ int64_t clock_mono_ns(void)
 {
     return now_ns(CLOCK_MONOTONIC);
 }
+
+int64_t clock_boot_ns(void)
+{
+    return now_ns(CLOCK_BOOTTIME);
+}

@@ -12,5 +12,7 @@
 int64_t clock_wall_ns(void);
 /* Nanoseconds since some fixed moment. Never goes back. */
 int64_t clock_mono_ns(void);
+/* The same, but counts the time that the machine was asleep. */
+int64_t clock_boot_ns(void);
 
 #endif

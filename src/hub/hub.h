@@ -46,7 +46,7 @@ struct hub {
     struct sessions *sessions;
     struct task_waits *task_waits;
     struct json_parser *json; /* for request bodies and messages, one at a time */
-    int64_t started_wall_ns;
+    int64_t started_ns;       /* monotonic */
     bool is_ready;
     bool is_stopping;
     struct file_journal_recovery recovery;

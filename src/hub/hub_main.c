@@ -29,6 +29,7 @@
 #include "base/log.h"
 #include "hub/config.h"
 #include "hub/hub.h"
+#include "hub/hub_clock.h"
 #include "hub/journal_thread.h"
 #include "hub/snapshotter.h"
 
@@ -36,7 +37,7 @@
 #define HISTORY_DONE_NS (250 * NS_PER_MS) /* between two HISTORY_DONE commands */
 #define PROGRESS_NS (2 * NS_PER_S)        /* between two log lines of a long recovery */
 #define SNAPSHOT_RETRY_NS (60 * NS_PER_S) /* after one that failed */
-#define DEADLINE_MS_MAX 10000             /* the wall clock may jump: look again after so long */
+#define DEADLINE_MS_MAX 10000             /* the time of entries may run faster or slower: look again after so long */
 #define LOCK_WAIT_NS NS_PER_S             /* 1 GiB is freed in about 200 ms */
 #define SCRATCH_SIZE_MAX (16u << 20)
 
@@ -45,6 +46,7 @@ struct engine {
     struct disk *disk;
     struct journal_thread *journal_thread;
     struct snapshotter *snapshotter;
+    struct hub_clock clock; /* the time of entries */
     struct journal_callbacks sequencer_callbacks;
 
     uv_async_t history_async;
@@ -106,7 +108,7 @@ static void arm_deadline(struct engine *engine)
         (void)uv_timer_stop(&engine->deadline_timer);
         return;
     }
-    int64_t now_ns = clock_wall_ns();
+    int64_t now_ns = sequencer_now_ns(engine->hub.sequencer);
     int64_t wait_ms = deadline_ns <= now_ns ? 0 : (deadline_ns - now_ns) / NS_PER_MS + 1;
     wait_ms = wait_ms > DEADLINE_MS_MAX ? DEADLINE_MS_MAX : wait_ms;
     (void)uv_timer_start(&engine->deadline_timer, on_deadline, (uint64_t)wait_ms, 0);
@@ -290,8 +292,7 @@ static void on_journal_failure(void *ctx, enum status status, const char *why)
 
 static int64_t on_wall_ns(void *ctx)
 {
-    (void)ctx;
-    return clock_wall_ns();
+    return hub_clock_now(&engine_of(ctx)->clock, clock_wall_ns(), clock_boot_ns());
 }
 
 /* --- callbacks of the journal: the sequencer's, with progress before and the timer behind --- */
@@ -608,6 +609,7 @@ static enum status start_journal(struct engine *engine)
     struct hub *hub = &engine->hub;
     char lock_path[sizeof hub->config.data_dir + 16];
     (void)snprintf(lock_path, sizeof lock_path, "%s/LOCK", hub->config.data_dir);
+    hub_clock_start(&engine->clock, clock_wall_ns(), clock_boot_ns(), core_time_ns(sequencer_core(hub->sequencer)));
     sequencer_start(hub->sequencer, hub->journal);
     enum status status = snapshotter_new(&hub->loop, engine->disk, hub->sequencer, lock_path, hub->snapshot_seq,
                                          on_snapshot_done, engine, &engine->snapshotter);
@@ -725,7 +727,7 @@ enum status hub_main(const struct hub_config *config)
     }
     struct hub *hub = &engine->hub;
     hub->config = *config;
-    hub->started_wall_ns = clock_wall_ns();
+    hub->started_ns = clock_mono_ns();
     buf_init(&hub->scratch, SCRATCH_SIZE_MAX);
     buf_init(&engine->why, 2048);
     raise_file_limit();

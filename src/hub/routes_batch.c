@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/clock.h"
 #include "base/ensure.h"
 #include "hub/fields.h"
 #include "hub/routes.h"
@@ -340,7 +339,7 @@ static void take_ndjson(struct call *call)
     if (batch == NULL)
         return;
     batch->is_ndjson = true;
-    int64_t now_ns = clock_wall_ns();
+    int64_t now_ns = sequencer_now_ns(call->hub->sequencer);
     text = call_body(call);
     while (next_line(&text, &line)) {
         if (line_is_blank(line))
@@ -374,7 +373,7 @@ void handle_task_batch(struct call *call)
     struct batch *batch = begin_batch(call, json_count(items));
     if (batch == NULL)
         return;
-    int64_t now_ns = clock_wall_ns();
+    int64_t now_ns = sequencer_now_ns(call->hub->sequencer);
     struct json_iter it = json_iter_of(items);
     struct json_value value;
     while (json_next(&it, NULL, &value)) {

@@ -25,7 +25,7 @@ void handle_status(struct call *call)
 {
     struct buf *out = &call->routes->out;
     uint64_t seq = sequencer_durable_seq(call->hub->sequencer);
-    int64_t uptime_ms = (clock_wall_ns() - call->hub->started_wall_ns) / NS_PER_MS;
+    int64_t uptime_ms = (clock_mono_ns() - call->hub->started_ns) / NS_PER_MS;
     buf_append_slice(out, SLICE("{\"status\":\"ok\",\"version\":\"" SHOAL_VERSION "\",\"uptime_ms\":"));
     buf_append_u64_dec(out, uptime_ms > 0 ? (uint64_t)uptime_ms : 0);
     buf_append_slice(out, SLICE(",\"seq\":"));
@@ -117,7 +117,7 @@ static void collect(struct call *call, struct figures *figures)
                          (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
     figures->rss_size = read_rss();
     figures->fds = figures->http.connections;
-    figures->uptime_s = (double)(clock_wall_ns() - hub->started_wall_ns) / 1e9;
+    figures->uptime_s = (double)(clock_mono_ns() - hub->started_ns) / 1e9;
 }
 
 void handle_stats(struct call *call)

@@ -671,7 +671,7 @@ void sequencer_flush(struct sequencer *sequencer)
     if (sequencer->journal == NULL || sequencer->has_failed || sequencer->is_flushing) {
         return;
     }
-    int64_t now_ns = sequencer->sinks.wall_ns(sequencer->sinks.ctx);
+    int64_t now_ns = sequencer_now_ns(sequencer);
     struct batch *batch = sequencer->making;
     if (batch->count == 0) {
         /* An entry that is under way brings its own time along. */
@@ -702,6 +702,11 @@ int64_t sequencer_next_deadline_ns(const struct sequencer *sequencer)
         return sequencer->retry_at_ns;
     }
     return sequencer->proposed_first != NULL ? INT64_MAX : core_next_deadline_ns(sequencer->core);
+}
+
+int64_t sequencer_now_ns(const struct sequencer *sequencer)
+{
+    return sequencer->sinks.wall_ns(sequencer->sinks.ctx);
 }
 
 /* --- reads --- */

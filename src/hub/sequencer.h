@@ -58,6 +58,9 @@ void sequencer_flush(struct sequencer *sequencer);
 /* When to call sequencer_flush for time's sake; INT64_MAX never. Wall clock. */
 int64_t sequencer_next_deadline_ns(const struct sequencer *sequencer);
 
+/* The time of entries, by the sinks' clock: what a delay counts from. */
+int64_t sequencer_now_ns(const struct sequencer *sequencer);
+
 /* A read of the core: flushes nothing; the caller reads the core now and answers when `seq` (task_view.changed_seq or
  * core_seq) is durable. True: it already is, answer at once. Else on_durable is called once it is. */
 struct read_waiter {
