@@ -10,7 +10,6 @@
 #include <stdlib.h>
 
 #include "base/base32.h"
-#include "base/clock.h"
 #include "base/ensure.h"
 #include "hub/fields.h"
 #include "hub/routes.h"
@@ -104,6 +103,7 @@ static void wait_and_show(struct call *call, void (*show)(struct call *call))
     }
     call->show = show;
     call->request->on_gone = on_gone;
+    call->request->end_is_gone = true; /* or a client that gave up would hold its connection for the rest of wait_ms */
 }
 
 /* --- POST /v1/tasks --- */
@@ -197,7 +197,7 @@ void handle_task_submit(struct call *call)
     if (call->request->query.len > 0 && !call_query_wait_ms(call, &call->wait_ms))
         return;
     if (!call_parse_body(call, &problem, &root, &is_empty) ||
-        !task_json_decode(root, clock_wall_ns(), &call->routes->input, &command, &problem) ||
+        !task_json_decode(root, sequencer_now_ns(call->hub->sequencer), &call->routes->input, &command, &problem) ||
         !call_idempotency_key(call, IDEMPOTENCY_KEY_SIZE_MAX, &command.idempotency_key, &problem)) {
         call_refuse(call, &problem);
         return;
@@ -250,14 +250,13 @@ static void answer_result(struct call *call, const struct task_view *view, bool 
         answer_view(call, view, is_in_memory);
         return;
     }
-    if (!task_state_is_final(view->state)) {
-        call_refuse_status(call, STATUS_CONFLICT, "the task is %s and has no result yet", task_state_name(view->state));
-        return;
-    }
     struct problem problem;
-    problem_set(&problem, STATUS_CONFLICT, "the task is %s and has no result: %.*s%s%.*s", task_state_name(view->state),
-                SLICE_ARG(view->error_kind), view->error_message.len > 0 ? ": " : "",
-                (int)(view->error_message.len < 200 ? view->error_message.len : 200), view->error_message.data);
+    if (!task_state_is_final(view->state))
+        problem_set(&problem, STATUS_CONFLICT, "the task is %s and has no result yet", task_state_name(view->state));
+    else
+        problem_set(&problem, STATUS_CONFLICT, "the task is %s and has no result: %.*s%s%.*s",
+                    task_state_name(view->state), SLICE_ARG(view->error_kind), view->error_message.len > 0 ? ": " : "",
+                    (int)(view->error_message.len < 200 ? view->error_message.len : 200), view->error_message.data);
     problem_write(out, &problem);
     call_answer_durable_as(call, status_http(STATUS_CONFLICT), is_in_memory ? view->changed_seq : 0,
                            PROBLEM_CONTENT_TYPE);
