@@ -29,7 +29,8 @@
  * Invariants, file_journal_check() verifies F1-F5:
  *  J1 An answered command survives kill -9 and power loss. on_durable(s) follows a successful fdatasync of every segment
  *     that holds entries up to s, and of the folder that holds their names. Opening syncs what it replays before anyone
- *     can see it: after kill -9 that may never have reached the disk. A failed sync ends everything; it is never retried.
+ *     can see it, and writes it anew for that: after kill -9 it may never have reached the disk, and after a sync that failed
+ *     the next sync is a lie. A failed sync ends everything; it is never retried.
  *  J2 Nothing unanswered is half-applied: an entry is one record under one checksum, there or not.
  *  J4 seq has no gaps: opening accepts exactly the next seq, or refuses.
  *  J5 Time never goes back: an entry's time is the later of the proposer's clock and the entry's before.
@@ -504,12 +505,22 @@ static enum status with_file(struct disk *disk, const char *path,
     return status;
 }
 
-static enum status only_sync(struct disk *disk, struct disk_file *file, void *ctx)
+/* Writes a file's bytes over themselves. When a sync fails the kernel keeps what it could not write, but takes it for written:
+ * a later process reads it, and its sync has nothing to do. Only what is written anew is synced for sure. */
+static enum status write_back(struct disk *disk, struct disk_file *file, void *ctx)
 {
-    (void)disk;
-    (void)file;
     (void)ctx;
-    return STATUS_OK;
+    uint64_t size = 0;
+    char *piece = malloc(ZEROS_SIZE);
+    enum status status = piece != NULL ? disk->size(disk, file, &size) : STATUS_NO_MEMORY;
+    for (uint64_t at = 0; status == STATUS_OK && at < size;) {
+        size_t len = size - at < ZEROS_SIZE ? (size_t)(size - at) : ZEROS_SIZE;
+        status = disk->read_at(disk, file, at, piece, len);
+        status = status == STATUS_OK ? disk->write_at(disk, file, at, piece, len) : status;
+        at += len;
+    }
+    free(piece);
+    return status;
 }
 
 struct zeroing {
@@ -562,7 +573,8 @@ static enum status cut_tail(struct opening *opening)
     return status == STATUS_OK ? STATUS_OK : fail(opening, status, "cutting a torn tail");
 }
 
-/* Makes what was replayed durable, before anyone can see it. After kill -9 it may only be in memory. */
+/* Makes what was replayed durable, before anyone can see it. After kill -9, or a sync that failed, it may only be in
+ * memory. The newest segment is written whole: the zeros behind the records matter too, and which of it is safe is not known. */
 static enum status sync_replayed(struct opening *opening)
 {
     struct walk_files *files = &opening->files;
@@ -574,8 +586,9 @@ static enum status sync_replayed(struct opening *opening)
         segment_path(segment->first_seq, path);
         if (segment->has_bad_copy) {
             status = with_file(opening->disk, path, mend_header, segment);
-        } else if (is_newest || files->segments[i + 1].first_seq - 1 > opening->walk.synced_seq) {
-            status = with_file(opening->disk, path, only_sync, NULL);
+        }
+        if (status == STATUS_OK && (is_newest || files->segments[i + 1].first_seq - 1 > opening->walk.synced_seq)) {
+            status = with_file(opening->disk, path, write_back, NULL);
         }
         if (status != STATUS_OK) {
             return fail(opening, status, path);

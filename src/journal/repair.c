@@ -216,6 +216,32 @@ static enum status cut_segment(struct repair *repair, const char *path, uint64_t
     return status;
 }
 
+/* Writes zeros where a file cannot be read, which is what the walk has taken it for. A disk puts what is written somewhere
+ * that works. */
+static enum status fill_unreadable(struct disk *disk, const char *path, uint64_t size)
+{
+    static const char zeros[WALK_PIECE_SIZE];
+    char piece[WALK_PIECE_SIZE];
+    struct disk_file *from, *to;
+    enum status status = disk->open(disk, path, DISK_OPEN_READ, &from);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    status = disk->open(disk, path, DISK_OPEN_WRITE, &to);
+    if (status == STATUS_OK) {
+        for (uint64_t at = 0; status == STATUS_OK && at < size; at += WALK_PIECE_SIZE) {
+            size_t len = size - at < WALK_PIECE_SIZE ? (size_t)(size - at) : WALK_PIECE_SIZE;
+            if (disk->read_at(disk, from, at, piece, len) != STATUS_OK) {
+                status = disk->write_at(disk, to, at, zeros, len);
+            }
+        }
+        status = status == STATUS_OK ? disk->sync(disk, to) : status;
+        disk->close(disk, to);
+    }
+    disk->close(disk, from);
+    return status;
+}
+
 /* Cuts the log where the walk ended. */
 static enum status cut(struct repair *repair, const struct walk *walk)
 {
@@ -232,6 +258,9 @@ static enum status cut(struct repair *repair, const struct walk *walk)
                 (unsigned long long)walk->end_offset, path);
             repair->report->files_changed++;
             status = repair->is_dry_run ? STATUS_OK : copy_aside(repair, path, &image);
+            if (status == STATUS_OK && !repair->is_dry_run && image.unreadable_at != UINT64_MAX) {
+                status = fill_unreadable(repair->disk, path, image.size);
+            }
             free(image.data);
         }
     }
@@ -350,11 +379,42 @@ static enum status repair_older(struct repair *repair, size_t needed_index)
     struct walk_files older = repair->files;
     older.segment_count = needed_index + 1; /* the needed one too, so that the joint is looked at */
     struct walk walk = {.disk = repair->disk, .files = &older, .is_read_error_damage = true};
-    enum status status = needed_index > 0 ? walk_run(&walk) : STATUS_OK;
-    if (status != STATUS_OK || needed_index == 0 || (walk.end != WALK_DAMAGED && walk.end_index == needed_index)) {
+    enum status status = walk_run(&walk);
+    /* Damage further on in the needed one is no concern of those before it. */
+    bool is_joint_sound = walk.end != WALK_DAMAGED || walk.expected_seq > older.segments[needed_index].first_seq;
+    if (status != STATUS_OK || (walk.end_index == needed_index && is_joint_sound)) {
         return status;
     }
     return set_older_aside(repair, walk.end_index + 1 < needed_index ? walk.end_index + 1 : needed_index);
+}
+
+/* Segments that are sound with zeros where they cannot be read: behind the last record, or between records. Opening reads
+ * them too, and would refuse. What lay there was never known durable, or is no record; it cannot be told whether it held
+ * entries that were answered, so the report says so. */
+static enum status repair_unreadable(struct repair *repair, const struct walk *walk)
+{
+    bool is_cut = walk->end == WALK_DAMAGED; /* then the segment of the end, and what follows, is seen to */
+    size_t end = is_cut ? walk->end_index : repair->files.segment_count;
+    enum status status = STATUS_OK;
+    for (size_t i = walk->start_index + (walk->skipped_to > 0 ? 1 : 0); status == STATUS_OK && i < end; i++) {
+        struct walk_image image;
+        char path[SEGMENT_PATH_SIZE];
+        segment_path(repair->files.segments[i].first_seq, path);
+        status = walk_image_load(repair->disk, path, true, &image);
+        if (status != STATUS_OK) {
+            return status;
+        }
+        free(image.data);
+        if (image.unreadable_at == UINT64_MAX) {
+            continue;
+        }
+        say(repair, "%s zeros where %s cannot be read, at offset %llu", repair->is_dry_run ? "would write" : "wrote",
+            path, (unsigned long long)image.unreadable_at);
+        repair->report->files_changed++;
+        repair->report->lost_entries = is_cut ? repair->report->lost_entries : UINT64_MAX;
+        status = repair->is_dry_run ? STATUS_OK : fill_unreadable(repair->disk, path, image.size);
+    }
+    return status;
 }
 
 static enum status repair_segments(struct repair *repair)
@@ -376,6 +436,13 @@ static enum status repair_segments(struct repair *repair)
         status = cut(repair, &walk);
     }
     report_loss(repair, &walk);
+    if (status == STATUS_OK && walk.end == WALK_DAMAGED && walk.start_index > 0 && walk.end_index == walk.start_index &&
+        (walk.end_offset == 0 || walk.expected_seq <= repair->files.segments[walk.end_index].first_seq)) {
+        /* Nothing is left of what follows the snapshot. Opening will begin in the segments before it. */
+        repair->files.segment_count = walk.start_index;
+        return repair_segments(repair);
+    }
+    status = status == STATUS_OK && repair->files.segment_count > 0 ? repair_unreadable(repair, &walk) : status;
     if (status == STATUS_OK && walk.skipped_to > 0) {
         status = rewrite_start(repair, &walk);
         status = status == STATUS_OK ? set_older_aside(repair, walk.start_index) : status;

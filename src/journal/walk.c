@@ -34,7 +34,6 @@
 #include "base/ensure.h"
 
 #define READ_SIZE ((size_t)1 << 20) /* one call; also how much an unreadable sector costs in a repair, then 4 KiB */
-#define READ_RETRY_SIZE ((size_t)4096)
 
 /* --- files --- */
 
@@ -124,16 +123,17 @@ void walk_files_free(struct walk_files *files)
 /* --- images --- */
 
 static enum status read_piece(struct disk *disk, struct disk_file *file, uint64_t offset, char *data, size_t len,
-                              bool is_read_error_damage)
+                              bool is_read_error_damage, uint64_t *ret_unreadable_at)
 {
     enum status status = disk->read_at(disk, file, offset, data, len);
     if (status != STATUS_IO || !is_read_error_damage) {
         return status;
     }
-    for (size_t at = 0; at < len; at += READ_RETRY_SIZE) {
-        size_t part = len - at < READ_RETRY_SIZE ? len - at : READ_RETRY_SIZE;
+    for (size_t at = 0; at < len; at += WALK_PIECE_SIZE) {
+        size_t part = len - at < WALK_PIECE_SIZE ? len - at : WALK_PIECE_SIZE;
         if (disk->read_at(disk, file, offset + at, data + at, part) != STATUS_OK) {
             memset(data + at, 0, part);
+            *ret_unreadable_at = *ret_unreadable_at < offset + at ? *ret_unreadable_at : offset + at;
         }
     }
     return STATUS_OK;
@@ -147,7 +147,7 @@ enum status walk_image_load(struct disk *disk, const char *path, bool is_read_er
     if (status != STATUS_OK) {
         return status;
     }
-    struct walk_image image = {0};
+    struct walk_image image = {.unreadable_at = UINT64_MAX};
     status = disk->size(disk, file, &image.size);
     if (status == STATUS_OK) {
         image.data = malloc(image.size > 0 ? image.size : 1);
@@ -155,7 +155,7 @@ enum status walk_image_load(struct disk *disk, const char *path, bool is_read_er
     }
     for (uint64_t at = 0; status == STATUS_OK && at < image.size;) {
         size_t len = image.size - at < READ_SIZE ? (size_t)(image.size - at) : READ_SIZE;
-        status = read_piece(disk, file, at, image.data + at, len, is_read_error_damage);
+        status = read_piece(disk, file, at, image.data + at, len, is_read_error_damage, &image.unreadable_at);
         at += len;
     }
     disk->close(disk, file);

@@ -72,10 +72,13 @@ struct walk {
 /* OK whatever it finds (look at `end`); an error only when the disk or the memory fails, with `detail`. */
 STATUS_MUST_CHECK enum status walk_run(struct walk *walk);
 
+#define WALK_PIECE_SIZE ((size_t)4096) /* what is given up at a time around bytes that cannot be read: a page */
+
 /* A segment in memory. */
 struct walk_image {
     char *data; /* owned, malloc'd */
     uint64_t size;
+    uint64_t unreadable_at; /* first byte that could not be read and is a zero here; UINT64_MAX: none */
 };
 /* Reads a whole file. With `is_read_error_damage` an unreadable piece becomes zeros. */
 STATUS_MUST_CHECK enum status walk_image_load(struct disk *disk, const char *path, bool is_read_error_damage,
