@@ -152,7 +152,8 @@ bool hub_config_set_listen(struct hub_config *config, struct slice text)
         }
         number = number * 10 + (uint32_t)(port.data[i] - '0');
     }
-    if (port.len == 0 || number > UINT16_MAX || host.len >= sizeof config->host) {
+    if (port.len == 0 || number > UINT16_MAX || host.len >= sizeof config->host ||
+        (host.len > 0 && memchr(host.data, '\0', host.len) != NULL)) {
         return false;
     }
     if (host.len > 0) {
