@@ -382,23 +382,12 @@ static void key_part(struct sha256 *sha, struct slice part)
         sha256_update(sha, part.data, part.len);
 }
 
-/* The files in the order of their paths: the same ones in another order are the same program. */
-static void files_sort(const struct code_input *input, const struct code_file *ret_files[CODE_FILES_MAX])
-{
-    for (size_t i = 0; i < input->file_count; i++) {
-        size_t at = i;
-        for (; at > 0 && strcmp(ret_files[at - 1]->path, input->files[i].path) > 0; at--)
-            ret_files[at] = ret_files[at - 1];
-        ret_files[at] = &input->files[i];
-    }
-}
-
-/* Everything that the compiled program depends on: compiler, flags, and the files by path and content. */
+/* Everything that the compiled program depends on: compiler, flags, and the files by path and content, in the order in which
+ * they are given, for that is the order of linking, in which C++ runs the constructors of its globals. */
 static bool key_make(struct work_run *run)
 {
     struct code_input *input = &run->input;
     const struct code_host_lang *lang = &run->state->host.langs[input->lang];
-    const struct code_file *files[CODE_FILES_MAX];
     struct sha256 *sha = sha256_new();
     if (sha == NULL)
         return false;
@@ -409,17 +398,17 @@ static bool key_make(struct work_run *run)
     for (size_t i = 0; i < input->flag_count; i++)
         if (input->flag_uses[i] != FLAG_RUN)
             key_part(sha, slice_str(input->flags[i]));
-    files_sort(input, files);
     for (size_t i = 0; i < input->file_count; i++) {
+        const struct code_file *file = &input->files[i];
         char hex[SHA256_HEX_SIZE];
         uint8_t digest[SHA256_SIZE];
-        if (files[i]->text != NULL) {
-            sha256(slice_of(files[i]->text, files[i]->text_len), digest);
+        if (file->text != NULL) {
+            sha256(slice_of(file->text, file->text_len), digest);
             hex_encode(digest, sizeof digest, hex);
         } else {
-            memcpy(hex, files[i]->blob, sizeof hex);
+            memcpy(hex, file->blob, sizeof hex);
         }
-        key_part(sha, slice_str(files[i]->path));
+        key_part(sha, slice_str(file->path));
         key_part(sha, slice_str(hex));
     }
     uint8_t digest[SHA256_SIZE];

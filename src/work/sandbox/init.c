@@ -13,7 +13,7 @@
  *
  * Invariants: (I1) the program never holds fd 3 and cannot take it from us: it is closed on exec and this process is
  * not dumpable, so /proc/1 belongs to nobody inside; (I2) being process 1 of the namespace, no signal from inside
- * can end us; (I3) an END record is written only after the program itself was reaped. */
+ * can end us, and the filter keeps the program from setting our resource limits, whose signals could; (I3) an END record is written only after the program itself was reaped. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif

@@ -364,7 +364,8 @@ static void run_report(struct sandbox_run *run)
         result.wall_ms = run->ended.wall_ns / NS_PER_MS;
         if (run->ended.cpu_us > run->cpu_us)
             run->cpu_us = run->ended.cpu_us;
-        if (run->ended.rss_max_kib * 1024 > run->memory_peak_bytes)
+        /* it counts the pages of shared libraries too, so a control group knows better */
+        if (run->group.host == NULL && run->ended.rss_max_kib * 1024 > run->memory_peak_bytes)
             run->memory_peak_bytes = run->ended.rss_max_kib * 1024;
     } else if (run->started_ns != 0) {
         result.wall_ms = (run->stopped_ns - run->started_ns) / NS_PER_MS;
@@ -374,10 +375,20 @@ static void run_report(struct sandbox_run *run)
     if (!run->is_decided)
         run_judge(run, &result);
     bool is_own_end = result.end == SANDBOX_EXITED || result.end == SANDBOX_SIGNALLED;
+    /* what was passed between the last look and the end, or was read only after it */
+    bool is_over = true;
     if (run->has_oom && (is_own_end || result.end == SANDBOX_FAULT))
         result.end = SANDBOX_MEMORY;
     else if (is_own_end && result.cpu_ms > run->limits.cpu_ms)
         result.end = SANDBOX_TIME;
+    else if (is_own_end && run->is_truncated)
+        result.end = SANDBOX_OUTPUT;
+    else
+        is_over = false;
+    if (is_over) { /* then it did not end by itself */
+        result.exit_code = -1;
+        result.signal = 0;
+    }
     if (run->emptying_ns < 0) {
         run_fault(run, "the kernel does not let go of the sandbox's processes");
         result.end = SANDBOX_FAULT;

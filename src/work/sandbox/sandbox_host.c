@@ -216,8 +216,7 @@ enum status sandbox_host_open(uv_loop_t *loop, uint32_t slots, struct sandbox_ho
     bool is_ok = slots <= UID_RANGE;
     if (!is_ok)
         buf_printf(ret_why, "a node has at most %d slots", UID_RANGE);
-    if (!is_ok || !bwrap_find(host, ret_why) || !uid_range_take(host, ret_why) || !files_make(host, ret_why) ||
-        seccomp_filter_make(&host->filter_fd, ret_why) != STATUS_OK) {
+    if (!is_ok || !bwrap_find(host, ret_why) || !uid_range_take(host, ret_why) || !files_make(host, ret_why)) {
         sandbox_host_close(host);
         return STATUS_UNSUPPORTED_HOST;
     }
@@ -225,6 +224,10 @@ enum status sandbox_host_open(uv_loop_t *loop, uint32_t slots, struct sandbox_ho
     for (int i = 0; host->is_root && i < 100 && process_tree_of_users(host->uid_base, UID_RANGE, SIGKILL) > 0; i++)
         usleep(10000);
     cgroup_host_open(&host->cgroups, mode_wanted(), &host->cgroup_note);
+    if (seccomp_filter_make(host->cgroups.mode != CGROUP_NONE, &host->filter_fd, ret_why) != STATUS_OK) {
+        sandbox_host_close(host);
+        return STATUS_UNSUPPORTED_HOST;
+    }
     system_find(host);
     *ret_host = host;
     return STATUS_OK;

@@ -26,7 +26,7 @@
 static const char *const allowed[] = {
     /* memory */
     "brk", "mmap", "mmap2", "munmap", "mprotect", "mremap", "madvise", "msync", "mincore", "mlock", "mlock2", "munlock",
-    "mlockall", "munlockall", "membarrier", "memfd_create", "pkey_alloc", "pkey_free", "pkey_mprotect", "get_mempolicy",
+    "mlockall", "munlockall", "membarrier", "pkey_alloc", "pkey_free", "pkey_mprotect", "get_mempolicy",
     /* files */
     "open", "openat", "openat2", "creat", "close", "close_range", "read", "write", "readv", "writev", "pread64",
     "pwrite64", "preadv", "pwritev", "preadv2", "pwritev2", "lseek", "_llseek", "fstat", "fstat64", "stat", "stat64",
@@ -53,7 +53,7 @@ static const char *const allowed[] = {
     "setpriority", "ioprio_get", "ioprio_set", "sched_yield", "sched_getaffinity", "sched_setaffinity",
     "sched_getparam", "sched_setparam", "sched_getscheduler", "sched_setscheduler", "sched_get_priority_max",
     "sched_get_priority_min", "sched_rr_get_interval", "sched_getattr", "sched_setattr", "getrlimit", "setrlimit",
-    "prlimit64", "getrusage", "times", "getcpu", "sysinfo", "uname", "getrandom",
+    "getrusage", "times", "getcpu", "sysinfo", "uname", "getrandom",
     /* signals */
     "rt_sigaction", "rt_sigprocmask", "rt_sigpending", "rt_sigsuspend", "rt_sigtimedwait", "rt_sigqueueinfo",
     "rt_tgsigqueueinfo", "rt_sigreturn", "sigaltstack", "sigreturn", "alarm", "setitimer", "getitimer",
@@ -66,8 +66,10 @@ static const char *const allowed[] = {
     /* devices: a session of its own has no controlling terminal whose input TIOCSTI could fake */
     "ioctl",
     /* System V IPC, in a namespace of its own */
-    "shmget", "shmat", "shmdt", "shmctl", "semget", "semop", "semtimedop", "semctl", "msgget", "msgsnd", "msgrcv",
-    "msgctl", "ipc"};
+    "shmat", "shmdt", "shmctl", "semget", "semop", "semtimedop", "semctl", "msgsnd", "msgrcv", "msgctl"};
+
+/* Memory that lives without being mapped by anybody. A control group counts it; /proc does not show it. */
+static const char *const unmapped[] = {"memfd_create", "shmget", "msgget"};
 
 static const char *const deadly[] = {
     /* other processes */
@@ -115,6 +117,16 @@ static int add_argument_rules(scmp_filter_ctx filter)
         rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
     if (rc == 0)
         rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_NE, AF_UNIX));
+    /* Of itself a process may set limits, of others only read them: the kernel would let it set those of process 1, which
+     * has the same user, and let RLIMIT_CPU kill it, as no signal from inside can. */
+    if (rc == 0)
+        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1, SCMP_A0(SCMP_CMP_EQ, 0));
+    if (rc == 0)
+        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2, SCMP_A0(SCMP_CMP_NE, 0),
+                              SCMP_A2(SCMP_CMP_EQ, 0));
+    if (rc == 0)
+        rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(prlimit64), 2, SCMP_A0(SCMP_CMP_NE, 0),
+                              SCMP_A2(SCMP_CMP_NE, 0));
     /* 0xffffffff asks; 0 is the plain one */
     if (rc == 0)
         rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(personality), 1, SCMP_A0(SCMP_CMP_EQ, 0xffffffffu));
@@ -123,7 +135,7 @@ static int add_argument_rules(scmp_filter_ctx filter)
     return rc;
 }
 
-enum status seccomp_filter_make(int *ret_fd, struct buf *ret_why)
+enum status seccomp_filter_make(bool allows_unmapped, int *ret_fd, struct buf *ret_why)
 {
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
     if (filter == NULL) {
@@ -134,6 +146,8 @@ enum status seccomp_filter_make(int *ret_fd, struct buf *ret_why)
     seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2); /* a tree instead of a list; libseccomp >= 2.5 */
     if (rc == 0)
         rc = add_all(filter, SCMP_ACT_ALLOW, allowed, ARRAY_COUNT(allowed));
+    if (rc == 0 && allows_unmapped)
+        rc = add_all(filter, SCMP_ACT_ALLOW, unmapped, ARRAY_COUNT(unmapped));
     if (rc == 0)
         rc = add_all(filter, SCMP_ACT_KILL_PROCESS, deadly, ARRAY_COUNT(deadly));
     if (rc == 0)

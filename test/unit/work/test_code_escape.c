@@ -150,6 +150,12 @@ static void test_limits_cannot_be_raised(void **ctx)
         "if (setpriority(PRIO_PROCESS, 0, -5) == 0) return 2; return 0;",
         NULL);
     assert_verdict(outcome, "OK");
+    /* process 1 has the same user: with a limit of processor time the kernel would kill it, and the run end as our fault */
+    outcome = c(
+        "struct rlimit none = {0, 0}, old; for (int i = 0; i < 16; i++) if (prlimit(1, i, &none, NULL) == 0 || errno != EPERM) return 1;\n"
+        "if (prlimit(1, RLIMIT_CPU, NULL, &old) != 0 || prlimit(0, RLIMIT_CORE, &none, NULL) != 0) return 2; return 0;",
+        NULL);
+    assert_verdict(outcome, "OK");
     outcome = c("signal(SIGXCPU, SIG_IGN); signal(SIGTERM, SIG_IGN); for (volatile int i = 0;; i++) ;",
                 "\"limits\":{\"cpu_ms\":300}");
     assert_verdict(outcome, "TLE");
