@@ -245,6 +245,40 @@ enum status client_upload(struct client *client, int fd, uint64_t size, char ret
     return STATUS_OK;
 }
 
+struct download {
+    FILE *file;
+    uint64_t size;
+};
+
+static size_t on_download(char *data, size_t size, size_t count, void *ctx)
+{
+    struct download *download = ctx;
+    size_t written = fwrite(data, 1, size * count, download->file);
+    download->size += written;
+    return written;
+}
+
+bool client_download(struct client *client, struct slice blob, FILE *file, uint64_t *ret_size)
+{
+    struct download download = {.file = file};
+    char path[128] = "";
+    if (slice_starts_with(blob, SLICE("sha256:")) && blob.len < CLIENT_BLOB_SIZE)
+        snprintf(path, sizeof path, "/v1/blobs/%.*s", (int)blob.len - 7, blob.data + 7);
+    CURLcode code = CURLE_URL_MALFORMAT;
+    if (path[0] != '\0') {
+        CURL *curl = client->curl;
+        prepare(client, path, 0);
+        curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
+        curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, 30L);
+        curl_easy_setopt(curl, CURLOPT_FAILONERROR, 1L); /* a problem is not the blob */
+        curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_download);
+        curl_easy_setopt(curl, CURLOPT_WRITEDATA, &download);
+        code = curl_easy_perform(curl);
+    }
+    *ret_size = download.size;
+    return code == CURLE_OK && fflush(file) == 0;
+}
+
 void client_escape(struct buf *out, struct slice text)
 {
     static const char digits[] = "0123456789ABCDEF";

@@ -2,6 +2,8 @@
 #ifndef SHOAL_CLI_CLIENT_H
 #define SHOAL_CLI_CLIENT_H
 
+#include <stdio.h>
+
 #include "base/json.h"
 #include "cli/cli.h"
 
@@ -33,6 +35,9 @@ void client_header(struct client *client, const char *line);
 #define CLIENT_BLOB_SIZE 80
 STATUS_MUST_CHECK enum status client_upload(struct client *client, int fd, uint64_t size,
                                             char ret_blob[CLIENT_BLOB_SIZE]);
+/* Streams the blob "sha256:<hex>" to a file, without touching the newest answer. False when not all of it came: `ret_size`
+ * says how much did. Nothing is told. */
+bool client_download(struct client *client, struct slice blob, FILE *file, uint64_t *ret_size);
 /* Appends text percent-encoded for a path segment or a query value. */
 void client_escape(struct buf *out, struct slice text);
 const char *client_hub(const struct client *client);

@@ -24,6 +24,7 @@
 #include "cli/cli.h"
 #include "node/facts.h"
 #include "node/launchers.h"
+#include "work/code/code_host.h"
 
 #define SYNC_COUNT 32 /* enough for a median and a worst; 10 ms on a laptop disk */
 #define SYNC_SIZE 4096
@@ -229,25 +230,31 @@ static void check_limits(struct doctor *doctor)
         has_seccomp ? "system calls can be filtered" : "the kernel cannot filter system calls");
 }
 
+/* The programs that a sandbox here would run, which need not be those that the user's PATH finds first. */
 static void check_languages(struct doctor *doctor)
 {
-    static const struct {
-        const char *lang, *package;
-        const char *argv[3];
-    } rows[] = {
-        {"python", "python3", {"python3", "--version", NULL}},
-        {"javascript", "nodejs", {"node", "--version", NULL}},
-        {"c", "gcc", {"gcc", "--version", NULL}},
-        {"cpp", "g++", {"g++", "--version", NULL}},
-        {"java", "default-jdk-headless", {"javac", "-version", NULL}},
-    };
-    for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+    static const char *const packages[LANG_COUNT] = {[LANG_PYTHON] = "python3",
+                                                     [LANG_JAVASCRIPT] = "nodejs",
+                                                     [LANG_C] = "gcc",
+                                                     [LANG_CPP] = "g++",
+                                                     [LANG_JAVA] = "default-jdk-headless"};
+    struct code_host host;
+    code_host_look(&host);
+    for (int i = 0; i < LANG_COUNT; i++) {
+        const struct code_host_lang *lang = &host.langs[i];
         char line[160], advice[96];
-        bool is_there = first_line_of(rows[i].argv, line, sizeof line);
-        snprintf(advice, sizeof advice, "apt-get install %s, to run %s", rows[i].package, rows[i].lang);
-        say(doctor, rows[i].lang, is_there ? CHECK_OK : CHECK_WARN, is_there ? NULL : advice, "%s",
-            is_there ? line : "not installed");
+        snprintf(advice, sizeof advice, "apt-get install %s, to run %s", packages[i], code_langs[i].name);
+        if (lang->why[0] != '\0') {
+            say(doctor, code_langs[i].name, CHECK_WARN, advice, "%s", lang->why);
+            continue;
+        }
+        const char *path = lang->compiler[0] != '\0' ? lang->compiler : lang->runtime;
+        const char *const argv[] = {path, "--version", NULL};
+        bool does_run = first_line_of(argv, line, sizeof line);
+        say(doctor, code_langs[i].name, does_run ? CHECK_OK : CHECK_WARN, does_run ? NULL : advice, "%s: %s", path,
+            does_run ? line : "does not run");
     }
+    code_host_close(&host);
 }
 
 static int compare_i64(const void *a, const void *b)

@@ -22,7 +22,7 @@ enum status cli_get(struct cli *cli)
     if (status == STATUS_OK && (!is_wait || cli_flag(cli, "attempts")))
         status = client_call(client, "GET", path, NULL, (struct slice){NULL, 0}, 0, &answer);
     if (status == STATUS_OK && cli_flag(cli, "result") && !cli_flag(cli, "json") && !cli_flag(cli, "attempts")) {
-        status = task_print_result(answer.root);
+        status = task_print_result(client, answer.root);
         if (status == STATUS_OK)
             status = task_outcome(answer.root);
         if (status == STATUS_AGAIN)

@@ -348,7 +348,7 @@ static enum status wait_and_print(const struct cli *cli, struct client *client, 
         status = cli_print(buf_slice(&out));
         buf_free(&out);
     } else {
-        status = task_print_result(answer.root);
+        status = task_print_result(client, answer.root);
     }
     return status != STATUS_OK ? status : task_outcome(answer.root);
 }

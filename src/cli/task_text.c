@@ -1,6 +1,7 @@
 /* task_text.c - a task as text for people, and as an exit code. */
 #include "cli/task_text.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <time.h>
@@ -137,7 +138,27 @@ void task_phrase(struct buf *out, struct json_value task)
         buf_printf(out, " (%.*s: %.*s)", SLICE_ARG(client_str(error, "kind")), SLICE_ARG(client_str(error, "message")));
 }
 
-enum status task_print_result(struct json_value task)
+/* One stream of a program, from its blob when it was too long for the result. */
+static enum status print_stream(struct client *client, struct json_value result, const char *name, FILE *file)
+{
+    char member[32];
+    snprintf(member, sizeof member, "%s_blob", name);
+    struct slice blob = client_str(result, member), text = client_str(result, name);
+    uint64_t size = 0;
+    if (blob.len > 0 && client_download(client, blob, file, &size))
+        return STATUS_OK;
+    if (size == 0)
+        fwrite(text.data, 1, text.len, file);
+    bool is_written = fflush(file) == 0 && ferror(file) == 0;
+    if (!is_written)
+        return errno == EPIPE ? STATUS_OK : STATUS_IO; /* a reader such as head has seen enough */
+    if (blob.len > 0)
+        fprintf(stderr, "shoal: the rest of %s cannot be fetched from the hub; it is the blob %.*s.\n", name,
+                SLICE_ARG(blob));
+    return blob.len > 0 ? STATUS_UNREACHABLE : STATUS_OK;
+}
+
+enum status task_print_result(struct client *client, struct json_value task)
 {
     struct buf out, phrase;
     buf_init(&out, 64u << 20);
@@ -147,11 +168,11 @@ enum status task_print_result(struct json_value task)
     enum status outcome = task_outcome(task);
     bool has_verdict = verdict_of(task).len > 0;
     if (has_verdict && json_member(task, "result", &result)) {
-        buf_append_slice(&out, client_str(result, "stdout"));
-        status = cli_print(buf_slice(&out));
-        struct slice errors = client_str(result, "stderr");
-        fwrite(errors.data, 1, errors.len, stderr);
-        if (client_bool(result, "truncated"))
+        status = print_stream(client, result, "stdout", stdout);
+        enum status errors = print_stream(client, result, "stderr", stderr);
+        status = status != STATUS_OK ? status : errors;
+        bool is_whole = client_str(result, "stdout_blob").len > 0 || client_str(result, "stderr_blob").len > 0;
+        if (client_bool(result, "truncated") && !is_whole)
             fprintf(stderr, "shoal: the output was longer than its limit and is cut.\n");
     } else if (outcome == STATUS_OK && json_member(task, "result", &result)) {
         json_print(&out, result);

@@ -137,17 +137,24 @@ static void version_take(const char *text, char *ret_version, size_t size)
     snprintf(ret_version, size, "?");
 }
 
+/* Fills the paths, or why there are none. */
+static bool lang_find(struct code_host_lang *lang, const struct code_lang_info *info)
+{
+    if ((info->runtime == NULL || program_find(lang, info->runtime, lang->runtime, sizeof lang->runtime)) &&
+        (info->compiler == NULL || program_find(lang, info->compiler, lang->compiler, sizeof lang->compiler)))
+        return true;
+    snprintf(lang->why, sizeof lang->why, "%s is not installed where a sandbox may see it",
+             info->compiler != NULL && lang->runtime[0] != 0 ? info->compiler
+             : info->runtime != NULL                         ? info->runtime
+                                                             : info->compiler);
+    return false;
+}
+
 static bool lang_probe(struct code_host_lang *lang, const struct code_lang_info *info, struct sandbox_host *sandbox,
                        uv_loop_t *loop)
 {
-    if ((info->runtime != NULL && !program_find(lang, info->runtime, lang->runtime, sizeof lang->runtime)) ||
-        (info->compiler != NULL && !program_find(lang, info->compiler, lang->compiler, sizeof lang->compiler))) {
-        snprintf(lang->why, sizeof lang->why, "%s is not installed where a sandbox may see it",
-                 info->compiler != NULL && lang->runtime[0] != 0 ? info->compiler
-                 : info->runtime != NULL                         ? info->runtime
-                                                                 : info->compiler);
+    if (!lang_find(lang, info))
         return false;
-    }
     const char *argv[] = {info->compiler != NULL && info->runtime == NULL ? lang->compiler : lang->runtime,
                           info->version_option, NULL};
     struct sandbox_spec spec = {
@@ -239,6 +246,13 @@ enum status code_host_open(struct code_host *host, struct sandbox_host *sandbox,
         buf_printf(ret_why, " %s;", host->langs[i].why);
     code_host_close(host);
     return STATUS_UNSUPPORTED_HOST;
+}
+
+void code_host_look(struct code_host *host)
+{
+    *host = (struct code_host){.java_tool_fd = -1};
+    for (int i = 0; i < LANG_COUNT; i++)
+        (void)lang_find(&host->langs[i], &code_langs[i]);
 }
 
 void code_host_close(struct code_host *host)

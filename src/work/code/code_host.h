@@ -28,6 +28,8 @@ struct code_host {
  * is none at all. `store` keeps the compiled helper. */
 STATUS_MUST_CHECK enum status code_host_open(struct code_host *host, struct sandbox_host *sandbox, uv_loop_t *loop,
                                              struct code_store *store, struct buf *ret_why);
+/* Only finds the programs, without running one: fills `runtime`, `compiler`, `binds` and `why`. */
+void code_host_look(struct code_host *host);
 void code_host_close(struct code_host *host);
 /* Appends {"python":"3.11.2",…}. */
 void code_host_facts(const struct code_host *host, struct buf *out);
