@@ -25,10 +25,10 @@ await run({
     const acknowledged = new Map(); // number -> task id
     const idOf = new Map();         // task id -> number
     const reportsAccepted = new Map(); // task id -> accepted completes
-    let stopping = false, number = 0;
+    let isSubmitting = true, isWorking = true, number = 0;
 
     const submitter = async (me) => {
-      while (!stopping) {
+      while (isSubmitting) {
         const isBatch = random() < 0.3;
         const count = isBatch ? 1 + Math.floor(random() * 40) : 1;
         const tasks = Array.from({ length: count }, () => ({ kind: 'test.job', input: { n: number++ },
@@ -62,7 +62,7 @@ await run({
     const node = async (name) => {
       const instance = Math.floor(random() * 2 ** 48).toString(16).padStart(16, '0');
       let unreported = []; // completes that no `reported` has answered yet
-      while (!stopping) {
+      while (isWorking) {
         const waiting = []; // tokens of each report sent, in order
         const fake = new FakeNode(hub.port, { name, instance, credit: 16, held: unreported.map((o) => o.token),
           work: (lease, self) => {
@@ -117,9 +117,8 @@ await run({
       await hub.crash();
       await hub.start();
     }
-    stopping = true;
+    isSubmitting = false; // the nodes go on until everything is done
     await Promise.all(work);
-    stopping = false; // the nodes go on until everything is done
     console.log(`     ${acknowledged.size} acknowledged tasks, ${KILLS} kills`);
     check(acknowledged.size > KILLS * 5, 'there was load');
 
@@ -147,7 +146,7 @@ await run({
       cursor = page.next_cursor;
     } while (cursor);
     equal(seen.size, acknowledged.size, 'the list holds what was acknowledged and nothing else');
-    stopping = true;
+    isWorking = false;
     await hub.stop();
     await Promise.all(nodes);
   },
