@@ -12,7 +12,7 @@ meson_options := $(if $(SANITIZE),-Db_sanitize=$(SANITIZE) -Db_lundef=false)
 export SANITIZE BUILD_DIR
 
 .DEFAULT_GOAL := build
-.PHONY: bench build clean demo help lint run setup test
+.PHONY: bench build clean demo fuzz help lint run setup test
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +34,10 @@ demo: build ## hub, two nodes and the main job on real input, in a scratch direc
 test: build ## build, and run every test
 	@scripts/test.sh
 
+fuzz: ## every fuzz target for FUZZ_SECONDS (default 1200, five hours in all); what is found stays in build-fuzz/found
+	@scripts/setup.sh build tests
+	@scripts/fuzz.sh $(or $(FUZZ_SECONDS),1200)
+
 run: build ## hub and one node until Ctrl-C
 	@exec $(BUILD_DIR)/shoal up
 
@@ -46,4 +50,4 @@ bench: build ## measure, against nginx and PostgreSQL
 	@SHOAL=$(abspath $(BUILD_DIR))/shoal bench/run.sh
 
 clean: ## remove what was built
-	rm -rf build build-address-undefined build-thread build-release $(BUILD_DIR) test/e2e/node_modules
+	rm -rf build build-address-undefined build-thread build-release build-fuzz $(BUILD_DIR) test/e2e/node_modules
