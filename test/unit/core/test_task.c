@@ -122,6 +122,35 @@ static void test_many_that_are_due_take_several_entries(void **state)
     assert_in_range(entries, 2, 4);
 }
 
+static void test_many_small_ones_that_are_due_take_several_entries(void **state)
+{
+    (void)state;
+    struct command_submit submit = submit_default();
+    submit.run_at_ns = 2000000000;
+    f.is_unchecked = true;
+    for (int i = 0; i < 12000; i++) {
+        fixture_submit(&f, submit);
+    }
+    fixture_at_ms(&f, 2000);
+    static const uint32_t expected[] = {5000, 5000, 2000};
+    uint64_t last_id = 0;
+    for (int entry = 0; entry < 3; entry++) {
+        assert_true(core_next_deadline_ns(f.core) <= f.time_ns);
+        fixture_tick(&f);
+        assert_int_equal(fixture_effects(&f, EFFECT_TASK), expected[entry]);
+        for (uint32_t i = 0; i < expected[entry]; i++) {
+            const struct effect *effect = fixture_effect(&f, EFFECT_TASK, 0) + i; /* there are no others */
+            assert_int_equal(effect->type, EFFECT_TASK);
+            assert_int_equal(effect->as.task.state, TASK_READY);
+            assert_true(effect->as.task.task_id > last_id);
+            last_id = effect->as.task.task_id;
+        }
+    }
+    assert_true(core_next_deadline_ns(f.core) > f.time_ns);
+    f.is_unchecked = false;
+    fixture_tick(&f);
+}
+
 static void test_ttl_expires_ready_scheduled_and_leased(void **state)
 {
     (void)state;
@@ -351,6 +380,7 @@ int main(void)
         TEST(test_run_at_waits_for_its_time),
         TEST(test_the_same_moment_fires_in_order_of_ids),
         TEST(test_many_that_are_due_take_several_entries),
+        TEST(test_many_small_ones_that_are_due_take_several_entries),
         TEST(test_ttl_expires_ready_scheduled_and_leased),
         TEST(test_cancel),
         TEST(test_retry_of_a_final_task),
