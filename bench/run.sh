@@ -163,7 +163,7 @@ SQL
     for f in ours pg1 pg100 ratio1 ratio100; do : >"$scratch/$f"; done
     for round in $(seq "$rounds"); do
         start_hub "$scratch/hub-life-$round" --set finished_keep_ms=1000
-        out=$("$build/bench/bench_lifecycle" "$hub_port" "$tasks" 100 4 4)
+        out=$("$build/bench/bench_lifecycle" "$hub_port" "$tasks" 100 8 8)
         ours=$(field "$out" lifecycles_per_s)
         stop_hub
         rm -rf "$scratch/hub-life-$round"
