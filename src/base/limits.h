@@ -67,7 +67,8 @@
  * byte, and closing a socket with unread bytes destroys the answer. nginx's lingering_timeout and lingering_time. */
 #define LIMIT_HTTP_DROP_IDLE_MS 5000
 #define LIMIT_HTTP_DROP_MS 30000
-#define LIMIT_HTTP_OUT_SIZE (16u << 20)   /* unsent bytes of one connection; past it its reading stops */
+#define LIMIT_HTTP_OUT_SIZE (16u << 20)   /* unsent bytes of one WebSocket; past it the connection ends */
+#define LIMIT_HTTP_UNREAD_SIZE (2u << 20) /* answers of one connection that wait; past it no request of it is begun */
 #define LIMIT_HTTP_STREAM_SIZE (1u << 20) /* unsent bytes of a streamed answer; past it its writer waits */
 #define LIMIT_WS_MESSAGE_SIZE (8u << 20)
 #define LIMIT_WAIT_MS 60000 /* wait_ms of a GET or of a lease poll */

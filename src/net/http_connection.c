@@ -343,7 +343,7 @@ static enum http1_next on_body(void *ctx, struct slice piece)
 static bool is_full(const struct http_connection *connection)
 {
     return connection->request_count >= LIMIT_HTTP_PIPELINE ||
-           outbox_unsent(&connection->box) + connection->held_size > LIMIT_HTTP_OUT_SIZE;
+           outbox_unsent(&connection->box) + connection->held_size > LIMIT_HTTP_UNREAD_SIZE;
 }
 
 static enum http1_next on_complete(void *ctx)
