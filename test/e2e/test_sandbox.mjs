@@ -63,6 +63,7 @@ const c = (body) => `#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -123,6 +124,7 @@ const attacks = {
   // outliving it
   'signals to everybody': ['python', 'import os, signal\ntry: os.kill(-1, signal.SIGKILL)\nexcept OSError: pass\ntry: os.kill(1, signal.SIGKILL)\nexcept OSError: pass\nprint("still here")', 'OK', {}, /^still here\n$/],
   'ending process 1 by its limits': ['c', c('struct rlimit none = {0, 0}; for (int i = 0; i < 16; i++) if (prlimit(1, i, &none, NULL) == 0) return 1; for (int i = 0; i < 2000; i++) { if (fork() == 0) { if (fork() == 0) _exit(0); _exit(0); } wait(NULL); } return 0;'), 'OK', { wall_ms: 20000 * SLOW, cpu_ms: 20000 * SLOW }],
+  'starving process 1': ['c', c('struct sched_param p = {0}; sched_setscheduler(1, SCHED_IDLE, &p); setpriority(PRIO_PROCESS, 1, 19); setpriority(PRIO_USER, 0, 19); for (int i = 0; i < 40; i++) if (fork() == 0) { setsid(); for (;;); } usleep(100000); return 0;'), 'OK', { cpu_ms: 5000 * SLOW, mem_mib: 256 }],
   'a survivor': ['python', 'import os, signal, time\nif os.fork() == 0:\n  os.setsid()\n  for s in (signal.SIGHUP, signal.SIGTERM): signal.signal(s, signal.SIG_IGN)\n  if os.fork() == 0:\n    for fd in range(3): os.close(fd)\n    time.sleep(600)\n  os._exit(0)\nprint("left")', 'OK', {}, /^left\n$/],
   'a crash with a core': ['c', c('struct rlimit all = {RLIM_INFINITY, RLIM_INFINITY}; setrlimit(RLIMIT_CORE, &all); abort();'), 'RE'],
 };

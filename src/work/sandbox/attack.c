@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -165,6 +166,9 @@ static int rights(void)
         return failed("it can be root");
     if (kill(1, SIGKILL) != 0 && errno != EPERM)
         return failed("process 1 is not there");
+    struct rlimit none = {0, 0};
+    if (prlimit(1, RLIMIT_CORE, &none, NULL) == 0)
+        return failed("the limits of process 1 can be set");
     if (open("/proc/1/fd", O_RDONLY) >= 0 || open("/proc/1/mem", O_RDONLY) >= 0)
         return failed("process 1 can be looked into");
     return 0;

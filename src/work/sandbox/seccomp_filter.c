@@ -17,6 +17,7 @@
 #include <seccomp.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -50,10 +51,9 @@ static const char *const allowed[] = {
     "getsid", "setsid", "set_tid_address", "set_thread_area", "get_thread_area", "arch_prctl", "prctl", "rseq",
     "getuid", "getgid", "geteuid", "getegid", "getresuid", "getresgid", "getgroups", "setuid", "setgid", "setreuid",
     "setregid", "setresuid", "setresgid", "setfsuid", "setfsgid", "setgroups", "capget", "capset", "getpriority",
-    "setpriority", "ioprio_get", "ioprio_set", "sched_yield", "sched_getaffinity", "sched_setaffinity",
-    "sched_getparam", "sched_setparam", "sched_getscheduler", "sched_setscheduler", "sched_get_priority_max",
-    "sched_get_priority_min", "sched_rr_get_interval", "sched_getattr", "sched_setattr", "getrlimit", "setrlimit",
-    "getrusage", "times", "getcpu", "sysinfo", "uname", "getrandom",
+    "ioprio_get", "ioprio_set", "sched_yield", "sched_getaffinity", "sched_getparam", "sched_getscheduler",
+    "sched_get_priority_max", "sched_get_priority_min", "sched_rr_get_interval", "sched_getattr", "getrlimit",
+    "setrlimit", "getrusage", "times", "getcpu", "sysinfo", "uname", "getrandom",
     /* signals */
     "rt_sigaction", "rt_sigprocmask", "rt_sigpending", "rt_sigsuspend", "rt_sigtimedwait", "rt_sigqueueinfo",
     "rt_tgsigqueueinfo", "rt_sigreturn", "sigaltstack", "sigreturn", "alarm", "setitimer", "getitimer",
@@ -101,6 +101,44 @@ static int add_all(scmp_filter_ctx filter, uint32_t action, const char *const *n
     return 0;
 }
 
+/* Of itself a process may set limits and priorities, not of process 1, which has the same user: RLIMIT_CPU would let the
+ * kernel kill it, as no signal from inside can, and a policy for idle times would keep it from ending the run. A number
+ * counts by its lower half, as in the kernel; there is no comparison for "unequal under a mask", hence the bits. */
+static int add_process_1_rules(scmp_filter_ctx filter)
+{
+    static const int calls[] = {SCMP_SYS(sched_setscheduler), SCMP_SYS(sched_setparam), SCMP_SYS(sched_setattr),
+                                SCMP_SYS(sched_setaffinity)};
+    const uint64_t half = UINT32_MAX;
+    int rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1, SCMP_A0(SCMP_CMP_EQ, 0));
+    if (rc == 0)
+        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2, SCMP_A0(SCMP_CMP_NE, 0),
+                              SCMP_A2(SCMP_CMP_EQ, 0));
+    if (rc == 0)
+        rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(prlimit64), 2, SCMP_A0(SCMP_CMP_NE, 0),
+                              SCMP_A2(SCMP_CMP_NE, 0));
+    for (size_t i = 0; i < ARRAY_COUNT(calls) && rc == 0; i++) {
+        rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), calls[i], 1, SCMP_A0(SCMP_CMP_MASKED_EQ, half, 1));
+        if (rc == 0)
+            rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, calls[i], 1, SCMP_A0(SCMP_CMP_MASKED_EQ, half, 0));
+        for (uint64_t bit = 2; bit < half && rc == 0; bit <<= 1)
+            rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, calls[i], 1, SCMP_A0(SCMP_CMP_MASKED_EQ, bit, bit));
+    }
+    /* of single processes only: process 1 is one of their group, and of their user */
+    int call = SCMP_SYS(setpriority);
+    if (rc == 0)
+        rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), call, 1, SCMP_A0(SCMP_CMP_NE, PRIO_PROCESS));
+    if (rc == 0)
+        rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), call, 2, SCMP_A0(SCMP_CMP_EQ, PRIO_PROCESS),
+                              SCMP_A1(SCMP_CMP_MASKED_EQ, half, 1));
+    if (rc == 0)
+        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 2, SCMP_A0(SCMP_CMP_EQ, PRIO_PROCESS),
+                              SCMP_A1(SCMP_CMP_MASKED_EQ, half, 0));
+    for (uint64_t bit = 2; bit < half && rc == 0; bit <<= 1)
+        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 2, SCMP_A0(SCMP_CMP_EQ, PRIO_PROCESS),
+                              SCMP_A1(SCMP_CMP_MASKED_EQ, bit, bit));
+    return rc;
+}
+
 static int add_argument_rules(scmp_filter_ctx filter)
 {
     uint64_t all = 0;
@@ -117,16 +155,6 @@ static int add_argument_rules(scmp_filter_ctx filter)
         rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
     if (rc == 0)
         rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_NE, AF_UNIX));
-    /* Of itself a process may set limits, of others only read them: the kernel would let it set those of process 1, which
-     * has the same user, and let RLIMIT_CPU kill it, as no signal from inside can. */
-    if (rc == 0)
-        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1, SCMP_A0(SCMP_CMP_EQ, 0));
-    if (rc == 0)
-        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2, SCMP_A0(SCMP_CMP_NE, 0),
-                              SCMP_A2(SCMP_CMP_EQ, 0));
-    if (rc == 0)
-        rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(prlimit64), 2, SCMP_A0(SCMP_CMP_NE, 0),
-                              SCMP_A2(SCMP_CMP_NE, 0));
     /* 0xffffffff asks; 0 is the plain one */
     if (rc == 0)
         rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(personality), 1, SCMP_A0(SCMP_CMP_EQ, 0xffffffffu));
@@ -152,6 +180,8 @@ enum status seccomp_filter_make(bool allows_unmapped, int *ret_fd, struct buf *r
         rc = add_all(filter, SCMP_ACT_KILL_PROCESS, deadly, ARRAY_COUNT(deadly));
     if (rc == 0)
         rc = add_argument_rules(filter);
+    if (rc == 0)
+        rc = add_process_1_rules(filter);
     int fd = rc == 0 ? memfd_create("seccomp", MFD_CLOEXEC) : -1;
     if (rc == 0 && fd < 0)
         rc = -errno;

@@ -156,6 +156,19 @@ static void test_limits_cannot_be_raised(void **ctx)
         "if (prlimit(1, RLIMIT_CPU, NULL, &old) != 0 || prlimit(0, RLIMIT_CORE, &none, NULL) != 0) return 2; return 0;",
         NULL);
     assert_verdict(outcome, "OK");
+    /* nor may it be starved by a policy for idle times, so that a run would not end; numbers count by their lower half */
+    outcome = c(
+        "struct sched_param p = {0}; cpu_set_t cpus; sched_getaffinity(0, sizeof cpus, &cpus);\n"
+        "if (sched_setscheduler(1, SCHED_IDLE, &p) == 0 || errno != EPERM) return 1;\n"
+        "if (syscall(SYS_sched_setscheduler, 0x700000001L, SCHED_IDLE, &p) == 0 || errno != EPERM) return 2;\n"
+        "if (sched_setaffinity(1, sizeof cpus, &cpus) == 0 || sched_setparam(1, &p) == 0) return 3;\n"
+        "if (setpriority(PRIO_PROCESS, 1, 19) == 0 || setpriority(PRIO_PGRP, 0, 19) == 0 || setpriority(PRIO_USER, 0, 19) == 0) return 4;\n"
+        "if (syscall(SYS_setpriority, PRIO_PROCESS, 0x100000001L, 19) == 0) return 5;\n"
+        "if (sched_setaffinity(getpid(), sizeof cpus, &cpus) != 0 || sched_setaffinity(0, sizeof cpus, &cpus) != 0) return 6;\n"
+        "if (setpriority(PRIO_PROCESS, getpid(), 5) != 0 || nice(1) != 6 || sched_setscheduler(0, SCHED_IDLE, &p) != 0) return 7;\n"
+        "return 0;",
+        NULL);
+    assert_verdict(outcome, "OK");
     outcome = c("signal(SIGXCPU, SIG_IGN); signal(SIGTERM, SIG_IGN); for (volatile int i = 0;; i++) ;",
                 "\"limits\":{\"cpu_ms\":300}");
     assert_verdict(outcome, "TLE");
