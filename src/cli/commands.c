@@ -208,6 +208,22 @@ static const struct cli_option doctor_options[] = {
     OPTION_END,
 };
 
+static const struct cli_option sim_options[] = {
+    {"seed", CLI_NUMBER, "N", "1", NULL, "Decides everything that happens.", 0, INT64_MAX},
+    {"seeds", CLI_NUMBER, "N", "1", NULL, "Runs so many seeds, from --seed on.", 1, INT64_MAX},
+    {"time", CLI_DURATION, "TIME", NULL, NULL, "Runs seeds for so long instead.", 1, DURATION_MAX},
+    {"steps", CLI_NUMBER, "N", "20000", NULL, "Events before the faults heal.", 1, INT64_MAX},
+    {"workload", CLI_TEXT, "FILE", NULL, NULL, "What is asked of the hub; docs/simulator.md has the grammar.", 0, 0},
+    {"faults", CLI_TEXT, "A,B", "all", NULL, "Sorts of faults; -A leaves one out, none has none.", 0, 0},
+    {"fault-rate", CLI_NUMBER, "PERCENT", "100", NULL, "How many faults.", 1, 100000},
+    {"mutation", CLI_TEXT, "NAME", NULL, "SHOAL_MUTATION", "Turns a planted bug on, in a build that has them.", 0, 0},
+    {"no-shrink", CLI_FLAG, NULL, NULL, NULL, "Does not look for a smaller history that fails alike.", 0, 0},
+    {"list", CLI_FLAG, NULL, NULL, NULL, "Lists faults and planted bugs.", 0, 0},
+    OPTION_JSON,
+    OPTION_HELP,
+    OPTION_END,
+};
+
 static const struct cli_option plain_options[] = {OPTION_JSON, OPTION_HELP, OPTION_END};
 
 static const struct cli_option help_options[] = {
@@ -270,6 +286,12 @@ const struct cli_command cli_commands[] = {
      "Cuts a journal at its first damage, so that the hub can start with everything before it. What is cut off is kept "
      "beside it as a file that ends in .damaged. Look with --dry-run first.",
      NULL, repair_options, cli_repair},
+    {"sim", "", 0, 0, "simulate hub, nodes, disk and network from a seed",
+     "Runs the hub's own code with simulated nodes, clients, disk, network and clock in one thread, breaks what can break, and "
+     "checks every promise after each step. The same seed gives the same history. One that fails prints the command "
+     "that shows it again, made smaller.",
+     "  shoal sim --seed 7 --steps 50000\n  shoal sim --seeds 200\n  shoal sim --time 1h --fault-rate 300\n", sim_options,
+     cli_sim},
     {"doctor", "", 0, 0, "check this machine",
      "Looks at what a hub and a node need: kernel, sandbox, languages, disk, port. Says what is missing and what to do about "
      "it.",

@@ -366,6 +366,9 @@ static const char *check_locked(const struct file_journal *fj)
     if (fj->reported_seq > fj->durable_seq || fj->durable_seq > fj->last_seq || fj->synced_seq > fj->durable_seq) {
         return "F1: reported, durable, synced and last entry are out of order";
     }
+    if (fj->failed != STATUS_OK) {
+        return NULL; /* the batch that failed stays as it was, written or not; nothing goes on from here */
+    }
     uint64_t seq = fj->written_seq + 1;
     const char *wrong = check_batch(&fj->batches[fj->filling ^ 1u], &seq);
     if (wrong == NULL) {

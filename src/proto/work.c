@@ -939,6 +939,9 @@ static enum status read_reported(struct json_value root, struct work_answer *ans
     answer->refused_count = 0;
     struct json_value list, value;
     struct slice key;
+    int64_t seq = 0;
+    member_i64(root, "seq", &seq);
+    answer->reported_seq = (uint64_t)seq;
     if (!json_member(root, "refused", &list))
         return STATUS_OK;
     for (struct json_iter it = json_iter_of(list); json_next(&it, &key, &value);) {

@@ -129,6 +129,7 @@ struct work_answer {
     struct work_lease lease;
     struct work_refused refused[WORK_LIST_MAX];
     uint32_t refused_count;
+    uint64_t reported_seq; /* REPORTED: the entry that took it */
     struct directive directives[WORK_LIST_MAX];
     uint32_t directive_count;
     struct lease_token lost[WORK_LIST_MAX];

@@ -1,0 +1,218 @@
+/* sim.c - shoal sim: runs histories in the simulator, and tells of one that fails how to see it again. */
+#include "sim/sim.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/mutation.h"
+#include "cli/cli.h"
+
+#define WORKLOAD_SIZE_MAX (64u << 10)
+
+/* "kill,cut" or "all,-power" as bits. */
+static bool read_faults(struct slice list, unsigned *ret_faults)
+{
+    *ret_faults = list.len > 0 && list.data[0] == '-' ? SIM_FAULTS_ALL : 0;
+    while (list.len > 0) {
+        const char *comma = memchr(list.data, ',', list.len);
+        size_t len = comma != NULL ? (size_t)(comma - list.data) : list.len;
+        struct slice word = slice_of(list.data, len);
+        bool is_minus = len > 0 && word.data[0] == '-';
+        if (is_minus)
+            word = slice_of(word.data + 1, word.len - 1);
+        unsigned bits = slice_equal_str(word, "all") ? SIM_FAULTS_ALL : 0;
+        for (unsigned i = 0; i < SIM_FAULT_COUNT; i++)
+            if (slice_equal_str(word, sim_fault_name((enum sim_fault)i)))
+                bits = 1u << i;
+        if (bits == 0 && !slice_equal_str(word, "none"))
+            return false;
+        *ret_faults = is_minus ? *ret_faults & ~bits : *ret_faults | bits;
+        len += comma != NULL;
+        list = slice_of(list.data + len, list.len - len);
+    }
+    return true;
+}
+
+static void write_faults(struct buf *out, unsigned faults)
+{
+    if (faults == SIM_FAULTS_ALL || faults == 0) {
+        buf_append_str(out, faults == 0 ? "none" : "all");
+        return;
+    }
+    const char *comma = "";
+    for (unsigned i = 0; i < SIM_FAULT_COUNT; i++) {
+        if ((faults & 1u << i) != 0) {
+            buf_printf(out, "%s%s", comma, sim_fault_name((enum sim_fault)i));
+            comma = ",";
+        }
+    }
+}
+
+static enum status read_workload(struct cli *cli, const char *path, struct workload *ret_workload)
+{
+    static char text[WORKLOAD_SIZE_MAX];
+    char why[160] = "";
+    if (path == NULL) {
+        workload_default(ret_workload);
+        return STATUS_OK;
+    }
+    FILE *file = fopen(path, "r");
+    if (file == NULL)
+        return cli_fail(cli, STATUS_NOT_FOUND, "the workload %s cannot be opened", path);
+    size_t len = fread(text, 1, sizeof text, file);
+    bool is_whole = feof(file) != 0 && ferror(file) == 0;
+    (void)fclose(file);
+    if (!is_whole)
+        return cli_fail(cli, STATUS_TOO_LARGE, "the workload %s cannot be read, or has more than 64 KiB", path);
+    enum status status = workload_parse(slice_of(text, len), ret_workload, why, sizeof why);
+    return status == STATUS_OK ? status : cli_fail(cli, STATUS_USAGE, "the workload %s, %s", path, why);
+}
+
+/* The command that shows this history again. */
+static void write_command(const struct cli *cli, const struct sim_options *options, struct buf *out)
+{
+    buf_printf(out, "shoal sim --seed %" PRIu64 " --steps %" PRIu64 " --faults ", options->seed, options->steps);
+    write_faults(out, options->faults);
+    if (options->fault_rate != 100)
+        buf_printf(out, " --fault-rate %" PRIu32, options->fault_rate);
+    if (cli_text(cli, "workload") != NULL)
+        buf_printf(out, " --workload %s", cli_text(cli, "workload"));
+    const char *mutation = cli_text(cli, "mutation");
+    if (mutation != NULL && mutation[0] != '\0')
+        buf_printf(out, " --mutation %s", mutation);
+}
+
+static void tell_failure(const struct cli *cli, const struct sim_options *given, const struct sim_report *report,
+                         bool is_json)
+{
+    struct buf out;
+    buf_init(&out, 4u << 20);
+    struct sim_options small = *given;
+    if (!cli_flag(cli, "no-shrink"))
+        sim_shrink(&small, report);
+    struct buf command;
+    buf_init(&command, 4096);
+    write_command(cli, &small, &command);
+    if (is_json) {
+        buf_printf(&out, "{\"ok\":false,\"seed\":%" PRIu64 ",\"rule\":\"%s\",\"step\":%" PRIu64 ",\"why\":\"%s\",\"replay\":\"%s\"}\n",
+                   given->seed, report->rule, report->failed_step, report->why, buf_cstr(&command));
+    } else {
+        buf_append_str(&out, "The end of the history:\n");
+        buf_append_str(&out, sim_last_events());
+        buf_printf(&out, "\nSeed %" PRIu64 " fails at step %" PRIu64 ": %s: %s\n", given->seed, report->failed_step, report->rule,
+                   report->why);
+        buf_printf(&out, "Again, in a smaller history:\n  %s\n", buf_cstr(&command));
+    }
+    buf_free(&command);
+    enum status status = cli_print(buf_slice(&out));
+    (void)status; /* nobody reads it */
+    buf_free(&out);
+}
+
+static void add(struct sim_report *sum, const struct sim_report *report)
+{
+    sum->trace_hash = hash_mix(sum->trace_hash ^ report->trace_hash);
+    for (unsigned i = 0; i < sizeof sum->state_hash; i++)
+        sum->state_hash[i] ^= report->state_hash[i];
+    sum->steps += report->steps;
+    sum->commands += report->commands;
+    sum->entries += report->entries;
+    sum->tasks += report->tasks;
+    sum->answers += report->answers;
+    sum->crashes += report->crashes;
+    sum->recoveries += report->recoveries;
+    sum->recovered_entries += report->recovered_entries;
+    sum->snapshots += report->snapshots;
+    sum->faults += report->faults;
+    sum->checks += report->checks;
+    sum->damages += report->damages;
+    sum->virtual_ns += report->virtual_ns;
+}
+
+static enum status tell(const struct sim_report *sum, uint64_t seeds, double seconds, bool is_json)
+{
+    char hash[SHA256_HEX_SIZE];
+    struct buf out;
+    buf_init(&out, 8192);
+    hex_encode(sum->state_hash, sizeof sum->state_hash, hash);
+    if (is_json)
+        buf_printf(&out,
+                   "{\"ok\":true,\"seeds\":%" PRIu64 ",\"trace\":\"%016" PRIx64 "\",\"state\":\"%s\",\"steps\":%" PRIu64
+                   ",\"commands\":%" PRIu64 ",\"entries\":%" PRIu64 ",\"tasks\":%" PRIu64 ",\"answers\":%" PRIu64
+                   ",\"crashes\":%" PRIu64 ",\"recoveries\":%" PRIu64 ",\"recovered_entries\":%" PRIu64
+                   ",\"snapshots\":%" PRIu64 ",\"damages\":%" PRIu64 ",\"faults\":%" PRIu64 ",\"checks\":%" PRIu64
+                   ",\"virtual_s\":%.3f,\"seconds\":%.3f}\n",
+                   seeds, sum->trace_hash, hash, sum->steps, sum->commands, sum->entries, sum->tasks, sum->answers,
+                   sum->crashes, sum->recoveries, sum->recovered_entries, sum->snapshots, sum->damages, sum->faults,
+                   sum->checks, (double)sum->virtual_ns / 1e9, seconds);
+    else
+        buf_printf(&out,
+                   "%" PRIu64 " seeds hold: %" PRIu64 " steps, %" PRIu64 " commands in %" PRIu64 " entries, %" PRIu64
+                   " tasks, %" PRIu64 " answers; %.0f s of virtual time.\n"
+                   "%" PRIu64 " faults: %" PRIu64 " crashes, %" PRIu64 " recoveries of %" PRIu64 " entries, %" PRIu64
+                   " snapshots, %" PRIu64 " damaged copies. %" PRIu64 " checks.\n"
+                   "%.2f s: %.0f commands a minute, %.0f crashes with recovery a second.\n"
+                   "Trace %016" PRIx64 ", state %s.\n",
+                   seeds, sum->steps, sum->commands, sum->entries, sum->tasks, sum->answers,
+                   (double)sum->virtual_ns / 1e9, sum->faults, sum->crashes, sum->recoveries, sum->recovered_entries,
+                   sum->snapshots, sum->damages, sum->checks, seconds, (double)sum->commands / seconds * 60,
+                   (double)sum->crashes / seconds, sum->trace_hash, hash);
+    enum status status = cli_print(buf_slice(&out));
+    buf_free(&out);
+    return status;
+}
+
+static enum status list_all(void)
+{
+    struct buf out;
+    buf_init(&out, 1u << 20);
+    buf_append_str(&out, "Faults:\n");
+    for (unsigned i = 0; i < SIM_FAULT_COUNT; i++)
+        buf_printf(&out, "  %-14s %s\n", sim_fault_name((enum sim_fault)i), sim_fault_sentence((enum sim_fault)i));
+    buf_append_str(&out, "Planted bugs (a build with -Dmutations=true):\n");
+    for (unsigned i = 1; i < MUTATION_COUNT; i++)
+        buf_printf(&out, "  %-20s %s\n", mutation_name((enum mutation)i), mutation_sentence((enum mutation)i));
+    enum status status = cli_print(buf_slice(&out));
+    buf_free(&out);
+    return status;
+}
+
+enum status cli_sim(struct cli *cli)
+{
+    struct workload workload;
+    bool is_json = cli_flag(cli, "json");
+    if (cli_flag(cli, "list"))
+        return list_all();
+    enum status status = read_workload(cli, cli_text(cli, "workload"), &workload);
+    if (status != STATUS_OK)
+        return status;
+    struct sim_options options = {.seed = (uint64_t)cli_number(cli, "seed"),
+                                  .steps = (uint64_t)cli_number(cli, "steps"),
+                                  .fault_rate = (uint32_t)cli_number(cli, "fault-rate"),
+                                  .workload = &workload};
+    if (!read_faults(slice_str(cli_text(cli, "faults")), &options.faults))
+        return cli_fail(cli, STATUS_USAGE, "there is no such fault in \"%s\"; shoal sim --list names them",
+                        cli_text(cli, "faults"));
+    const char *mutation = cli_text(cli, "mutation");
+    if (!mutation_set(slice_str(mutation)))
+        return cli_fail(cli, STATUS_USAGE, "this build has no planted bug \"%s\"", mutation);
+    struct sim_report sum = {0};
+    uint64_t seeds = (uint64_t)cli_number(cli, "seeds");
+    int64_t until_ns = clock_mono_ns() + cli_number(cli, "time") * NS_PER_MS;
+    bool has_time = cli_number(cli, "time") > 0;
+    int64_t start_ns = clock_mono_ns();
+    uint64_t done = 0;
+    for (; has_time ? clock_mono_ns() < until_ns : done < seeds; done++, options.seed++) {
+        struct sim_report report;
+        sim_run(&options, &report);
+        if (report.has_failed) {
+            tell_failure(cli, &options, &report, is_json);
+            return STATUS_FAILED;
+        }
+        add(&sum, &report);
+    }
+    return tell(&sum, done, (double)(clock_mono_ns() - start_ns) / 1e9, is_json);
+}
