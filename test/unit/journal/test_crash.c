@@ -63,6 +63,30 @@ static void check_survivor(struct fixture *fixture, uint64_t seed, enum disk_sim
     fixture_free(&survivor);
 }
 
+/* What a failed sync did not write counts as clean afterwards: the next process reads it, and must write it again. */
+static void a_power_cut_after_a_failed_sync(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        struct fixture fixture;
+        fixture_init(&fixture, seed);
+        assert_int_equal(fixture_open(&fixture), STATUS_OK);
+        for (unsigned i = 0; i < seed % 5; i++) {
+            fixture_must_propose(&fixture, 300);
+        }
+        fixture_settle(&fixture);
+        disk_sim_fail_call(fixture.disk, DISK_SIM_SYNC, 1, STATUS_IO, 0);
+        fixture_must_propose(&fixture, 2000);
+        fixture_must_propose(&fixture, 700);
+        fixture_settle(&fixture);
+        assert_int_equal(fixture.failures, 1);
+        fixture_close(&fixture);
+        disk_sim_restart(fixture.disk);
+        recover_and_go_on(&fixture);
+        fixture_free(&fixture);
+    }
+}
+
 static void each_call_fails_once(void **state)
 {
     (void)state;
@@ -260,6 +284,7 @@ static void weaker_durability_still_gives_a_prefix(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_power_cut_after_a_failed_sync),
         cmocka_unit_test(each_call_fails_once),
         cmocka_unit_test(each_call_is_where_the_power_goes),
         cmocka_unit_test(a_write_is_torn_at_each_byte),
