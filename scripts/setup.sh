@@ -36,7 +36,7 @@ run|procps|ps|what the tests look at processes with
 tests|curl|curl|a client in the tests and the demo
 tests|npm|npm|fetches the ws client of the tests
 tests|jq|jq|reads answers in the tests and the demo
-tests|clang|clang|builds the fuzz targets; a second compiler's opinion
+tests|clang|clang|builds the fuzz targets
 tests|libclang-rt-14-dev|-|libFuzzer and sanitizers of that clang
 bench|nginx-light|nginx|what HTTP is measured against
 bench|wrk|wrk|load generator
