@@ -230,12 +230,31 @@ bool segment_record_decode(const char *data, uint64_t size, uint64_t offset, uin
     return true;
 }
 
-bool segment_head_says(const char *data, uint64_t size, uint64_t offset, uint64_t seq, uint64_t *ret_record_size)
+/* The checksum that a record would have if its number were `seq`. */
+static uint32_t record_crc(const char *head, uint64_t seq, uint32_t len, uint32_t salt)
 {
-    if (offset > size || size - offset < SEGMENT_RECORD_HEAD_SIZE || get_u64(data + offset + 8) != seq) {
+    char number[8];
+    put_u64(number, seq);
+    uint32_t crc = crc32c(salt, head, 4);
+    crc = crc32c(crc, number, sizeof(number));
+    return crc32c(crc, head + 16, SEGMENT_RECORD_HEAD_SIZE - 16 + (size_t)len);
+}
+
+bool segment_head_says(const char *data, uint64_t size, uint64_t offset, uint32_t salt, uint64_t seq,
+                       uint64_t *ret_record_size)
+{
+    if (offset > size || size - offset < SEGMENT_RECORD_HEAD_SIZE) {
         return false;
     }
-    uint64_t record_size = segment_record_size(get_u32(data + offset));
+    uint32_t len = get_u32(data + offset);
+    if (get_u64(data + offset + 8) != seq) {
+        /* Only the number may be wrong; the checksum knows which it was. */
+        if (len > LIMIT_ENTRY_SIZE || len > size - offset - SEGMENT_RECORD_HEAD_SIZE ||
+            get_u32(data + offset + 4) != record_crc(data + offset, seq, len, salt)) {
+            return false;
+        }
+    }
+    uint64_t record_size = segment_record_size(len);
     *ret_record_size = record_size < size - offset ? record_size : size - offset;
     return true;
 }

@@ -71,8 +71,10 @@ void segment_record_encode(const struct segment_record *record, uint32_t salt, s
 /* Whether a sound record of any version lies at `offset` of a segment held in memory. */
 bool segment_record_decode(const char *data, uint64_t size, uint64_t offset, uint32_t salt,
                            struct segment_record *ret_record);
-/* Whether the head at `offset` names this seq, sound or not: the remains of a torn write. */
-bool segment_head_says(const char *data, uint64_t size, uint64_t offset, uint64_t seq, uint64_t *ret_record_size);
+/* Whether record `seq` was begun at `offset`, sound or not: its head names seq, or all of it but the number is sound. What
+ * is left of another life of the segment is not taken for it. */
+bool segment_head_says(const char *data, uint64_t size, uint64_t offset, uint32_t salt, uint64_t seq,
+                       uint64_t *ret_record_size);
 /* The newest sequence number that this record proves to have been synced. */
 static inline uint64_t segment_record_synced(const struct segment_record *record)
 {

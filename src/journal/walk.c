@@ -17,7 +17,10 @@
  * exist" says nothing by itself.
  *
  * What cannot be told apart: damage to the very last batch of the log, which no later record vouches for, looks like
- * a torn write and is cut. Only a mark written after each sync could tell, at the price of a second sync a batch.
+ * a torn write and is cut, and reported as one: in a fresh segment by any byte behind the end that is not zero, in a
+ * recycled one by a head that names S or by a record that is sound but for its number. A recycled segment's record that
+ * is wrong both in its number and elsewhere cannot be told from what an earlier life left: a CLEAN end, as if it had never
+ * been written. Only a mark written after each sync could tell, at the price of a second sync a batch.
  *
  * A segment has its full size before it gets its name, so one that is shorter than its header says was cut by somebody
  * else: DAMAGED. A segment whose header is not there in both copies was being begun when the power went (its name
@@ -268,7 +271,8 @@ static enum status judge_end(struct walk *walk, const struct walk_image *image)
         collect(walk, image, walk->end_offset, &walk->end_header, expected, &evidence, true);
         if (walk->end_header.is_fresh) {
             evidence.last_end = zeros_from(image, walk->end_offset);
-        } else if (segment_head_says(image->data, image->size, walk->end_offset, expected, &remains) &&
+        } else if (segment_head_says(image->data, image->size, walk->end_offset, walk->end_header.salt, expected,
+                                     &remains) &&
                    walk->end_offset + remains > evidence.last_end) {
             evidence.last_end = walk->end_offset + remains;
         }
