@@ -23,6 +23,8 @@
  *   a header, then nothing       the same, further on: kept, empty
  *   a torn tail                  zeroed to the end of the segment, so that what is left of it can never pass for
  *                                records once new ones have been written in front; later segments are removed
+ *   a damaged snapshot           put aside when the older one and the log hold all that it held, else refused; one that
+ *                                cannot be read is always refused, since it may be sound
  *   two names swapped, a file
  *   gone that trim had let go    older than the snapshot: never looked at
  *
@@ -438,7 +440,8 @@ static enum status fail(struct opening *opening, enum status status, const char 
     return status;
 }
 
-/* Finds the newest sound snapshot and hands it to the owner. */
+/* Finds the newest sound snapshot and hands it to the owner. One that cannot be read may be sound, and may be all there is
+ * of the newest entries: only one whose bytes are wrong is passed over. */
 static enum status load_snapshot(struct opening *opening,
                                  enum status (*on_snapshot)(void *ctx, uint64_t seq, struct slice state))
 {
@@ -453,8 +456,11 @@ static enum status load_snapshot(struct opening *opening,
         char *state;
         size_t len;
         status = snapshot_read(opening->disk, opening->snapshots[i].seq, &info, &state, &len);
-        if (status == STATUS_NO_MEMORY) {
-            return fail(opening, status, "reading a snapshot");
+        if (status != STATUS_OK && status != STATUS_CORRUPT) {
+            char what[SEGMENT_PATH_SIZE + 32];
+            snprintf(what, sizeof(what), "snapshot/%020llu.snap cannot be read",
+                     (unsigned long long)opening->snapshots[i].seq);
+            return fail(opening, status, what);
         }
         if (status == STATUS_OK) {
             opening->snapshot_used = i;
@@ -468,6 +474,23 @@ static enum status load_snapshot(struct opening *opening,
     }
     opening->snapshot_used = opening->snapshot_count;
     return STATUS_OK;
+}
+
+/* Whether older snapshots and the log hold every entry that the damaged snapshots held. They do not when the log lost
+ * unsynced entries that a snapshot had been taken of, or was cut later. */
+static enum status check_stand_in(struct opening *opening)
+{
+    uint64_t log_seq = opening->walk.expected_seq - 1;
+    uint64_t last_seq = log_seq > opening->recovery->snapshot_seq ? log_seq : opening->recovery->snapshot_seq;
+    uint64_t damaged_seq = opening->snapshot_used > 0 ? opening->snapshots[0].seq : 0;
+    if (damaged_seq <= last_seq) {
+        return STATUS_OK;
+    }
+    snprintf(
+        opening->recovery->detail, sizeof(opening->recovery->detail),
+        "snapshot/%020llu.snap is damaged, and without it nothing is left behind entry %llu; `shoal repair` can save the rest",
+        (unsigned long long)damaged_seq, (unsigned long long)last_seq);
+    return STATUS_CORRUPT;
 }
 
 /* Puts the damaged snapshots aside that a sound older one (or the whole log) stood in for, so that trim does not count
@@ -577,7 +600,11 @@ static enum status cut_tail(struct opening *opening)
 }
 
 /* Makes what was replayed durable, before anyone can see it. After kill -9, or a sync that failed, it may only be in
- * memory. The newest segment is written whole: the zeros behind the records matter too, and which of it is safe is not known. */
+ * memory. The newest segment is written whole, not only up to the end of the log: if the sync of a torn tail's zeros failed
+ * in an earlier process, they are read here as a clean end while the disk still has the records behind the tear, which
+ * would follow a new entry as its successors (test_crash, a_cut_whose_sync_failed_is_done_again). Measured with 64 MiB
+ * on ext4 on a virtual disk: opening takes 140 to 170 ms, full or nearly empty; of a nearly empty one 60 to 90 ms are for
+ * the zeros. */
 static enum status sync_replayed(struct opening *opening)
 {
     struct walk_files *files = &opening->files;
@@ -622,8 +649,9 @@ static enum status replay(struct opening *opening)
                  status == STATUS_OK ? "; `shoal repair` can save the rest" : "");
         return status != STATUS_OK ? fail(opening, status, "reading the journal") : STATUS_CORRUPT;
     }
-    if (recovery->snapshot_seq == 0 && opening->snapshot_count > 0 && opening->files.segment_count == 0) {
-        return fail(opening, STATUS_CORRUPT, "every snapshot is damaged and there are no segments");
+    status = check_stand_in(opening);
+    if (status != STATUS_OK) {
+        return status;
     }
     recovery->first_seq = walk->first_visited;
     recovery->entries = walk->visited;

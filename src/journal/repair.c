@@ -61,7 +61,8 @@ struct repair {
     struct file_journal_repair *report;
     size_t detail_len;
     struct walk_files files;
-    uint64_t base_seq; /* newest sound snapshot; 0: none */
+    uint64_t base_seq;    /* newest sound snapshot; 0: none */
+    uint64_t damaged_seq; /* newest damaged snapshot; 0: none */
 };
 
 static void say(struct repair *repair, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -133,6 +134,7 @@ static enum status repair_snapshots(struct repair *repair)
             char path[SEGMENT_PATH_SIZE];
             snprintf(path, sizeof(path), "snapshot/%020llu.snap", (unsigned long long)infos[i].seq);
             status = rename_aside(repair, path);
+            repair->damaged_seq = infos[i].seq > repair->damaged_seq ? infos[i].seq : repair->damaged_seq;
             has_changed = true;
         } else {
             status = read_status;
@@ -360,6 +362,21 @@ static void report_loss(struct repair *repair, const struct walk *walk)
     }
 }
 
+/* Entries that only a damaged snapshot held: the log had lost them unsynced, or was cut in front of them. */
+static void report_snapshot_loss(struct repair *repair)
+{
+    struct file_journal_repair *report = repair->report;
+    if (repair->damaged_seq <= report->kept_last_seq) {
+        return;
+    }
+    uint64_t lost = repair->damaged_seq - report->kept_last_seq;
+    if (report->lost_entries < lost) {
+        report->lost_entries = lost;
+        say(repair, "lost with the snapshot: entries %llu to %llu", (unsigned long long)report->kept_last_seq + 1,
+            (unsigned long long)repair->damaged_seq);
+    }
+}
+
 /* The oldest segments, up to but without `end`, can no longer be followed by the rest. */
 static enum status set_older_aside(struct repair *repair, size_t end)
 {
@@ -464,6 +481,9 @@ enum status file_journal_repair(struct disk *disk, bool is_dry_run, struct file_
     status = repair_snapshots(&repair);
     if (status == STATUS_OK) {
         status = repair_segments(&repair);
+    }
+    if (status == STATUS_OK) {
+        report_snapshot_loss(&repair);
     }
     if (status == STATUS_OK && ret_report->files_changed > 0) {
         status = remove_spares(&repair);

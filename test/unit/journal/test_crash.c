@@ -281,6 +281,42 @@ static void weaker_durability_still_gives_a_prefix(void **state)
     }
 }
 
+/* A torn tail is cut, and the sync of that fails: the zeros are read from then on, while the disk still has the records
+ * behind the tear. They must not come back as the successors of an entry that was written in front of them later. */
+static void a_cut_whose_sync_failed_is_done_again(void **state)
+{
+    (void)state;
+    unsigned failed = 0;
+    for (uint64_t seed = 0; seed < 40; seed++) {
+        struct fixture fixture;
+        fixture_init(&fixture, seed);
+        assert_int_equal(fixture_open(&fixture), STATUS_OK);
+        fixture_must_propose(&fixture, 480);
+        fixture_settle(&fixture);
+        for (unsigned i = 0; i < 9; i++) {
+            fixture_must_propose(&fixture, 480);
+        }
+        disk_sim_cut_power(fixture.disk, DISK_SIM_SYNC, 1, 0);
+        assert_true(file_journal_write(fixture.journal));
+        fixture_close(&fixture);
+        disk_sim_crash(fixture.disk, DISK_SIM_LOSE_NONE);
+        disk_sim_flip_bit(fixture.disk, "journal/00000000000000000001.seg", 8192 + 512 + 100, 3); /* entry 2 is torn */
+        disk_sim_fail_call(fixture.disk, DISK_SIM_SYNC, 1, STATUS_IO, 0);
+        failed += fixture_open(&fixture) == STATUS_IO;
+        disk_sim_restart(fixture.disk);
+        assert_int_equal(fixture_open(&fixture), STATUS_OK);
+        assert_int_equal(fixture.last_seq, 1);
+        fixture_must_propose(&fixture, 480);
+        fixture_settle(&fixture);
+        fixture_close(&fixture);
+        disk_sim_crash(fixture.disk, DISK_SIM_LOSE_ALL);
+        assert_int_equal(fixture_open(&fixture), STATUS_OK);
+        assert_int_equal(fixture.last_seq, 2);
+        fixture_free(&fixture);
+    }
+    assert_int_equal(failed, 40);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -292,6 +328,7 @@ int main(void)
         cmocka_unit_test(what_was_replayed_is_durable),
         cmocka_unit_test(what_a_tear_left_does_not_come_back),
         cmocka_unit_test(weaker_durability_still_gives_a_prefix),
+        cmocka_unit_test(a_cut_whose_sync_failed_is_done_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -439,6 +439,125 @@ static void every_snapshot_damaged_but_the_whole_log_there(void **state)
     fixture_free(&fixture);
 }
 
+/* A snapshot may be all there is of the newest entries: a sector that cannot be read, for now, must not cost them. */
+static void a_snapshot_that_cannot_be_read_is_not_passed_over(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    fixture_init(&fixture, 1);
+    assert_int_equal(fixture_open(&fixture), STATUS_OK);
+    propose_many(&fixture, 60);
+    assert_int_equal(fixture_snapshot(&fixture), STATUS_OK);
+    fixture_close(&fixture);
+    const char *path = "snapshot/00000000000000000060.snap";
+    uint64_t calls = disk_sim_calls(fixture.disk, DISK_SIM_READ);
+    assert_int_equal(fixture_open(&fixture), STATUS_OK);
+    calls = disk_sim_calls(fixture.disk, DISK_SIM_READ) - calls;
+    fixture_close(&fixture);
+    unsigned refused = 0;
+    for (uint64_t call = 1; call <= calls; call++) {
+        disk_sim_fail_call(fixture.disk, DISK_SIM_READ, call, STATUS_IO, 0);
+        enum status status = fixture_open(&fixture);
+        assert_true(disk_sim_has_failed(fixture.disk));
+        if (status == STATUS_OK) {
+            assert_int_equal(fixture.recovery.snapshot_seq, 60); /* the list looked at a header; nothing was lost */
+            assert_string_equal(fixture.recovery.detail, "");
+            fixture_close(&fixture);
+        } else {
+            assert_int_equal(status, STATUS_IO);
+            refused += strstr(fixture.recovery.detail, path) != NULL;
+        }
+        assert_true(disk_sim_has_file(fixture.disk, path));
+    }
+    assert_int_equal(refused, 3); /* header, state, trailer */
+    disk_sim_spoil_sector(fixture.disk, path, 0);
+    assert_int_equal(fixture_open(&fixture), STATUS_IO);
+    assert_non_null(strstr(fixture.recovery.detail, path));
+    /* Whoever asks for it goes on without. */
+    struct file_journal_repair report;
+    assert_int_equal(file_journal_repair(fixture.disk, false, &report), STATUS_OK);
+    assert_int_equal(report.kept_last_seq, 60);
+    assert_int_equal(report.lost_entries, 0);
+    assert_int_equal(fixture_open(&fixture), STATUS_OK);
+    assert_int_equal(fixture.recovery.entries, 60);
+    fixture_free(&fixture);
+}
+
+/* A snapshot of entries that the log then lost unsynced holds them alone; its damage is a loss, and is called one. */
+static void a_damaged_snapshot_that_nothing_stands_in_for_is_refused(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    fixture_init(&fixture, 1);
+    assert_int_equal(fixture_open(&fixture), STATUS_OK);
+    propose_many(&fixture, 10);
+    for (unsigned i = 0; i < 3; i++) {
+        fixture_must_propose(&fixture, 100);
+    }
+    assert_int_equal(fixture_snapshot(&fixture), STATUS_OK);
+    disk_sim_cut_power(fixture.disk, DISK_SIM_ANY, 1, 0);
+    fixture_close(&fixture);
+    disk_sim_crash(fixture.disk, DISK_SIM_LOSE_ALL);
+    assert_int_equal(fixture_open(&fixture), STATUS_OK);
+    assert_int_equal(fixture.last_seq, 13);
+    fixture_close(&fixture);
+    const char *path = "snapshot/00000000000000000013.snap";
+    disk_sim_flip_bit(fixture.disk, path, 80, 1);
+    assert_int_equal(fixture_open(&fixture), STATUS_CORRUPT);
+    assert_non_null(strstr(fixture.recovery.detail, path));
+    assert_non_null(strstr(fixture.recovery.detail, "shoal repair"));
+    assert_true(disk_sim_has_file(fixture.disk, path)); /* a refusal changes nothing */
+    struct file_journal_repair planned, report;
+    assert_int_equal(file_journal_repair(fixture.disk, true, &planned), STATUS_OK);
+    assert_int_equal(file_journal_repair(fixture.disk, false, &report), STATUS_OK);
+    assert_int_equal(report.kept_last_seq, 10);
+    assert_int_equal(report.lost_entries, 3);
+    assert_int_equal(planned.lost_entries, 3);
+    assert_non_null(strstr(report.detail, "entries 11 to 13"));
+    fixture.durable_seq = 10;
+    assert_int_equal(fixture_open(&fixture), STATUS_OK);
+    assert_int_equal(fixture.last_seq, 10);
+    propose_many(&fixture, 5);
+    fixture_free(&fixture);
+}
+
+/* The last record of a recycled segment lies in front of an earlier life's records; a bit of it that flips is seen too. */
+static void a_flipped_bit_in_the_last_record_of_a_recycled_segment_is_told(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    fixture_init(&fixture, 1);
+    assert_int_equal(fixture_open(&fixture), STATUS_OK);
+    for (unsigned round = 0; round < 12; round++) {
+        propose_many(&fixture, 24);
+        assert_int_equal(fixture_snapshot(&fixture), STATUS_OK);
+        assert_int_equal(file_journal_trim(fixture.journal, UINT64_MAX), STATUS_OK);
+    }
+    propose_many(&fixture, 3);
+    uint64_t last_seq = fixture.last_seq;
+    fixture_close(&fixture);
+    char path[64];
+    uint64_t first_seq = last_seq;
+    do {
+        snprintf(path, sizeof(path), "journal/%020llu.seg", (unsigned long long)first_seq);
+    } while (!disk_sim_has_file(fixture.disk, path) && --first_seq > 0);
+    const uint64_t size = 32 + 300; /* propose_many's */
+    const uint64_t at = 8192 + (last_seq - first_seq) * ((size + 7) & ~7ull);
+    struct slice content = disk_sim_content(fixture.disk, path);
+    assert_int_equal((unsigned char)content.data[12], 0); /* flags: recycled */
+    assert_int_equal((unsigned char)content.data[at + 8], last_seq & 0xff);
+    for (uint64_t bit = 0; bit < size * 8; bit++) {
+        struct file_journal_recovery recovery;
+        disk_sim_flip_bit(fixture.disk, path, at + bit / 8, bit % 8);
+        assert_int_equal(file_journal_scan(fixture.disk, last_seq - 1, NULL, NULL, &recovery), STATUS_OK);
+        assert_int_equal(recovery.last_seq, last_seq - 1);
+        assert_true(recovery.truncated_size > 0);
+        assert_non_null(strstr(recovery.detail, "torn"));
+        disk_sim_flip_bit(fixture.disk, path, at + bit / 8, bit % 8);
+    }
+    fixture_free(&fixture);
+}
+
 static void a_snapshot_that_is_given_up_leaves_nothing(void **state)
 {
     (void)state;
@@ -562,6 +681,9 @@ int main(void)
         cmocka_unit_test(segments_are_used_again),
         cmocka_unit_test(a_damaged_snapshot_is_replaced_by_the_older_one),
         cmocka_unit_test(every_snapshot_damaged_but_the_whole_log_there),
+        cmocka_unit_test(a_snapshot_that_cannot_be_read_is_not_passed_over),
+        cmocka_unit_test(a_damaged_snapshot_that_nothing_stands_in_for_is_refused),
+        cmocka_unit_test(a_flipped_bit_in_the_last_record_of_a_recycled_segment_is_told),
         cmocka_unit_test(a_snapshot_that_is_given_up_leaves_nothing),
         cmocka_unit_test(interval_syncs_when_due),
         cmocka_unit_test(none_never_syncs),
