@@ -12,7 +12,7 @@ meson_options := $(if $(SANITIZE),-Db_sanitize=$(SANITIZE) -Db_lundef=false)
 export SANITIZE BUILD_DIR
 
 .DEFAULT_GOAL := build
-.PHONY: bench build clean demo fuzz help lint run setup test
+.PHONY: bench build clean demo fuzz help lint run setup soak test
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -44,6 +44,9 @@ run: build ## hub and one node until Ctrl-C
 lint: ## form, layers and common mistakes of the source
 	@scripts/setup.sh build lint
 	@scripts/lint.sh
+
+soak: build ## new seeds in the simulator, for TIME=1h, FAULT_RATE=100
+	@test/sim/soak.sh $(abspath $(BUILD_DIR))/shoal
 
 bench: build ## measure, against nginx and PostgreSQL
 	@scripts/setup.sh bench

@@ -358,12 +358,12 @@ static enum status check(struct workload *workload, char *ret_why, size_t why_si
     for (uint32_t i = 0; i < workload->queue_count; i++) {
         queue_shares += workload->queues[i].share;
     }
-    const char *wrong = workload->clients == 0        ? "there are no clients"
-                        : shares == 0                 ? "there are no kinds with a share"
-                        : queue_shares == 0           ? "there are no queues with a share"
-                        : workload->node_count == 0   ? "there are no nodes"
-                        : workload->open_max == 0     ? "no task may be under way"
-                        : workload->mix[WORKLOAD_SUBMIT] == 0 ? "nothing is submitted"
+    const char *wrong = workload->clients == 0                      ? "there are no clients"
+                        : shares == 0                               ? "there are no kinds with a share"
+                        : queue_shares == 0                         ? "there are no queues with a share"
+                        : workload->node_count == 0                 ? "there are no nodes"
+                        : workload->open_max == 0                   ? "no task may be under way"
+                        : workload->mix[WORKLOAD_SUBMIT] == 0       ? "nothing is submitted"
                         : kinds != (1u << workload->kind_count) - 1 ? "a kind has no node with a slot"
                                                                     : NULL;
     if (wrong != NULL) {
@@ -375,8 +375,7 @@ static enum status check(struct workload *workload, char *ret_why, size_t why_si
 
 enum status workload_parse(struct slice text, struct workload *ret_workload, char *ret_why, size_t why_size)
 {
-    struct workload workload = {
-        .think = {0, 2 * NS_PER_MS}, .open_max = 200, .mix = {[WORKLOAD_SUBMIT] = 1}};
+    struct workload workload = {.think = {0, 2 * NS_PER_MS}, .open_max = 200, .mix = {[WORKLOAD_SUBMIT] = 1}};
     struct line line = {.why = ret_why, .why_size = why_size};
     while (text.len > 0) {
         const char *end = memchr(text.data, '\n', text.len);
@@ -401,16 +400,17 @@ enum status workload_parse(struct slice text, struct workload *ret_workload, cha
 
 void workload_default(struct workload *ret_workload)
 {
-    static const char text[] = "clients 8 think 0..20ms open 120\n"
-                               "kind quick share 6 work 1ms..10ms fail 5% attempts 4\n"
-                               "kind slow share 2 work 20ms..1500ms fail 20% attempts 3 lease 1s timeout 4s result 0..400\n"
-                               "kind late share 1 work 1ms..50ms delay 5ms..2s input 10..3k ttl 60s\n"
-                               "queue default share 3 keys 3\n"
-                               "queue bulk share 1 priority 2..7\n"
-                               "nodes 3 slots 5\n"
-                               "nodes 1 slots 2 kinds quick,late\n"
-                               "mix submit 60 get 30 cancel 4 retry 3 pause 1 drain 1\n"
-                               "submits keyless 5% unique 3%\n";
+    static const char text[] =
+        "clients 8 think 0..20ms open 120\n"
+        "kind quick share 6 work 1ms..10ms fail 5% attempts 4\n"
+        "kind slow share 2 work 20ms..1500ms fail 20% attempts 3 lease 1s timeout 4s result 0..400\n"
+        "kind late share 1 work 1ms..50ms delay 5ms..2s input 10..3k ttl 60s\n"
+        "queue default share 3 keys 3\n"
+        "queue bulk share 1 priority 2..7\n"
+        "nodes 3 slots 5\n"
+        "nodes 1 slots 2 kinds quick,late\n"
+        "mix submit 60 get 30 cancel 4 retry 3 pause 1 drain 1\n"
+        "submits keyless 5% unique 3%\n";
     char why[128] = "";
     enum status status = workload_parse(slice_str(text), ret_workload, why, sizeof why);
     ensure(status == STATUS_OK);

@@ -24,14 +24,14 @@ struct workload_range { /* both ends belong to it */
 
 struct workload_kind {
     char name[WORKLOAD_NAME_SIZE];
-    uint32_t share;              /* of the submits */
-    struct workload_range work;  /* ns that an attempt takes */
-    uint32_t fail_permille;      /* attempts that fail */
-    struct workload_range input, result; /* bytes */
-    struct workload_range delay; /* ns before it may start */
+    uint32_t share;                       /* of the submits */
+    struct workload_range work;           /* ns that an attempt takes */
+    uint32_t fail_permille;               /* attempts that fail */
+    struct workload_range input, result;  /* bytes */
+    struct workload_range delay;          /* ns before it may start */
     int64_t lease_ms, timeout_ms, ttl_ms; /* 0: what the hub does without */
-    uint32_t attempts;           /* failed ones before it is dead */
-    int64_t backoff_ms;          /* after the first failure; twice as long after each */
+    uint32_t attempts;                    /* failed ones before it is dead */
+    int64_t backoff_ms;                   /* after the first failure; twice as long after each */
 };
 
 struct workload_queue {
@@ -59,10 +59,10 @@ const char *workload_op_name(enum workload_op op);
 
 struct workload {
     uint32_t clients;
-    struct workload_range think;  /* ns between an answer and the client's next request */
-    uint32_t open_max;            /* tasks under way past which clients only look */
-    uint32_t keyless_permille;    /* submits without an idempotency key, which are not repeated */
-    uint32_t unique_permille;     /* submits with one of a few unique keys */
+    struct workload_range think; /* ns between an answer and the client's next request */
+    uint32_t open_max;           /* tasks under way past which clients only look */
+    uint32_t keyless_permille;   /* submits without an idempotency key, which are not repeated */
+    uint32_t unique_permille;    /* submits with one of a few unique keys */
     uint32_t mix[WORKLOAD_OP_COUNT];
     uint32_t kind_count, queue_count, node_count;
     struct workload_kind kinds[WORKLOAD_KINDS_MAX];

@@ -97,13 +97,15 @@ static void tell_failure(const struct cli *cli, const struct sim_options *given,
     buf_init(&command, 4096);
     write_command(cli, &small, &command);
     if (is_json) {
-        buf_printf(&out, "{\"ok\":false,\"seed\":%" PRIu64 ",\"rule\":\"%s\",\"step\":%" PRIu64 ",\"why\":\"%s\",\"replay\":\"%s\"}\n",
+        buf_printf(&out,
+                   "{\"ok\":false,\"seed\":%" PRIu64 ",\"rule\":\"%s\",\"step\":%" PRIu64
+                   ",\"why\":\"%s\",\"replay\":\"%s\"}\n",
                    given->seed, report->rule, report->failed_step, report->why, buf_cstr(&command));
     } else {
         buf_append_str(&out, "The end of the history:\n");
         buf_append_str(&out, sim_last_events());
-        buf_printf(&out, "\nSeed %" PRIu64 " fails at step %" PRIu64 ": %s: %s\n", given->seed, report->failed_step, report->rule,
-                   report->why);
+        buf_printf(&out, "\nSeed %" PRIu64 " fails at step %" PRIu64 ": %s: %s\n", given->seed, report->failed_step,
+                   report->rule, report->why);
         buf_printf(&out, "Again, in a smaller history:\n  %s\n", buf_cstr(&command));
     }
     buf_free(&command);

@@ -5,6 +5,7 @@
  * with. Keys of one task (a key can also arrive at a task through the task's unique key) are chained, so that its end
  * reaches all of them. */
 #include "base/hash.h"
+#include "base/mutation.h"
 #include "core/core_internal.h"
 
 #define PURGE_MAX 20000u /* in one entry */
@@ -54,7 +55,7 @@ static uint32_t lookup(const struct core *core, struct slice key)
 uint32_t idempotency_find(const struct core *core, struct slice key)
 {
     uint32_t index = lookup(core, key);
-    return index != MAP_NONE && !is_over(core, index) ? index : NONE;
+    return index != MAP_NONE && !is_over(core, index) && !MUTATION(forget_idempotency) ? index : NONE;
 }
 
 void idempotency_add(struct core *core, struct slice key, uint64_t body_hash, uint32_t task_index)

@@ -21,6 +21,7 @@
  *
  * Granting takes one credit; the end of a lease gives none back. Only the node knows when it has room again, and says
  * so in the same report. */
+#include "base/mutation.h"
 #include "core/core_internal.h"
 
 /* --- attempts --- */
@@ -158,6 +159,9 @@ void lease_end(struct core *core, uint32_t index, enum attempt_outcome outcome, 
     ensure(task->state == TASK_LEASED);
     struct node *node = node_at(core, task->owner);
     list_remove(core, node, index);
+    if (MUTATION(credit_twice) && outcome == ATTEMPT_SUCCEEDED) {
+        node->credit++;
+    }
     node->changed_seq = core->seq;
     struct attempt *attempt = attempt_at(core, task->attempt_newest);
     ensure(attempt->outcome == ATTEMPT_RUNNING && attempt->number == task->attempts); /* L2 */
@@ -223,7 +227,9 @@ static void fail(struct core *core, uint32_t index, enum attempt_outcome how, co
         return;
     }
     int64_t delay_ms = retry_delay_ms(retry, task->attempts_failed, task->id, task->attempts);
-    if (delay_ms > 0) {
+    if (MUTATION(drop_retry)) {
+        task_schedule(core, index, NEVER_NS - 1);
+    } else if (delay_ms > 0) {
         task_schedule(core, index, time_add_ms(core->time_ns, delay_ms));
     } else {
         task_make_ready(core, index, false);
@@ -247,8 +253,8 @@ uint32_t lease_find(const struct core *core, uint32_t node, const struct lease_t
         return NONE;
     }
     const struct task *task = task_at(core, index);
-    bool is_held = task->state == TASK_LEASED && task->owner == node && task->attempts == token->attempt &&
-                   task->lease_seq == token->seq;
+    bool is_held = task->state == TASK_LEASED && (task->owner == node || MUTATION(any_node_reports)) &&
+                   ((task->attempts == token->attempt && task->lease_seq == token->seq) || MUTATION(forget_fence));
     return is_held ? index : NONE;
 }
 

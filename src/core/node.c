@@ -13,6 +13,7 @@
  * A session number is counter << 16 | node index: never used twice, and found without a table. */
 #include <stdlib.h>
 
+#include "base/mutation.h"
 #include "core/core_internal.h"
 
 /* The sorted facts of a hello as symbols, with a reference to each. */
@@ -31,7 +32,11 @@ uint32_t node_find(const struct core *core, struct slice name)
 uint32_t node_of_session(const struct core *core, uint64_t session)
 {
     uint32_t index = (uint32_t)(session & ((1u << NODE_INDEX_BITS) - 1));
-    return session != 0 && slab_is_live(&core->nodes, index) && node_at(core, index)->session == session ? index : NONE;
+    return session != 0 && slab_is_live(&core->nodes, index) &&
+                   (node_at(core, index)->session == session ||
+                    (MUTATION(stale_session) && node_at(core, index)->session != 0))
+               ? index
+               : NONE;
 }
 
 void node_update_idle(struct core *core, uint32_t index)
@@ -143,7 +148,11 @@ static void lose_leases(struct core *core, uint32_t index)
     for (uint32_t i = node_at(core, index)->lease_tail; i != NONE;) {
         struct task *task = task_at(core, i);
         uint32_t prev = task->prev;
-        if (!task->is_held) {
+        if (MUTATION(leak_lease) && i == node_at(core, index)->lease_tail && node_at(core, index)->leases > 1) {
+            i = prev;
+            continue;
+        }
+        if (!task->is_held || MUTATION(ignore_held)) {
             lease_lost(core, i, ATTEMPT_LOST);
         }
         task->is_held = 0;
@@ -163,7 +172,7 @@ static void end_session(struct core *core, uint32_t index, enum lost_reason reas
     ensure(node->session != 0 && core->sessions > 0);
     put_ended(core, node, reason);
     lose_leases(core, index);
-    ensure(node->leases == 0);
+    ensure(node->leases == 0 || MUTATION(leak_lease));
     node->session = 0;
     node->credit = 0;
     node->session_ns = core->time_ns;

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "base/hash.h"
+#include "base/mutation.h"
 #include "core/core_internal.h"
 
 #define SAVE_MAGIC "SHOALCOR"
@@ -443,7 +444,9 @@ static void scalar_fields(struct archive *archive)
     field_u64(archive, &core->task_number);
     field_u64(archive, &core->session_number);
     field_u64(archive, &core->history_seq);
-    field_u32(archive, &core->node_cursor);
+    if (!MUTATION(snapshot_forgets)) {
+        field_u32(archive, &core->node_cursor);
+    }
     uint64_t *const counters[] = {&core->accepted,       &core->succeeded,      &core->dead,
                                   &core->cancelled,      &core->expired,        &core->evicted,
                                   &core->retried,        &core->duplicates,     &core->attempts_ended,
@@ -671,7 +674,9 @@ static void index_rest(struct core *core)
         task->deadline_ns = NEVER_NS;
         task->timer_position = HEAP_NONE;
         core->counts[task->state]++;
-        timer_update(core, i);
+        if (!MUTATION(forget_timers)) {
+            timer_update(core, i);
+        }
     }
     bitset_clear_all(&core->servable); /* T6 holds between entries; core_check looks */
 }

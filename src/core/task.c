@@ -14,6 +14,7 @@
  *
  * In which list a task is follows from its state: ready: its slot (ready.c); leased: its node (lease.c); final: the list of
  * finished tasks here; scheduled: none, the timer heap has it. All of them share `next` and `prev`. */
+#include "base/mutation.h"
 #include "core/core_internal.h"
 
 #define EVICT_MAX 20000u /* in one entry, about 10 ms */
@@ -364,7 +365,7 @@ void task_submit(struct core *core, const struct command_submit *command, struct
     uint32_t index = slab_alloc(&core->tasks);
     ensure(index != SLAB_NONE);
     struct task *task = task_at(core, index);
-    task->id = task_id_make(++core->task_number, index);
+    task->id = task_id_make(MUTATION(reuse_id) && core->task_number % 16 == 15 ? core->task_number : ++core->task_number, index);
     task->flow = parts.flow;
     task->signature = parts.signature;
     task->retry = parts.retry;
@@ -387,7 +388,7 @@ void task_submit(struct core *core, const struct command_submit *command, struct
     bool is_now = command->run_at_ns <= core->time_ns;
     enter_state(core, index, is_now ? TASK_READY : TASK_SCHEDULED);
     if (is_now) {
-        ready_add(core, index, false);
+        ready_add(core, index, MUTATION(break_fifo));
     }
     timer_update(core, index);
     if (command->unique_mode != UNIQUE_NONE) {

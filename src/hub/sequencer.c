@@ -27,6 +27,7 @@
 
 #include "base/ensure.h"
 #include "base/limits.h"
+#include "base/mutation.h"
 
 #define SEQUENCER_MAGIC 0x53514552u
 #define HELD_OVERHEAD 256u /* what a held entry costs beside its effects, for the bound */
@@ -403,7 +404,7 @@ static struct batch *proposed_take(struct sequencer *sequencer, struct slice bod
 
 static void replay_effects(struct sequencer *sequencer, struct buf *effects, uint64_t seq)
 {
-    if (seq <= sequencer->history_seq) {
+    if (seq <= sequencer->history_seq || MUTATION(lose_row)) {
         return;
     }
     struct reader reader = reader_of(buf_slice(effects));
@@ -439,6 +440,9 @@ static void on_entry(void *ctx, const struct journal_entry *entry)
     } else {
         held.batch = proposed_take(sequencer, entry->body);
         is_short = is_short || !ring_push(sequencer, &held);
+        if (MUTATION(answer_before_fsync)) {
+            on_durable(sequencer, entry->seq);
+        }
     }
     if (is_short) {
         /* The state has moved on and what it caused is lost; a restart has it again from the journal. */
@@ -641,6 +645,10 @@ static bool propose(struct sequencer *sequencer, int64_t now_ns)
     sequencer->mark = next->body.len;
 
     enum status status = sequencer->journal->driver->propose(sequencer->journal, now_ns, buf_slice(&batch->body));
+    if (status == STATUS_OK && MUTATION(apply_twice) && batch->number % 16 == 15) {
+        status = sequencer->journal->driver->propose(sequencer->journal, now_ns, buf_slice(&batch->body));
+        status = STATUS_OK;
+    }
     if (status == STATUS_OK) {
         sequencer->retry_at_ns = 0;
         return true;

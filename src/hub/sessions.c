@@ -28,6 +28,7 @@
 #include "base/clock.h"
 #include "base/ensure.h"
 #include "base/log.h"
+#include "base/mutation.h"
 #include "hub/fields.h"
 #include "hub/sessions_internal.h"
 
@@ -618,6 +619,10 @@ static bool phase_ended(struct session *session)
         return true;
     case SESSION_SUSPECT:
     case SESSION_RETURNING:
+        if (MUTATION(deaf_to_silence)) {
+            session_set_phase(session, SESSION_NONE);
+            return true;
+        }
         if (!session_propose_lost(session, LOST_SILENT))
             return false;
         sessions->stats.lost_silent++;

@@ -51,6 +51,7 @@
 
 #include "base/ensure.h"
 #include "base/hash.h"
+#include "base/mutation.h"
 #include "journal/file_journal_parts.h"
 #include "journal/walk.h"
 
@@ -245,7 +246,7 @@ static enum status fj_propose(struct journal *journal, int64_t now_ns, struct sl
     if (body.len > LIMIT_ENTRY_SIZE) {
         return STATUS_TOO_LARGE;
     }
-    int64_t time_ns = now_ns > fj->last_time_ns ? now_ns : fj->last_time_ns;
+    int64_t time_ns = now_ns > fj->last_time_ns || MUTATION(time_goes_back) ? now_ns : fj->last_time_ns;
     file_journal_lock(fj);
     enum status status = append_record(fj, now_ns, time_ns, body);
     file_journal_unlock(fj);

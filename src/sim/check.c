@@ -21,7 +21,7 @@
 #include "base/ensure.h"
 #include "sim/world.h"
 
-#define LOOK_EVERY 256u   /* steps between two looks at the whole state */
+#define LOOK_EVERY 256u /* steps between two looks at the whole state */
 #define SILENCE_SLACK_MS 1500
 #define QUIET_MS 700
 
@@ -171,8 +171,7 @@ void check_bind(struct world *world, uint64_t number, uint64_t task_id)
 /* --- answers --- */
 
 /* Somebody was shown that at `version` the task was in this state. */
-static void saw_state(struct world *world, struct op *op, uint64_t version, enum task_state state,
-                      uint64_t result_hash)
+static void saw_state(struct world *world, struct op *op, uint64_t version, enum task_state state, uint64_t result_hash)
 {
     ull id = (ull)op->task_id;
     if (version == op->shown_version && version != 0) {
@@ -268,8 +267,8 @@ void check_answer(struct world *world, uint64_t number, const struct answer *ans
     if (answer->status == STATUS_OK && answer->op == WORKLOAD_CANCEL) {
         CHECK_THAT(world, answer->state == TASK_CANCELLED, "answers", "a cancelled task is %s",
                    task_state_name(answer->state));
-        CHECK_THAT(world, !(op->is_accepted && op->final_seq < answer->seq), "T3", "task %llx was done and is cancelled",
-                   (ull)op->task_id);
+        CHECK_THAT(world, !(op->is_accepted && op->final_seq < answer->seq), "T3",
+                   "task %llx was done and is cancelled", (ull)op->task_id);
         if (!op->is_retried) {
             saw_state(world, op, answer->seq, TASK_CANCELLED, hash64((struct slice){NULL, 0}, 0));
         }
@@ -319,7 +318,8 @@ void check_lease(struct world *world, const struct effect_lease *lease, uint64_t
     if (token->attempt == 1 && op->is_plain) {
         uint64_t *line = line_of(world, op);
         uint64_t order = token->task_id >> 24; /* the task's number; task_id.h */
-        CHECK_THAT(world, order > *line, "fifo", "task %llx goes out after a younger one of its line", (ull)token->task_id);
+        CHECK_THAT(world, order > *line, "fifo", "task %llx goes out after a younger one of its line",
+                   (ull)token->task_id);
         *line = order;
     }
 }
@@ -354,11 +354,27 @@ void check_accepted(struct world *world, uint32_t node, const struct outbox_item
     CHECK_THAT(world, token->seq == op->lease_seq && token->attempt == op->attempt && op->holder == node, "T2",
                "node %u completes task %llx with attempt %u, the newest is %u of node %u", node, (ull)token->task_id,
                token->attempt, op->attempt, op->holder);
-    CHECK_THAT(world, op->is_retried || op->final_seq == 0 || op->final_state == TASK_SUCCEEDED, "T3", "task %llx was %s and is completed",
-               (ull)token->task_id, task_state_name(op->final_state));
+    CHECK_THAT(world, op->is_retried || op->final_seq == 0 || op->final_state == TASK_SUCCEEDED, "T3",
+               "task %llx was %s and is completed", (ull)token->task_id, task_state_name(op->final_state));
     op->is_accepted = true;
     op->accepted_hash = hash64(item->large.len > 0 ? buf_slice(&item->large) : slice_str(item->payload), 0);
     saw_state(world, op, seq, TASK_SUCCEEDED, op->accepted_hash);
+}
+
+void check_kept(struct world *world, uint32_t node, uint64_t session, const struct lease_token *token)
+{
+    static struct task_view view; /* large */
+    struct node_view holder;
+    const struct sim_hub *hub = &world->hub;
+    if (!hub->is_up || !core_session_find(sequencer_core(hub->hub.sequencer), session, &holder) ||
+        core_task_get(sequencer_core(hub->hub.sequencer), token->task_id, &view) != STATUS_OK) {
+        return; /* it has moved on meanwhile */
+    }
+    for (uint32_t i = 0; i < view.attempt_count; i++) {
+        CHECK_THAT(world, view.attempt[i].attempt != token->attempt || view.attempt[i].outcome != ATTEMPT_LOST, "T2",
+                   "node %u was told that it keeps attempt %u of task %llx, which counts as lost", node, token->attempt,
+                   (ull)token->task_id);
+    }
 }
 
 /* --- history --- */

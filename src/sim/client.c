@@ -17,12 +17,12 @@
 #define GIVE_UP 3 /* repeats of a question; submits are repeated for ever */
 
 struct client {
-    uint64_t request;  /* number of the one that is waited for; 0: none */
-    uint64_t op;       /* what it is about */
+    uint64_t request; /* number of the one that is waited for; 0: none */
+    uint64_t op;      /* what it is about */
     enum workload_op doing;
-    uint64_t floor;    /* of the task's version when it was asked */
+    uint64_t floor; /* of the task's version when it was asked */
     uint32_t repeats;
-    bool is_busy;      /* something is to be done that is not answered for good */
+    bool is_busy; /* something is to be done that is not answered for good */
 };
 
 /* A request at the hub. */
@@ -126,8 +126,8 @@ static void on_answer(struct world *world, const struct event *event)
     client->request = 0;
     world->report->answers++;
     trace(world, TRACE_ANSWER, event->a, (uint64_t)answer->status, client->op);
-    bool is_retryable = answer->status == STATUS_BUSY || answer->status == STATUS_NO_SPACE ||
-                        answer->status == STATUS_NOT_READY;
+    bool is_retryable =
+        answer->status == STATUS_BUSY || answer->status == STATUS_NO_SPACE || answer->status == STATUS_NOT_READY;
     if (is_retryable && (client->doing == WORKLOAD_SUBMIT || client->repeats++ < GIVE_UP)) {
         next_after(world, (uint32_t)event->a, (int64_t)(1 + world_below(world, STREAM_CLIENT, BACKOFF_MS)) * SIM_MS);
         return;
@@ -257,10 +257,10 @@ static void put_command(struct world *world, struct buf *out, const struct reque
         command_put_task(out, COMMAND_RETRY, &(struct command_task){.task_id = op->task_id});
         break;
     case WORKLOAD_PAUSE:
-        command_put_queue_set(out, &(struct command_queue_set){
-                                       .name = slice_str(world->workload->queues[request->pick].name),
-                                       .has_paused = true,
-                                       .paused = request->flag});
+        command_put_queue_set(
+            out, &(struct command_queue_set){.name = slice_str(world->workload->queues[request->pick].name),
+                                             .has_paused = true,
+                                             .paused = request->flag});
         break;
     default:
         command_put_node_set(out, &(struct command_node_set){.node = slice_str(world->nodes[request->pick].name),

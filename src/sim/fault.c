@@ -108,7 +108,7 @@ static void fill_disk(struct world *world)
         enum status status = hub->disk->list(hub->disk, dirs[i], on_file, &used);
         (void)status; /* not there yet: nothing in it */
     }
-    int64_t for_ns = some_ms(world, SIM_FAULT_DISK_FULL, 1500, 6000);
+    int64_t for_ns = some_ms(world, SIM_FAULT_DISK_FULL, 3000, 8000);
     hub->full_until_ns = world->now_ns + for_ns;
     disk_sim_set_capacity(hub->disk, used.size + below(world, SIM_FAULT_DISK_FULL, 100000));
     trace(world, TRACE_DISK, SIM_FAULT_DISK_FULL, used.size, (uint64_t)(for_ns / SIM_MS));

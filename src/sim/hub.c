@@ -10,10 +10,11 @@
 #include <stdlib.h>
 
 #include "base/ensure.h"
+#include "base/limits.h"
 #include "hub/snapshotter.h"
 #include "sim/world.h"
 
-#define SEGMENT_SIZE (128u << 10)
+#define SEGMENT_SIZE LIMIT_SEGMENT_SIZE_MIN
 #define UNSYNCED_SIZE_MAX (1u << 20)
 #define FINISHED_KEEP_MS 3000
 #define TASKS_MAX 2000
@@ -458,8 +459,9 @@ static struct file_journal_config journal_config(const struct world *world, stru
 static void settle_disk(struct world *world, enum crash crash)
 {
     struct sim_hub *hub = &world->hub;
-    static const enum disk_sim_loss losses[] = {
-        [CRASH_POWER_SOME] = DISK_SIM_LOSE_SOME, [CRASH_POWER_ALL] = DISK_SIM_LOSE_ALL, [CRASH_POWER_NONE] = DISK_SIM_LOSE_NONE};
+    static const enum disk_sim_loss losses[] = {[CRASH_POWER_SOME] = DISK_SIM_LOSE_SOME,
+                                                [CRASH_POWER_ALL] = DISK_SIM_LOSE_ALL,
+                                                [CRASH_POWER_NONE] = DISK_SIM_LOSE_NONE};
     if (crash == CRASH_KILL) {
         disk_sim_restart(hub->disk);
     } else {
@@ -475,7 +477,8 @@ static void not_started(struct world *world, enum status status, const struct fi
     bool is_power = hub->is_power_armed && was_hit;
     bool is_excused = was_hit || (status == STATUS_NO_SPACE && hub->full_until_ns > world->now_ns);
     trace(world, TRACE_HUB_REFUSED, hub->life, (uint64_t)status, recovery->last_seq);
-    CHECK_THAT(world, is_excused, "J1", "the hub does not start again: %s (%s)", recovery->detail, status_title(status));
+    CHECK_THAT(world, is_excused, "J1", "the hub does not start again: %s (%s)", recovery->detail,
+               status_title(status));
     close_parts(world);
     settle_disk(world, is_power ? CRASH_POWER_SOME : CRASH_KILL);
     world->report->crashes++;

@@ -343,6 +343,9 @@ static void on_welcome(struct world *world, struct sim_node *node, uint32_t inde
         drop_token(world, node, index, &welcome->lost[i], 2);
         drop_outcomes(node, &welcome->lost[i]);
     }
+    for (uint32_t i = 0; i < node->held_count; i++) {
+        check_kept(world, index, welcome->session, &node->held[i].token);
+    }
     report(world, node);
 }
 
@@ -429,7 +432,8 @@ static void on_redial(struct world *world, const struct event *event)
 
 static void dial_soon(struct world *world, uint32_t index)
 {
-    int64_t wait_ns = (int64_t)(1 + world_below(world, STREAM_NODE, 2 * REDIAL_MS)) * SIM_MS;
+    uint64_t spread_ms = world_chance(world, STREAM_NODE, 300) ? 1 : 2 * REDIAL_MS;
+    int64_t wait_ns = (int64_t)(1 + world_below(world, STREAM_NODE, spread_ms * 1000)) * SIM_US;
     world_after(world, wait_ns, on_redial, index, node_at(world, index)->life, NULL);
 }
 

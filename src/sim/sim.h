@@ -26,8 +26,8 @@ const char *sim_fault_sentence(enum sim_fault fault);
 
 struct sim_options {
     uint64_t seed;
-    uint64_t steps;  /* events before the faults heal */
-    unsigned faults; /* bits of enum sim_fault */
+    uint64_t steps;      /* events before the faults heal */
+    unsigned faults;     /* bits of enum sim_fault */
     uint32_t fault_rate; /* percent of the usual number of faults; 100 */
     const struct workload *workload;
 };
@@ -38,9 +38,10 @@ struct sim_report {
     char rule[16];    /* the invariant: J1, T4, … */
     char why[512];
     uint64_t failed_step;
-    uint64_t trace_hash; /* of everything that happened */
+    uint64_t trace_hash;    /* of everything that happened */
     uint8_t state_hash[32]; /* of the core at the end */
-    uint64_t steps, commands, entries, tasks, answers, crashes, recoveries, recovered_entries, snapshots, faults, checks, damages;
+    uint64_t steps, commands, entries, tasks, answers, crashes, recoveries, recovered_entries, snapshots, faults,
+        checks, damages;
     int64_t virtual_ns;
     uint32_t life_count;
 };

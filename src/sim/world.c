@@ -13,8 +13,8 @@
 #include "sim/world.h"
 
 #define LAST_EVENTS 60
-#define HEAL_NS (900 * SIM_S)     /* of virtual time for everything to end once nothing is broken any more */
-#define HEAL_STEPS 4000000u       /* and events */
+#define HEAL_NS (900 * SIM_S) /* of virtual time for everything to end once nothing is broken any more */
+#define HEAL_STEPS 4000000u   /* and events */
 #define WALL_BASE_NS (INT64_C(1700000000) * SIM_S)
 
 /* --- faults' names --- */
@@ -233,8 +233,8 @@ static void heal(struct world *world)
     world->is_healed = true;
     faults_heal(world);
     nodes_heal(world);
-    trace(world, TRACE_HEAL, world->checks.open_count, world->hub.is_up ? core_seq(sequencer_core(world->hub.hub.sequencer)) : 0,
-          world->step);
+    trace(world, TRACE_HEAL, world->checks.open_count,
+          world->hub.is_up ? core_seq(sequencer_core(world->hub.hub.sequencer)) : 0, world->step);
 }
 
 static void fire_next(struct world *world)

@@ -27,8 +27,8 @@ struct event {
     void *owned; /* freed after fire */
 };
 /* Fires it after `delay_ns`. `owned` is malloc'd or NULL. */
-void world_after(struct world *world, int64_t delay_ns,
-                 void (*fire)(struct world *world, const struct event *event), uint64_t a, uint64_t b, void *owned);
+void world_after(struct world *world, int64_t delay_ns, void (*fire)(struct world *world, const struct event *event),
+                 uint64_t a, uint64_t b, void *owned);
 
 /* --- chance: one stream for each purpose, so that a new use does not shift the others --- */
 enum stream {
@@ -67,8 +67,8 @@ enum side { SIDE_NODE, SIDE_HUB };
 struct link {
     uint32_t index;
     uint32_t node;
-    uint64_t number;         /* never used twice */
-    bool is_open[2];         /* as each side believes */
+    uint64_t number;            /* never used twice */
+    bool is_open[2];            /* as each side believes */
     int64_t last_arrival_ns[2]; /* at each side: a stream keeps its order */
     int64_t clogged_until_ns[2];
     struct session *session; /* the hub's record */
@@ -110,17 +110,17 @@ struct sim_node {
     uint32_t slots, kinds;
     bool is_up, is_live; /* live: welcomed on its link */
     bool is_dialing;
-    uint32_t life;       /* of the process */
-    struct link *link;   /* NULL: none */
-    int64_t heard_ns;    /* from the hub */
-    int64_t told_ns;     /* when the hub last got something of it */
+    uint32_t life;     /* of the process */
+    struct link *link; /* NULL: none */
+    int64_t heard_ns;  /* from the hub */
+    int64_t told_ns;   /* when the hub last got something of it */
     int64_t frozen_until_ns;
     int64_t cut_until_ns[2]; /* partition, by the side that hears nothing */
     uint32_t held_count, outbox_count;
     struct held held[SIM_HELD_MAX];
     struct outbox_item outbox[SIM_OUTBOX_MAX];
     uint32_t report_sent, report_answered; /* of this connection */
-    uint32_t credit_owed; /* freed slots that the hub was not told of */
+    uint32_t credit_owed;                  /* freed slots that the hub was not told of */
 };
 void nodes_init(struct world *world);
 void nodes_free(struct world *world);
@@ -151,8 +151,8 @@ struct sim_hub {
     int64_t armed_ns;
     uint32_t arm_number;
     int64_t up_since_ns;
-    int64_t slow_until_ns; /* the disk stands still */
-    int64_t full_until_ns; /* the disk is full */
+    int64_t slow_until_ns;              /* the disk stands still */
+    int64_t full_until_ns;              /* the disk is full */
     struct journal_callbacks callbacks; /* the sequencer's */
     bool is_recovering;
     /* snapshot under way, as the forked child would have it */
@@ -185,8 +185,8 @@ struct answer {
     enum workload_op op;
     enum status status;
     uint64_t task_id;
-    uint64_t seq;         /* of the entry that did it */
-    uint64_t version;     /* of the task shown: its changed_seq */
+    uint64_t seq;     /* of the entry that did it */
+    uint64_t version; /* of the task shown: its changed_seq */
     enum task_state state;
     uint64_t result_hash; /* of a succeeded one */
     bool is_duplicate;
@@ -201,23 +201,23 @@ bool clients_are_done(const struct world *world);
 struct op { /* one submit as a client means it, and all that anybody was told of it */
     uint32_t client;
     uint8_t kind, queue, key, priority;
-    uint16_t unique;       /* 0: none */
+    uint16_t unique; /* 0: none */
     bool is_keyless;
     bool is_acked, is_alias, is_given_up;
-    bool is_plain;         /* ready at once: its first attempt keeps its place in line */
-    bool is_retried;       /* a retry was asked for: final is not for ever */
-    bool is_over;          /* known to be final, and no retry is asked for */
+    bool is_plain;   /* ready at once: its first attempt keeps its place in line */
+    bool is_retried; /* a retry was asked for: final is not for ever */
+    bool is_over;    /* known to be final, and no retry is asked for */
     bool has_row;
-    bool is_accepted;      /* a complete of it was */
+    bool is_accepted; /* a complete of it was */
     uint32_t input_size;
     int64_t delay_ns; /* before it may start */
     uint64_t input_hash;
-    uint64_t task_id;      /* 0: not known yet */
-    uint64_t alias_of;     /* op */
+    uint64_t task_id;  /* 0: not known yet */
+    uint64_t alias_of; /* op */
     uint64_t create_seq;
-    uint32_t attempt;      /* newest lease that was released */
+    uint32_t attempt; /* newest lease that was released */
     uint64_t lease_seq;
-    uint32_t holder;       /* node that the newest lease went to; UINT32_MAX: none */
+    uint32_t holder; /* node that the newest lease went to; UINT32_MAX: none */
     uint64_t accepted_hash;
     uint64_t version_floor; /* newest version that anybody was shown */
     uint64_t shown_version; /* and what it was */
@@ -231,10 +231,10 @@ struct op { /* one submit as a client means it, and all that anybody was told of
 struct checks {
     struct op *ops; /* owned; the number of an op is its index + 1 */
     size_t op_count, op_cap;
-    size_t settled; /* ops below it are in history for good */
-    struct map by_task; /* task id → index of op */
-    uint64_t visible_seq; /* newest entry that anybody outside has seen something of */
-    int64_t last_time_ns; /* of the newest entry */
+    size_t settled;         /* ops below it are in history for good */
+    struct map by_task;     /* task id → index of op */
+    uint64_t visible_seq;   /* newest entry that anybody outside has seen something of */
+    int64_t last_time_ns;   /* of the newest entry */
     uint64_t *entry_hashes; /* owned; of entry i + 1, as it was proposed */
     size_t entry_count, entry_cap;
     uint8_t live_hash[SHA256_SIZE]; /* of the core as a process left it */
@@ -243,7 +243,7 @@ struct checks {
     uint64_t *first_leased; /* owned; of each line: the greatest task number that had its first lease */
     uint64_t quiet_seq;     /* of the core when all was quiet last, and since when */
     int64_t quiet_ns;
-    uint32_t open_count;    /* ops sent and not known to be final */
+    uint32_t open_count; /* ops sent and not known to be final */
 };
 struct op *check_op_new(struct world *world, uint64_t *ret_number);
 struct op *check_op(struct world *world, uint64_t number);
@@ -260,6 +260,8 @@ void check_answer(struct world *world, uint64_t number, const struct answer *ans
 void check_lease(struct world *world, const struct effect_lease *lease, uint64_t seq);
 void check_delivered(struct world *world, uint32_t node, const struct work_lease *lease, uint64_t op);
 void check_accepted(struct world *world, uint32_t node, const struct outbox_item *item, uint64_t seq);
+/* A lease that a resumed session keeps, as the node was told. */
+void check_kept(struct world *world, uint32_t node, uint64_t session, const struct lease_token *token);
 void check_row(struct world *world, const struct history_row *row, bool is_durable);
 void check_entry(struct world *world, const struct journal_entry *entry, bool is_replay);
 /* An entry of a recovery is one that was proposed, byte for byte. */
@@ -309,7 +311,7 @@ struct world {
     struct work_answer *said;       /* what the hub says, decoded */
     struct buf text;                /* a message being written */
     struct buf aux;
-    uint64_t number;                /* for whatever must not repeat */
+    uint64_t number; /* for whatever must not repeat */
 };
 
 #endif
