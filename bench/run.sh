@@ -145,8 +145,9 @@ alter table task set (autovacuum_vacuum_scale_factor = 0.02);
 SQL
     cat >"$scratch/single.sql" <<'SQL'
 insert into task (kind, input) values ('bench.noop', '{"n": 1}');
-with t as (select id from task where state = 'ready' order by id limit 1 for update skip locked)
-  update task set state = 'leased' from t where task.id = t.id returning task.id as id \gset
+with t as (select id from task where state = 'ready' order by id limit 1 for update skip locked),
+  u as (update task set state = 'leased' from t where task.id = t.id returning task.id)
+  select coalesce(max(id), 0) as id from u \gset
 update task set state = 'succeeded', result = '{"ok": true}', finished = now() where id = :id;
 SQL
     cat >"$scratch/batch.sql" <<'SQL'
@@ -187,14 +188,14 @@ SQL
         "${psql[@]}" -c 'truncate task'
         start_hub "$scratch/hub-vs-pg"
         curl -sf -X PUT "http://127.0.0.1:$hub_port/v1/kinds/bench.noop" -H "Content-Type: application/json" -d '{}' >/dev/null
-        for f in ours pg ratio; do : >"$scratch/$f"; done
+        for f in ours pginsert ratio; do : >"$scratch/$f"; done
         for _ in $(seq "$rounds"); do
             a=$(wrk_run 256 "http://127.0.0.1:$hub_port/v1/tasks" "$scratch/post.lua"); b=$(pg_run "$scratch/insert.sql" 64)
-            echo "${a% *}" >>"$scratch/ours"; echo "$b" >>"$scratch/pg"
+            echo "${a% *}" >>"$scratch/ours"; echo "$b" >>"$scratch/pginsert"
             python3 -c 'import sys; print(float(sys.argv[1])/float(sys.argv[2]))' "${a% *}" "$b" >>"$scratch/ratio"
         done
         stop_hub
-        echo "single submits against PostgreSQL inserts: $(spread <"$scratch/ours") /s, PostgreSQL (64 clients) $(spread <"$scratch/pg") /s, ratio $(spread <"$scratch/ratio")"
+        echo "single submits against PostgreSQL inserts: $(spread <"$scratch/ours") /s, PostgreSQL (64 clients) $(spread <"$scratch/pginsert") /s, ratio $(spread <"$scratch/ratio")"
     fi
     kill "$pg_pid"; wait "$pg_pid" 2>/dev/null || true
 fi
