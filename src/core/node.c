@@ -47,7 +47,9 @@ void node_update_idle(struct core *core, uint32_t index)
         bitset_clear(&core->idle, index);
     } else {
         bitset_set(&core->idle, index);
-        bitset_add(&core->servable, &node->match);
+        if (!MUTATION(forget_idle)) {
+            bitset_add(&core->servable, &node->match);
+        }
     }
 }
 

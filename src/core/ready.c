@@ -29,6 +29,7 @@
  *  R4 flow->waiting[p] is the number of ready tasks in its slots of priority p
  * core_check() verifies them. */
 #include "base/hash.h"
+#include "base/mutation.h"
 #include "core/core_internal.h"
 
 #define QUANTUM                                                                                                        \
@@ -363,7 +364,7 @@ static void serve(struct core *core, uint32_t slot_index, uint32_t node_index)
     uint64_t start = flow->vtime[priority] > node->vtime[priority] ? flow->vtime[priority] : node->vtime[priority];
     signature_at(core, slot->signature)->vtime[priority] = start;
     node->vtime[priority] = start;
-    flow->vtime[priority] = start + QUANTUM / task->weight;
+    flow->vtime[priority] = start + (MUTATION(starve_flow) ? 0 : QUANTUM / task->weight);
     ready_remove(core, index);
     lease_grant(core, index, node_index);
 }

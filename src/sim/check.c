@@ -8,6 +8,7 @@
  *  state     a process killed at entry n and one recovered to entry n have the same hash (J3)
  *  identity  an op has one task, a task one op, for ever (exactly once; T1, T4)
  *  leases    tokens of a task only grow; each is given to one node (T2); first attempts of a line keep its order
+ *  turns     no fairness key is passed over again and again (T7)
  *  outcomes  at most one complete of a task is taken, that of the newest lease, from the node that has it (T3)
  *  answers   linearisable: linearisability is local, so each task by itself is a register whose versions are the entries
  *            that changed it. A version has one content; an answer is not older than what was shown before it was asked
@@ -24,6 +25,7 @@
 #define LOOK_EVERY 256u /* steps between two looks at the whole state */
 #define SILENCE_SLACK_MS 1500
 #define QUIET_MS 700
+#define PASSED_MAX 64u /* one quantum, and what nodes and kinds that differ make of it, with much room */
 
 typedef unsigned long long ull;
 
@@ -51,7 +53,8 @@ void checks_init(struct world *world)
     struct checks *checks = &world->checks;
     map_init(&checks->by_task);
     checks->first_leased = calloc(line_count(world), sizeof *checks->first_leased);
-    ensure(checks->first_leased != NULL);
+    checks->waiting = calloc(line_count(world), sizeof *checks->waiting);
+    ensure(checks->first_leased != NULL && checks->waiting != NULL);
 }
 
 void checks_free(struct world *world)
@@ -60,6 +63,10 @@ void checks_free(struct world *world)
     free(checks->ops);
     free(checks->entry_hashes);
     free(checks->first_leased);
+    for (size_t i = 0; i < line_count(world); i++) {
+        free(checks->waiting[i].ops);
+    }
+    free(checks->waiting);
     map_free(&checks->by_task);
 }
 
@@ -168,6 +175,60 @@ void check_bind(struct world *world, uint64_t number, uint64_t task_id)
     ensure(map_add(&checks->by_task, hash_mix(task_id), (uint32_t)(number - 1), hash_of_task, checks));
 }
 
+/* --- whose turn it is --- */
+
+static size_t line_number(const struct op *op, uint32_t key)
+{
+    size_t line = (size_t)op->queue * (WORKLOAD_KEYS_MAX + 1) + key;
+    return (line * 10 + op->priority) * WORKLOAD_KINDS_MAX + op->kind;
+}
+
+static void waits(struct world *world, uint64_t number)
+{
+    const struct op *op = check_op(world, number);
+    struct waiting *line = &world->checks.waiting[line_number(op, op->key)];
+    if (!op->is_plain || op->lease_seq != 0 || op->is_over) {
+        return;
+    }
+    if (line->count == line->cap) {
+        line->cap = line->cap == 0 ? 64 : line->cap * 2;
+        line->ops = realloc(line->ops, line->cap * sizeof *line->ops);
+        ensure(line->ops != NULL);
+    }
+    line->ops[line->count++] = (uint32_t)number;
+}
+
+/* Whether somebody is known to wait in a line. */
+static bool has_waiting(struct world *world, struct waiting *line)
+{
+    for (; line->head < line->count; line->head++) {
+        const struct op *op = check_op(world, line->ops[line->head]);
+        if (op->is_plain && op->lease_seq == 0 && !op->is_over) {
+            return true;
+        }
+    }
+    line->head = line->count = 0;
+    return false;
+}
+
+/* T7: a key is not passed over again and again by the others of its queue. */
+static void has_turn(struct world *world, const struct op *op)
+{
+    struct waiting *waiting = world->checks.waiting;
+    for (uint32_t kind = 0; kind < WORKLOAD_KINDS_MAX; kind++) {
+        waiting[line_number(op, op->key) - op->kind + kind].passed = 0;
+    }
+    for (uint32_t key = 0; key <= world->workload->queues[op->queue].keys; key++) {
+        struct waiting *line = &waiting[line_number(op, key)];
+        if (key == op->key) {
+            continue;
+        }
+        line->passed = has_waiting(world, line) ? line->passed + 1 : 0;
+        CHECK_THAT(world, line->passed <= PASSED_MAX, "T7", "op %u waits while other keys had %u turns",
+                   line->ops[line->head], line->passed);
+    }
+}
+
 /* --- answers --- */
 
 /* Somebody was shown that at `version` the task was in this state. */
@@ -236,6 +297,7 @@ static void check_submitted(struct world *world, uint64_t number, const struct a
                    "op %llu was made at entry %llu and at entry %llu", (ull)number, (ull)op->create_seq,
                    (ull)answer->seq);
         op->create_seq = answer->seq;
+        waits(world, number);
     }
 }
 
@@ -283,15 +345,6 @@ void check_answer(struct world *world, uint64_t number, const struct answer *ans
 
 /* --- leases and outcomes --- */
 
-static uint64_t *line_of(struct world *world, const struct op *op)
-{
-    size_t line = op->queue;
-    line = line * (WORKLOAD_KEYS_MAX + 1) + op->key;
-    line = line * 10 + op->priority;
-    line = line * WORKLOAD_KINDS_MAX + op->kind;
-    return &world->checks.first_leased[line];
-}
-
 void check_lease(struct world *world, const struct effect_lease *lease, uint64_t seq)
 {
     const struct lease_token *token = &lease->offer.token;
@@ -315,8 +368,9 @@ void check_lease(struct world *world, const struct effect_lease *lease, uint64_t
     op->lease_seq = token->seq;
     op->holder = UINT32_MAX;
     set_over(world, op, false);
+    has_turn(world, op);
     if (token->attempt == 1 && op->is_plain) {
-        uint64_t *line = line_of(world, op);
+        uint64_t *line = &world->checks.first_leased[line_number(op, op->key)];
         uint64_t order = token->task_id >> 24; /* the task's number; task_id.h */
         CHECK_THAT(world, order > *line, "fifo", "task %llx goes out after a younger one of its line",
                    (ull)token->task_id);
@@ -476,6 +530,9 @@ void check_recovered(struct world *world, const struct file_journal_recovery *re
     CHECK_THAT(world, world->hub.history_seq <= seq, "J1", "history is ahead of the journal");
     if (world->report->has_failed) {
         return;
+    }
+    for (size_t i = 0; i < line_count(world); i++) { /* leases that nobody was told of are not known here */
+        checks->waiting[i].head = checks->waiting[i].count = checks->waiting[i].passed = 0;
     }
     checks->entry_count = seq; /* what came after it never happened, and nobody knows of it */
     checks->last_time_ns = core_time_ns(core);

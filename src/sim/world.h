@@ -228,6 +228,11 @@ struct op { /* one submit as a client means it, and all that anybody was told of
     uint64_t final_hash;
     struct history_row row; /* durable */
 };
+struct waiting {
+    uint32_t *ops; /* owned; numbers */
+    size_t count, cap, head;
+    uint32_t passed; /* leases to other keys of its queue and priority since one went to its own */
+};
 struct checks {
     struct op *ops; /* owned; the number of an op is its index + 1 */
     size_t op_count, op_cap;
@@ -240,8 +245,9 @@ struct checks {
     uint8_t live_hash[SHA256_SIZE]; /* of the core as a process left it */
     uint64_t live_seq;
     bool has_live_hash;
-    uint64_t *first_leased; /* owned; of each line: the greatest task number that had its first lease */
-    uint64_t quiet_seq;     /* of the core when all was quiet last, and since when */
+    struct waiting *waiting; /* owned; of each line: those that are known to wait for their first lease */
+    uint64_t *first_leased;  /* owned; of each line: the greatest task number that had its first lease */
+    uint64_t quiet_seq;      /* of the core when all was quiet last, and since when */
     int64_t quiet_ns;
     uint32_t open_count; /* ops sent and not known to be final */
 };

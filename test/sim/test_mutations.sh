@@ -3,6 +3,7 @@
 # Without a bug the very same seeds hold. $1: that program.
 set -euo pipefail
 program=$1
+here=$(dirname "$0")
 seeds=40
 missed=()
 
@@ -10,6 +11,7 @@ missed=()
 arguments() {
     case $1 in
     stale_session) echo "--faults half-open,clog,disk-slow,cut --fault-rate 600" ;;
+    starve_flow) echo "--faults none --workload $here/keys.workload" ;;
     *) echo "" ;;
     esac
 }
@@ -31,7 +33,7 @@ if [ $tried -lt 12 ]; then
     echo "only $tried planted bugs were tried"
     exit 1
 fi
-for extra in "" "--faults half-open,clog,disk-slow,cut --fault-rate 600"; do
+for extra in "" "--faults none --workload $here/keys.workload" "--faults half-open,clog,disk-slow,cut --fault-rate 600"; do
     # shellcheck disable=SC2086
     "$program" sim --seeds 15 $extra
 done
