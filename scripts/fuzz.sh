@@ -2,6 +2,7 @@
 # Builds the fuzz targets with clang, AddressSanitizer and UBSan (build-fuzz/), and fuzzes each. docs/fuzzing.md.
 #
 #   scripts/fuzz.sh [SECONDS] [NAME...]   so many seconds for each target (default 60), of these targets (default all)
+#   scripts/fuzz.sh --check [NAME...]     the corpus, then the same inputs every time: what make test does
 #   scripts/fuzz.sh --merge [NAME...]     takes what was found to be new into test/fuzz/corpus, as few files as it takes
 #
 # What fuzzing learns goes to build-fuzz/learned/<name>/, an input that breaks something to build-fuzz/found/. Exit 1 when
@@ -13,12 +14,12 @@ FUZZ_DIR=${FUZZ_DIR:-build-fuzz}
 mode=fuzz
 seconds=60
 case ${1:-} in
---merge)
-    mode=merge
+--merge | --check)
+    mode=${1#--}
     shift
     ;;
 -h | --help)
-    sed -n '2,8s/^# \{0,1\}//p' "$0"
+    sed -n '2,9s/^# \{0,1\}//p' "$0"
     exit
     ;;
 [0-9]*)
@@ -58,11 +59,35 @@ merge_one() { # name
     printf 'fuzz: %-14s %s files\n' "$1" "$(find "$corpus" -type f | wc -l)"
 }
 
+# About three seconds of each target on one core, counted in inputs so that the clock decides nothing.
+check_runs() { # name
+    case $1 in
+    core) echo 400 ;;
+    journal | segment) echo 1500 ;;
+    snapshot) echo 3000 ;;
+    ws_frame) echo 6000 ;;
+    http1) echo 10000 ;;
+    config | json | options | task_json) echo 20000 ;;
+    command | work_answer | work_message) echo 40000 ;;
+    code_input | text) echo 60000 ;;
+    *) echo 2000 ;;
+    esac
+}
+
 fuzz_one() { # name
-    local log=$FUZZ_DIR/logs/$1.log learned=$FUZZ_DIR/learned/$1 status=0
-    mkdir -p "$learned"
-    "$FUZZ_DIR/test/fuzz/fuzz_$1" -max_total_time="$seconds" -timeout=25 -rss_limit_mb=1500 -print_final_stats=1 \
-        -artifact_prefix="$FUZZ_DIR/found/$1-" "$learned" "test/fuzz/corpus/$1" >"$log" 2>&1 </dev/null || status=$?
+    local log=$FUZZ_DIR/logs/$1.log learned=$FUZZ_DIR/learned/$1 status=0 how=() fixed=()
+    if [ $mode = check ]; then
+        # The same seed, the files in one order whatever the folder's, and addresses that do not change where that is
+        # allowed: what libFuzzer tries depends on all three. Nothing is kept, so that the next time is the same.
+        how=(-seed=1 -runs="$(check_runs "$1")" -timeout=300
+            -seed_inputs="$(find "test/fuzz/corpus/$1" -type f | LC_ALL=C sort | paste -sd, -)")
+        ! setarch -R true 2>/dev/null || fixed=(setarch -R)
+    else
+        mkdir -p "$learned"
+        how=(-max_total_time="$seconds" -timeout=25 "$learned" "test/fuzz/corpus/$1")
+    fi
+    "${fixed[@]}" "$FUZZ_DIR/test/fuzz/fuzz_$1" -rss_limit_mb=1500 -print_final_stats=1 \
+        -artifact_prefix="$FUZZ_DIR/found/$1-" "${how[@]}" >"$log" 2>&1 </dev/null || status=$?
     if [ $status -ne 0 ]; then
         echo "fuzz: $1 found something; the end of $log:"
         grep -v '^#[0-9]' "$log" | tail -n 60

@@ -51,8 +51,9 @@ struct file_journal;
 
 /* Recovery: finds the newest sound snapshot, gives its state to `on_snapshot`, then every entry after it to
  * callbacks.on_entry (on_durable is not called for those), cuts a torn tail, and returns a journal ready for propose.
- * CORRUPT when anything else is damaged (ret_recovery->detail says where). The journal is owned by the caller: close,
- * after its writer has stopped; close writes and syncs what is left, in place, and calls nothing back. */
+ * CORRUPT when anything else is damaged, or a damaged snapshot held what nothing else does; IO when a segment or a snapshot
+ * cannot be read (ret_recovery->detail says where). The journal is owned by the caller: close, after its writer has
+ * stopped; close writes and syncs what is left, in place, and calls nothing back. */
 STATUS_MUST_CHECK enum status file_journal_open(const struct file_journal_config *config,
                                                 const struct file_journal_hooks *hooks,
                                                 const struct journal_callbacks *callbacks,
