@@ -12,4 +12,15 @@ STATUS_MUST_CHECK enum status daemon_read_key(const struct cli *cli, const char 
 /* The data directory that --data names; or hub/ below it, where `shoal up` puts the hub's. */
 void daemon_hub_data(const struct cli *cli, char *ret, size_t size);
 
+/* Whether a data directory can be made and written: OK, or says what stands against it (PERMISSION, USAGE, IO). Makes
+ * nothing. `ret_exists` tells whether it is there already; NULL when nobody asks. */
+STATUS_MUST_CHECK enum status daemon_check_data(const struct cli *cli, const char *dir, bool *ret_exists);
+/* The directory itself, or the nearest one above it that is there, into ret[size]; true when it is the directory itself. */
+bool daemon_nearest_dir(const char *dir, char *ret, size_t size);
+/* Whether an address can be listened on: ADDRESS_IN_USE, PERMISSION, or OK, also for what only the hub can tell. Says
+ * nothing. */
+STATUS_MUST_CHECK enum status daemon_try_listen(const char *host, uint16_t port);
+/* What to do about a hub that could not start, one sentence on standard error; nothing for a status without advice. */
+void daemon_advise(const struct cli *cli, enum status status);
+
 #endif

@@ -83,11 +83,36 @@ static enum status configure(const struct cli *cli, struct hub_config *config)
     return STATUS_OK;
 }
 
+/* What can be told before anything is made: a new hub that cannot listen leaves no data directory behind. One that starts
+ * again is not asked for its port here, because the process before it may still be giving it up: hub_main waits for that. */
+static enum status check_start(const struct cli *cli, const struct hub_config *config)
+{
+    bool exists = false;
+    enum status status = daemon_check_data(cli, config->data_dir, &exists);
+    if (status != STATUS_OK || exists)
+        return status;
+    status = daemon_try_listen(config->host, config->port);
+    if (status == STATUS_OK)
+        return status;
+    cli_fail(cli, status,
+             status == STATUS_PERMISSION ? "this user may not listen on %s port %u"
+                                         : "the address %s port %u is in use by another process",
+             config->host, config->port);
+    daemon_advise(cli, status);
+    return status;
+}
+
 enum status cli_hub(struct cli *cli)
 {
     static struct hub_config config;
     enum status status = daemon_log_setup(cli);
     if (status == STATUS_OK)
         status = configure(cli, &config);
-    return status == STATUS_OK ? hub_main(&config) : status;
+    if (status == STATUS_OK)
+        status = check_start(cli, &config);
+    if (status != STATUS_OK)
+        return status;
+    status = hub_main(&config);
+    daemon_advise(cli, status);
+    return status;
 }

@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "cli/cli.h"
+#include "cli/daemon.h"
 
 #define ARGS_MAX 256
 #define LINE_SIZE 1024
@@ -281,7 +281,11 @@ enum status cli_up(struct cli *cli)
     const char *data = cli_text(cli, "data");
     if (strlen(data) > 1000)
         return cli_fail(cli, STATUS_USAGE, "the name of the data directory is too long");
-    if (mkdir(data, 0755) != 0 && errno != EEXIST)
+    enum status status = daemon_check_data(cli, data, NULL);
+    if (status != STATUS_OK)
+        return status;
+    bool is_new = mkdir(data, 0755) == 0;
+    if (!is_new && errno != EEXIST)
         return cli_fail(cli, errno == ENOSPC ? STATUS_NO_SPACE : STATUS_IO, "cannot make the directory %s: %s", data,
                         strerror(errno));
     snprintf(up.hub_data, sizeof up.hub_data, "%s/hub", data);
@@ -290,5 +294,8 @@ enum status cli_up(struct cli *cli)
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGHUP, &action, NULL);
-    return supervise(&up);
+    status = supervise(&up);
+    if (is_new && status != STATUS_OK)
+        (void)rmdir(data); /* where nothing came into it */
+    return status;
 }

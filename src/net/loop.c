@@ -211,9 +211,10 @@ enum status status_of_uv(int error)
         return STATUS_TIMEOUT;
     case UV_EINVAL:
     case UV_EADDRNOTAVAIL:
+        return STATUS_INVALID;
     case UV_EACCES:
     case UV_EPERM:
-        return STATUS_INVALID;
+        return STATUS_PERMISSION;
     case UV_ENOSYS:
     case UV_ENOTSUP:
         return STATUS_UNSUPPORTED_HOST;

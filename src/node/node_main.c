@@ -47,6 +47,13 @@ static enum status complain(enum status status, const char *sentence)
     return status;
 }
 
+static enum status status_of_errno(int error)
+{
+    return error == ENOSPC                      ? STATUS_NO_SPACE
+           : error == EACCES || error == EPERM ? STATUS_PERMISSION
+                                                : STATUS_IO;
+}
+
 /* Makes the data directory with its parents, takes its lock, and keeps its absolute path. */
 static enum status take_data_dir(struct node *node, char *why, size_t why_size)
 {
@@ -62,8 +69,10 @@ static enum status take_data_dir(struct node *node, char *why, size_t why_size)
         char kept = *at;
         *at = '\0';
         if (mkdir(path, 0755) != 0 && errno != EEXIST) {
-            snprintf(why, why_size, "cannot make the directory %s: %s", path, strerror(errno));
-            return errno == ENOSPC ? STATUS_NO_SPACE : STATUS_IO;
+            enum status status = status_of_errno(errno);
+            snprintf(why, why_size, "cannot make the directory %s: %s; name another one with --data", path,
+                     strerror(errno));
+            return status;
         }
         *at = kept;
         if (kept == '\0')
@@ -77,11 +86,14 @@ static enum status take_data_dir(struct node *node, char *why, size_t why_size)
     snprintf(lock, sizeof lock, "%s/node.lock", node->data_dir);
     node->lock_fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (node->lock_fd < 0) {
-        snprintf(why, why_size, "cannot write into %s: %s", node->data_dir, strerror(errno));
-        return errno == ENOSPC ? STATUS_NO_SPACE : STATUS_IO;
+        enum status status = status_of_errno(errno);
+        snprintf(why, why_size, "cannot write into %s: %s; name another directory with --data", node->data_dir,
+                 strerror(errno));
+        return status;
     }
     if (flock(node->lock_fd, LOCK_EX | LOCK_NB) != 0) {
-        snprintf(why, why_size, "another node uses the data directory %s", node->data_dir);
+        snprintf(why, why_size, "another node uses the data directory %s; name another one with --data",
+                 node->data_dir);
         return STATUS_LOCKED;
     }
     return STATUS_OK;

@@ -156,6 +156,8 @@ static void errors_have_a_status(void **state)
         {UV_EMFILE, STATUS_BUSY},
         {UV_ETIMEDOUT, STATUS_TIMEOUT},
         {UV_ENOENT, STATUS_NOT_FOUND},
+        {UV_EACCES, STATUS_PERMISSION},
+        {UV_EPERM, STATUS_PERMISSION},
         {UV_EIO, STATUS_IO},
     };
     for (size_t i = 0; i < ARRAY_COUNT(table); i++) {
