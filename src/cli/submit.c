@@ -1,7 +1,8 @@
 /* submit.c - shoal submit: a task from files, options or JSON; with --wait its result.
  *
  * For code.run the input is put together from --file, --lang, --stdin, --arg and so on: small text files travel inside the
- * task, the others as blobs. Nothing else here knows a kind. */
+ * task, the others as blobs. It is read here as the node will read it, so that what a node would refuse never leaves, and
+ * blobs go up after that. Nothing else here knows a kind. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -14,7 +15,7 @@
 #include "base/limits.h"
 #include "base/utf8.h"
 #include "cli/task_text.h"
-#include "work/code/code_lang.h"
+#include "work/code/code_input.h"
 
 /* A file up to this size travels inside the task if it is text, as long as all of them leave room in the input. */
 #define INLINE_FILE_SIZE_MAX 16384
@@ -57,16 +58,25 @@ static enum status read_file(const struct cli *cli, const char *path, struct buf
 
 /* --- the input of code.run --- */
 
+#define BLOB_NAME_SIZE (sizeof "sha256:" - 1 + SHA256_HEX_SIZE - 1)
+
+/* A file that goes up as a blob once everything is found in order; until then 64 zeros stand for its digest. */
+struct upload {
+    char path[4096];
+    size_t at; /* offset of "sha256:…" in the input */
+};
+
 struct code_parts {
     const struct cli *cli;
-    struct client *client;
     struct buf *out;
     size_t inline_size;
     char entry[256]; /* name of the first source file */
     const char *lang;
+    struct upload uploads[CODE_FILES_MAX];
+    size_t upload_count, file_count;
 };
 
-static enum status upload(struct code_parts *parts, const char *path, char blob[CLIENT_BLOB_SIZE])
+static enum status upload(const struct cli *cli, struct client *client, const char *path, char *ret_name)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     struct stat facts;
@@ -74,10 +84,16 @@ static enum status upload(struct code_parts *parts, const char *path, char blob[
         int error = errno;
         if (fd >= 0)
             close(fd);
-        return cli_fail(parts->cli, STATUS_IO, "cannot read %s: %s", path, strerror(error));
+        return cli_fail(cli, STATUS_IO, "cannot read %s: %s", path, strerror(error));
     }
-    enum status status = client_upload(parts->client, fd, (uint64_t)facts.st_size, blob);
+    char blob[CLIENT_BLOB_SIZE];
+    enum status status = client_upload(client, fd, (uint64_t)facts.st_size, blob);
     close(fd);
+    if (status == STATUS_OK && strlen(blob) != BLOB_NAME_SIZE)
+        return cli_fail(cli, STATUS_INTERNAL, "the hub calls the blob of %s \"%s\", which is no name for one", path,
+                        blob);
+    if (status == STATUS_OK)
+        memcpy(ret_name, blob, BLOB_NAME_SIZE);
     return status;
 }
 
@@ -97,6 +113,9 @@ static void learn_from_name(struct code_parts *parts, const char *name)
 
 static enum status add_file(struct code_parts *parts, const char *spec)
 {
+    if (parts->file_count++ == CODE_FILES_MAX)
+        return cli_fail(parts->cli, STATUS_USAGE, "a task has at most %d files; --file \"%s\" is one more",
+                        CODE_FILES_MAX, spec);
     const char *equals = strchr(spec, '=');
     char path[4096];
     snprintf(path, sizeof path, "%.*s", equals != NULL ? (int)(equals - spec) : (int)strlen(spec), spec);
@@ -133,10 +152,12 @@ static enum status add_file(struct code_parts *parts, const char *spec)
         }
         buf_free(&text);
     }
-    char blob[CLIENT_BLOB_SIZE];
-    enum status status = upload(parts, path, blob);
-    buf_printf(parts->out, ",\"blob\":\"%s\"}", status == STATUS_OK ? blob : "");
-    return status;
+    buf_append_str(parts->out, ",\"blob\":\"");
+    struct upload *later = &parts->uploads[parts->upload_count++];
+    later->at = parts->out->len;
+    snprintf(later->path, sizeof later->path, "%s", path);
+    buf_printf(parts->out, "sha256:%064d\"}", 0);
+    return STATUS_OK;
 }
 
 static void add_words(struct buf *out, const struct cli *cli, const char *option, const char *member)
@@ -174,9 +195,87 @@ static enum status add_limits(struct code_parts *parts)
     return STATUS_OK;
 }
 
+/* The value of a LIST option at an index, "" past its end. */
+static const char *list_at(const struct cli *cli, const char *option, unsigned long index)
+{
+    int at = 0;
+    const char *value = cli_list_next(cli, option, &at);
+    while (value != NULL && index-- > 0)
+        value = cli_list_next(cli, option, &at);
+    return value != NULL ? value : "";
+}
+
+/* "/flags/0 is …" as "--flag "-x" is …": the user gave options and never saw the JSON. */
+static void write_why(struct buf *out, const struct cli *cli, const char *why)
+{
+    static const struct {
+        const char *pointer, *option;
+    } lists[] = {{"/files/", "file"}, {"/flags/", "flag"}, {"/args/", "arg"}};
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+        size_t len = strlen(lists[i].pointer);
+        if (strncmp(why, lists[i].pointer, len) != 0)
+            continue;
+        char *rest;
+        unsigned long index = strtoul(why + len, &rest, 10);
+        rest += strcspn(rest, " ");
+        buf_printf(out, "--%s \"%s\"", lists[i].option, list_at(cli, lists[i].option, index));
+        if (strstr(rest, " /files/") != NULL) /* two names that clash */
+            rest = " has the name of another --file, or one is a directory of the other";
+        buf_append_str(out, rest);
+        if (strcmp(lists[i].option, "flag") == 0)
+            buf_append_str(out, "; docs/code-run.md lists them");
+        return;
+    }
+    if (strncmp(why, "/limits/", 8) == 0) {
+        buf_printf(out, "--limit %s", why + 8);
+        if (strstr(why, "not known") != NULL)
+            buf_append_str(out, "; there are cpu_ms, wall_ms, mem_mib, procs, out_kib and fs_mib");
+    } else {
+        buf_printf(out, "%s%s", why[0] == '/' ? "--" : "", why[0] == '/' ? why + 1 : why);
+    }
+}
+
+/* Reads the input of code.run as a node will. */
+static enum status check_code_input(const struct cli *cli, struct slice text, bool is_from_options)
+{
+    struct json_parser *parser = json_parser_new();
+    struct code_input input;
+    struct buf why, sentence;
+    buf_init(&why, 4096);
+    buf_init(&sentence, 8192);
+    enum status status = parser == NULL ? STATUS_NO_MEMORY : code_input_read(parser, text, &input, &why);
+    if (status == STATUS_OK) {
+        code_input_free(&input);
+    } else if (status == STATUS_NO_MEMORY) {
+        cli_fail(cli, status, "there is no memory left");
+    } else {
+        if (is_from_options)
+            write_why(&sentence, cli, buf_cstr(&why));
+        else
+            buf_printf(&sentence, "the input is not one for code.run: %s", buf_cstr(&why));
+        cli_fail(cli, is_from_options ? STATUS_USAGE : status, "%s", buf_cstr(&sentence));
+    }
+    buf_free(&why);
+    buf_free(&sentence);
+    json_parser_free(parser);
+    return status;
+}
+
+static enum status send_blobs(struct code_parts *parts, struct client *client)
+{
+    enum status status = STATUS_OK;
+    for (size_t i = 0; i < parts->upload_count && status == STATUS_OK; i++)
+        status = upload(parts->cli, client, parts->uploads[i].path, parts->out->data + parts->uploads[i].at);
+    return status;
+}
+
 static enum status write_code_input(const struct cli *cli, struct client *client, struct buf *out)
 {
-    struct code_parts parts = {.cli = cli, .client = client, .out = out, .lang = cli_text(cli, "lang")};
+    static struct code_parts parts; /* too large for a stack */
+    parts = (struct code_parts){.cli = cli, .out = out, .lang = cli_text(cli, "lang")};
+    enum code_lang lang;
+    if (parts.lang != NULL && !code_lang_of(slice_str(parts.lang), &lang))
+        return cli_fail(cli, STATUS_USAGE, "--lang must be python, javascript, c, cpp or java, not \"%s\"", parts.lang);
     buf_append_str(out, "{\"files\":[");
     int at = 0;
     const char *spec;
@@ -218,7 +317,11 @@ static enum status write_code_input(const struct cli *cli, struct client *client
         buf_free(&text);
     }
     buf_append_char(out, '}');
-    return status;
+    if (status == STATUS_OK && buf_status(out) != STATUS_OK)
+        return cli_fail(cli, STATUS_TOO_LARGE, "the task is larger than %u bytes", LIMIT_HTTP_BODY_SIZE);
+    if (status == STATUS_OK)
+        status = check_code_input(cli, buf_slice(out), true);
+    return status == STATUS_OK ? send_blobs(&parts, client) : status;
 }
 
 /* --- the task --- */
@@ -235,10 +338,13 @@ static enum status write_input(const struct cli *cli, struct client *client, str
     if (given != NULL && input != NULL)
         return cli_fail(cli, STATUS_USAGE, "--%s and --input do not go together; put everything into one of them",
                         given);
-    if (given != NULL && strcmp(cli->args[0], "code.run") != 0)
+    bool is_code = strcmp(cli->args[0], "code.run") == 0;
+    if (given != NULL && !is_code)
         return cli_fail(cli, STATUS_USAGE, "--%s is for code.run; other kinds take --input", given);
     if (given != NULL && !cli_is_given(cli, "file"))
         return cli_fail(cli, STATUS_USAGE, "--%s needs a --file to run", given);
+    if (is_code && given == NULL && input == NULL)
+        return cli_fail(cli, STATUS_USAGE, "there is no program to run; name one with --file PATH, or give --input");
     if (given != NULL)
         return write_code_input(cli, client, out);
     if (input == NULL) {
@@ -295,6 +401,8 @@ static enum status write_task(const struct cli *cli, struct client *client, stru
     enum status status = write_input(cli, client, &input);
     if (status == STATUS_OK)
         status = check_input(cli, buf_slice(&input));
+    if (status == STATUS_OK && cli_text(cli, "input") != NULL && strcmp(cli->args[0], "code.run") == 0)
+        status = check_code_input(cli, buf_slice(&input), false);
     buf_append_str(out, "{\"kind\":");
     json_write_str(out, slice_str(cli->args[0]));
     write_text_member(out, cli, "queue", "queue");

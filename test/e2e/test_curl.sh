@@ -79,6 +79,23 @@ same 'a wrong word' 2 "$(code_of "$SHOAL" sumbit)"
 grep -q 'submit' err || fail "no help for a wrong word: $(cat err)"
 same 'no hub' 6 "$(code_of "$SHOAL" ls --hub http://127.0.0.1:1)"
 same 'a file that is not there' 3 "$(code_of "$SHOAL" submit code.run --file nothere.py)"
+refuses() { # what, a part of the sentence, options of submit code.run …: exit 2, and nothing reaches the hub
+    local what=$1 says=$2
+    shift 2
+    same "$what" 2 "$(code_of "$SHOAL" submit code.run "$@" --hub http://127.0.0.1:1)"
+    grep -qF -- "$says" err || fail "$what says: $(cat err)"
+}
+refuses 'no program' '--file PATH'
+refuses 'an unknown language' '--lang must be python' --file hello.py --lang rust
+refuses 'an unknown limit' '--limit foo is not known' --file hello.py --limit foo=1
+refuses 'a limit out of range' '--limit cpu_ms must be' --file hello.py --limit cpu_ms=1
+refuses 'a flag that is not allowed' '--flag "-fplugin=x" is not among' --file sq.c --flag=-O2 --flag=-fplugin=x
+refuses 'one name for two files' '--file "sq.c=hello.py" has the name' --file hello.py --file sq.c=hello.py
+refuses 'an entry that is no file' '--entry must be' --file hello.py --entry other.py
+refuses 'an input without a language' '/lang is missing' --input '{"files":[{"path":"a.py","text":""}]}'
+head -c 100000 /dev/urandom >table.bin
+printf 'print(len(open("table.bin","rb").read()))\n' >length.py
+same 'a file that travels as a blob' 100000 "$("$SHOAL" submit code.run --file length.py --file table.bin --wait)"
 for word in hub node up submit get ls tail cancel retry queues nodes stats verify repair doctor; do
     "$SHOAL" help "$word" | grep -q '^Usage: shoal' || fail "help $word"
     same "$word --help is help $word" "$("$SHOAL" help "$word")" "$("$SHOAL" "$word" --help)"
