@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <netdb.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +22,7 @@
 #include "base/clock.h"
 #include "base/ensure.h"
 #include "base/json.h"
-#include "cli/cli.h"
+#include "cli/daemon.h"
 #include "node/facts.h"
 #include "node/launchers.h"
 #include "work/code/code_host.h"
@@ -152,6 +153,35 @@ static void check_open_files(struct doctor *doctor)
         "up to %llu", (unsigned long long)limit.rlim_max);
 }
 
+#define NOBODY 65534
+
+/* Makes a user namespace in a child, as a user without rights: a sandbox's slots are such users. 0, or the errno. */
+static int try_namespace(void)
+{
+    pid_t pid = fork();
+    if (pid < 0)
+        return errno;
+    if (pid == 0) {
+        /* Where nobody is no user here (a container that maps few), this user has to do. */
+        if (geteuid() == 0 && setresgid(NOBODY, NOBODY, NOBODY) == 0)
+            (void)!setresuid(NOBODY, NOBODY, NOBODY);
+        _exit(unshare(CLONE_NEWUSER) == 0 ? 0 : errno);
+    }
+    int wait_status;
+    while (waitpid(pid, &wait_status, 0) < 0 && errno == EINTR) {
+    }
+    return WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : EPERM; /* a filter of system calls killed it */
+}
+
+/* Whether the root directory of this process is not that of the machine or container: the kernel then refuses. Process 1
+ * has the latter; who may not look at it does not know. */
+static bool is_in_chroot(void)
+{
+    struct stat own, first;
+    return stat("/", &own) == 0 && stat("/proc/1/root", &first) == 0 &&
+           (own.st_dev != first.st_dev || own.st_ino != first.st_ino);
+}
+
 static void check_namespaces(struct doctor *doctor)
 {
     char line[64];
@@ -173,7 +203,17 @@ static void check_namespaces(struct doctor *doctor)
             "AppArmor restricts user namespaces of programs without a profile");
         return;
     }
-    say(doctor, "namespaces", CHECK_OK, NULL, "user namespaces can be made");
+    int error = try_namespace();
+    if (error == 0) {
+        say(doctor, "namespaces", CHECK_OK, NULL, "user namespaces can be made");
+        return;
+    }
+    say(doctor, "namespaces", CHECK_FAIL,
+        is_in_chroot()
+            ? "the kernel makes none in a chroot: use pivot_root, a container, or the machine itself"
+            : "in a container, start it with --privileged or a seccomp profile that permits unshare; else ask who "
+              "runs this machine",
+        "user namespaces cannot be made: %s", strerror(error));
 }
 
 static void check_bubblewrap(struct doctor *doctor)
@@ -267,16 +307,16 @@ static int compare_i64(const void *a, const void *b)
 static void check_disk(struct doctor *doctor)
 {
     const char *dir = cli_text(doctor->cli, "data");
-    char path[4200];
-    struct stat facts;
+    char path[4200], nearest[4100];
     /* The directory itself may not be there yet: then the one it will be made in. */
-    if (stat(dir, &facts) != 0)
-        dir = ".";
+    if (!daemon_nearest_dir(dir, nearest, sizeof nearest))
+        dir = nearest;
     snprintf(path, sizeof path, "%s/.shoal-doctor-XXXXXX", dir);
     int fd = mkostemp(path, O_CLOEXEC);
     if (fd < 0) {
-        say(doctor, "disk", CHECK_FAIL, "choose another --data, or its rights", "cannot write into %s: %s", dir,
-            strerror(errno));
+        say(doctor, "disk", CHECK_FAIL, "choose another --data, or its rights",
+            "the data directory %s cannot be %s: %s: %s", cli_text(doctor->cli, "data"),
+            dir == nearest ? "made" : "written", dir, strerror(errno));
         return;
     }
     unlink(path);

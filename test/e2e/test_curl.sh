@@ -101,6 +101,8 @@ for word in hub node up submit get ls tail cancel retry queues nodes stats verif
     same "$word --help is help $word" "$("$SHOAL" help "$word")" "$("$SHOAL" "$word" --help)"
 done
 holds 'the man page' grep -q '^\.SH' <("$SHOAL" help --man)
+same 'doctor with data that cannot be' 16 "$(code_of "$SHOAL" doctor --quick --data hello.py/data)"
+grep -q '^fail  disk .*hello.py/data cannot be' out || fail "doctor says: $(cat out)"
 holds 'doctor' test "$(code_of "$SHOAL" doctor)" -le 1
 
 kill -INT "$pid"
