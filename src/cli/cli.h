@@ -72,6 +72,7 @@ const struct cli_command *cli_command_find(const char *name);
 enum status cli_unknown_command(const char *word);
 /* The value of an option of this command (a mistake in the name is a bug): text, the environment's, or the fallback. */
 const char *cli_text(const struct cli *cli, const char *name); /* NULL when there is none */
+bool cli_has_option(const struct cli *cli, const char *name);  /* whether the command knows it */
 bool cli_flag(const struct cli *cli, const char *name);
 bool cli_is_given(const struct cli *cli, const char *name);
 int64_t cli_number(const struct cli *cli, const char *name); /* NUMBER, DURATION (ms), SIZE; 0 when there is none */
@@ -79,6 +80,10 @@ int64_t cli_number(const struct cli *cli, const char *name); /* NUMBER, DURATION
 const char *cli_list_next(const struct cli *cli, const char *name, int *at);
 /* The word of a list that is nearest to `word`, NULL when none is near. `names` ends with NULL. */
 const char *cli_nearest(const char *word, const char *const *names);
+/* The words of "shoal THINGS [VERB] [NAME]": NULL where there is none. USAGE after it said what is wrong. `thing` is "a
+ * queue"; `verbs` ends with NULL, and `all` lists them for people. */
+STATUS_MUST_CHECK enum status cli_verb(const struct cli *cli, const char *thing, const char *const *verbs,
+                                       const char *all, const char **ret_verb, const char **ret_name);
 /* Reads a value as the table's type says; false when it is none or out of bounds. */
 bool cli_read_number(const struct cli_option *option, const char *text, int64_t *ret);
 

@@ -166,12 +166,35 @@ enum status client_try(struct client *client, const char *method, const char *pa
     return perform(client, ret_answer);
 }
 
+/* "/run_at: …" as "--run-at: …" where the command has such an option: the user never saw the JSON. */
+static void write_detail(struct buf *out, const struct cli *cli, struct slice detail)
+{
+    char name[64];
+    size_t len = 0;
+    while (len < detail.len && detail.data[len] != ':' && detail.data[len] != ' ')
+        len++;
+    if (len < 2 || len >= sizeof name || detail.data[0] != '/' || len == detail.len || detail.data[len] != ':') {
+        buf_append_slice(out, detail);
+        return;
+    }
+    snprintf(name, sizeof name, "%.*s", (int)len - 1, detail.data + 1);
+    for (char *at = name; *at != '\0'; at++)
+        *at = *at == '_' || *at == '/' ? '-' : *at;
+    size_t name_len = strlen(name);
+    if (name_len > 3 && strcmp(name + name_len - 3, "-ms") == 0)
+        name[name_len - 3] = '\0';
+    if (cli_has_option(cli, name))
+        buf_printf(out, "--%s%.*s", name, (int)(detail.len - len), detail.data + len);
+    else
+        buf_append_slice(out, detail);
+}
+
 /* The title, the detail and each pointer of a problem, as one or two sentences. */
-static void write_problem(struct buf *out, const struct client_answer *answer)
+static void write_problem(struct buf *out, const struct cli *cli, const struct client_answer *answer)
 {
     struct slice detail = client_str(answer->root, "detail");
     struct slice title = client_str(answer->root, "title");
-    buf_append_slice(out, detail.len > 0 ? detail : title);
+    write_detail(out, cli, detail.len > 0 ? detail : title);
     struct json_value errors, error;
     struct slice key;
     if (!json_member(answer->root, "errors", &errors))
@@ -189,7 +212,9 @@ void client_tell(struct client *client)
 {
     const struct client_answer *answer = &client->answer;
     if (client->status == STATUS_UNREACHABLE) {
-        cli_fail(client->cli, client->status, "the hub at %s cannot be reached: %s", client->hub, client->curl_error);
+        cli_fail(client->cli, client->status,
+                 "the hub at %s cannot be reached: %s; start one with \"shoal up\", or name it with --hub or SHOAL_HUB",
+                 client->hub, client->curl_error);
     } else if (client->status == STATUS_TIMEOUT && answer->http == 0) {
         cli_fail(client->cli, client->status, "the hub at %s does not answer: %s", client->hub, client->curl_error);
     } else if (answer->is_json && json_type_of(answer->root) == JSON_OBJECT &&
@@ -200,7 +225,7 @@ void client_tell(struct client *client)
         }
         struct buf text;
         buf_init(&text, 65536);
-        write_problem(&text, answer);
+        write_problem(&text, client->cli, answer);
         cli_fail(client->cli, client->status, "%s", buf_cstr(&text));
         buf_free(&text);
     } else {

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "cli/task_text.h"
+#include "core/effect.h"
 
 static void add_filter(struct buf *path, const struct cli *cli, const char *name)
 {
@@ -34,8 +35,33 @@ static void write_row(struct buf *out, struct json_value task, bool has_color)
     buf_append_char(out, '\n');
 }
 
+static enum status check_state(const struct cli *cli)
+{
+    const char *names[TASK_STATE_COUNT + 1] = {NULL};
+    enum task_state found;
+    const char *word = cli_text(cli, "state");
+    if (word == NULL || task_state_from_name(slice_str(word), &found))
+        return STATUS_OK;
+    for (int i = 0; i < TASK_STATE_COUNT; i++)
+        names[i] = task_state_name((enum task_state)i);
+    const char *nearest = cli_nearest(word, names);
+    if (nearest != NULL)
+        return cli_fail(cli, STATUS_USAGE, "--state: there is no state \"%s\"; did you mean \"%s\"?", word, nearest);
+    struct buf all;
+    buf_init(&all, 1024);
+    for (int i = 0; names[i] != NULL; i++)
+        buf_printf(&all, "%s%s", i > 0 ? ", " : "", names[i]);
+    enum status status =
+        cli_fail(cli, STATUS_USAGE, "--state: there is no state \"%s\"; there are %s", word, buf_cstr(&all));
+    buf_free(&all);
+    return status;
+}
+
 enum status cli_ls(struct cli *cli)
 {
+    enum status status = check_state(cli);
+    if (status != STATUS_OK)
+        return status;
     struct client *client = client_new(cli);
     if (client == NULL)
         return STATUS_USAGE;
@@ -50,7 +76,6 @@ enum status cli_ls(struct cli *cli)
     buf_append_str(&cursor, cli_text(cli, "cursor") != NULL ? cli_text(cli, "cursor") : "");
     buf_append_str(&out, is_json ? "{\"items\":["
                                  : "ID             STATE      KIND              QUEUE         TRYS       AGE\n");
-    enum status status = STATUS_OK;
     uint64_t shown = 0;
     do {
         struct client_answer answer;

@@ -82,17 +82,10 @@ static void write_node(struct buf *out, struct json_value node, bool has_color)
 enum status cli_nodes(struct cli *cli)
 {
     static const char *const verbs[] = {"drain", "undrain", "quiet", "unquiet", NULL};
-    const char *verb = cli->arg_count == 2 ? cli->args[0] : NULL;
-    const char *name = cli->arg_count == 2 ? cli->args[1] : cli->arg_count == 1 ? cli->args[0] : NULL;
-    bool is_verb = verb == NULL;
-    for (size_t i = 0; !is_verb && verbs[i] != NULL; i++)
-        is_verb = strcmp(verb, verbs[i]) == 0;
-    if (!is_verb) {
-        const char *nearest = cli_nearest(verb, verbs);
-        return cli_fail(cli, STATUS_USAGE, "\"%s\" is not something to do with a node; %s%s%s", verb,
-                        nearest != NULL ? "did you mean \"" : "there are drain, undrain, quiet and unquiet",
-                        nearest != NULL ? nearest : "", nearest != NULL ? "\"?" : "");
-    }
+    const char *verb, *name;
+    enum status status = cli_verb(cli, "a node", verbs, "there are drain, undrain, quiet and unquiet", &verb, &name);
+    if (status != STATUS_OK)
+        return status;
     struct client *client = client_new(cli);
     if (client == NULL)
         return STATUS_USAGE;
@@ -107,7 +100,6 @@ enum status cli_nodes(struct cli *cli)
         buf_printf(&path, "?limit=%d", LIMIT_PAGE_MAX);
     }
     struct client_answer answer;
-    enum status status;
     if (verb == NULL) {
         status = client_call(client, "GET", buf_cstr(&path), NULL, (struct slice){NULL, 0}, 0, &answer);
     } else {

@@ -157,9 +157,14 @@ static enum status check_value(const struct cli_command *command, const struct c
                        : option->type == CLI_SIZE   ? "a size such as 4096, 64k or 1g"
                                                     : "a whole number";
     fprintf(stderr, "shoal %s: %s must be %s", command->name, source, what);
-    if (option->max != 0)
-        fprintf(stderr, ", from %lld to %lld%s", (long long)option->min, (long long)option->max,
-                option->type == CLI_DURATION ? " ms" : "");
+    if (option->type == CLI_DURATION && option->max != 0) {
+        char least_text[32], most_text[32];
+        cli_duration_text(option->min, least_text, sizeof least_text);
+        cli_duration_text(option->max, most_text, sizeof most_text);
+        fprintf(stderr, ", from %s to %s", least_text, most_text);
+    } else if (option->max != 0) {
+        fprintf(stderr, ", from %lld to %lld", (long long)option->min, (long long)option->max);
+    }
     fprintf(stderr, ", not \"%s\".\n", text);
     return STATUS_USAGE;
 }
@@ -307,6 +312,31 @@ static const struct cli_option *option_of(const struct cli *cli, const char *nam
     const struct cli_option *option = option_find(cli->command, name, strlen(name));
     ensure(option != NULL);
     return option;
+}
+
+bool cli_has_option(const struct cli *cli, const char *name)
+{
+    return option_find(cli->command, name, strlen(name)) != NULL;
+}
+
+enum status cli_verb(const struct cli *cli, const char *thing, const char *const *verbs, const char *all,
+                     const char **ret_verb, const char **ret_name)
+{
+    *ret_verb = cli->arg_count == 2 ? cli->args[0] : NULL;
+    *ret_name = cli->arg_count == 2 ? cli->args[1] : cli->arg_count == 1 ? cli->args[0] : NULL;
+    if (*ret_name == NULL)
+        return STATUS_OK;
+    bool is_verb = false;
+    for (size_t i = 0; !is_verb && verbs[i] != NULL; i++)
+        is_verb = strcmp(cli->args[0], verbs[i]) == 0;
+    if (cli->arg_count == 1 && is_verb)
+        return cli_fail(cli, STATUS_USAGE, "a name is missing: shoal %s %s NAME", cli->command->name, cli->args[0]);
+    if (cli->arg_count == 1 || is_verb)
+        return STATUS_OK;
+    const char *nearest = cli_nearest(cli->args[0], verbs);
+    return cli_fail(cli, STATUS_USAGE, "\"%s\" is not something to do with %s; %s%s%s", cli->args[0], thing,
+                    nearest != NULL ? "did you mean \"" : all, nearest != NULL ? nearest : "",
+                    nearest != NULL ? "\"?" : "");
 }
 
 const char *cli_text(const struct cli *cli, const char *name)

@@ -26,14 +26,10 @@ static void write_row(struct buf *out, struct json_value queue, bool has_color)
 enum status cli_queues(struct cli *cli)
 {
     static const char *const verbs[] = {"pause", "resume", "add", NULL};
-    const char *verb = cli->arg_count == 2 ? cli->args[0] : NULL;
-    const char *name = cli->arg_count == 2 ? cli->args[1] : cli->arg_count == 1 ? cli->args[0] : NULL;
-    if (verb != NULL && strcmp(verb, "pause") != 0 && strcmp(verb, "resume") != 0 && strcmp(verb, "add") != 0) {
-        const char *nearest = cli_nearest(verb, verbs);
-        return cli_fail(cli, STATUS_USAGE, "\"%s\" is not something to do with a queue; %s%s%s", verb,
-                        nearest != NULL ? "did you mean \"" : "there are pause, resume and add",
-                        nearest != NULL ? nearest : "", nearest != NULL ? "\"?" : "");
-    }
+    const char *verb, *name;
+    enum status status = cli_verb(cli, "a queue", verbs, "there are pause, resume and add", &verb, &name);
+    if (status != STATUS_OK)
+        return status;
     struct client *client = client_new(cli);
     if (client == NULL)
         return STATUS_USAGE;
@@ -46,7 +42,6 @@ enum status cli_queues(struct cli *cli)
         client_escape(&path, slice_str(name));
     }
     struct client_answer answer;
-    enum status status;
     if (verb == NULL) {
         status = client_call(client, "GET", buf_cstr(&path), NULL, (struct slice){NULL, 0}, 0, &answer);
     } else if (strcmp(verb, "add") == 0) {

@@ -13,8 +13,10 @@
 #include <unistd.h>
 
 #include "base/limits.h"
+#include "base/timefmt.h"
 #include "base/utf8.h"
 #include "cli/task_text.h"
+#include "hub/fields.h"
 #include "work/code/code_input.h"
 
 /* A file up to this size travels inside the task if it is text, as long as all of them leave room in the input. */
@@ -394,6 +396,43 @@ static void write_number_member(struct buf *out, const struct cli *cli, const ch
         buf_printf(out, ",\"%s\":%" PRId64, member, cli_number(cli, option));
 }
 
+/* What the hub would refuse with a pointer into JSON that the user never saw. */
+static enum status check_options(const struct cli *cli)
+{
+    int64_t run_at_ns;
+    const char *run_at = cli_text(cli, "run-at");
+    if (run_at != NULL && time_parse(slice_str(run_at), &run_at_ns) != STATUS_OK)
+        return cli_fail(cli, STATUS_USAGE,
+                        "--run-at must be a time such as 2026-01-31T08:00:00Z (RFC 3339), not \"%s\"; --delay takes "
+                        "30s or 2h",
+                        run_at);
+    int at = 0;
+    const char *label;
+    while ((label = cli_list_next(cli, "label", &at)) != NULL) {
+        if (*label == '\0' || strlen(label) > LIMIT_NAME_SIZE || strpbrk(label, "\t\r\n") != NULL)
+            return cli_fail(cli, STATUS_USAGE, "--label must be NAME or NAME=VALUE of 1 to %d bytes, not \"%s\"",
+                            LIMIT_NAME_SIZE, label);
+    }
+    const char *queue = cli_text(cli, "queue");
+    if (queue != NULL && !name_is_valid(slice_str(queue)))
+        return cli_fail(cli, STATUS_USAGE, "--queue must be a name of 1 to %d letters, digits, . _ or -, not \"%s\"",
+                        LIMIT_NAME_SIZE, queue);
+    return STATUS_OK;
+}
+
+/* Sends the task; an unknown queue is told with the command that makes it. */
+static enum status send_task(const struct cli *cli, struct client *client, struct slice body,
+                             struct client_answer *ret_answer)
+{
+    enum status status = client_try(client, "POST", "/v1/tasks", "application/json", body, 0, ret_answer);
+    const char *queue = cli_text(cli, "queue");
+    if (status == STATUS_QUEUE_UNKNOWN && queue != NULL && !cli_flag(cli, "json"))
+        return cli_fail(cli, status, "there is no queue \"%s\"; \"shoal queues add %s\" makes it", queue, queue);
+    if (status != STATUS_OK)
+        client_tell(client);
+    return status;
+}
+
 static enum status write_task(const struct cli *cli, struct client *client, struct buf *out)
 {
     struct buf input;
@@ -463,12 +502,15 @@ static enum status wait_and_print(const struct cli *cli, struct client *client, 
 
 enum status cli_submit(struct cli *cli)
 {
+    enum status status = check_options(cli);
+    if (status != STATUS_OK)
+        return status;
     struct client *client = client_new(cli);
     if (client == NULL)
         return STATUS_USAGE;
     struct buf body;
     buf_init(&body, LIMIT_HTTP_BODY_SIZE);
-    enum status status = write_task(cli, client, &body);
+    status = write_task(cli, client, &body);
     const char *key = cli_text(cli, "key");
     if (status == STATUS_OK && key != NULL) {
         char line[LIMIT_KEY_SIZE + 32];
@@ -477,7 +519,7 @@ enum status cli_submit(struct cli *cli)
     }
     struct client_answer answer;
     if (status == STATUS_OK)
-        status = client_call(client, "POST", "/v1/tasks", "application/json", buf_slice(&body), 0, &answer);
+        status = send_task(cli, client, buf_slice(&body), &answer);
     buf_free(&body);
     if (status == STATUS_OK) {
         char id[64];

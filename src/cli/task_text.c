@@ -134,8 +134,12 @@ void task_phrase(struct buf *out, struct json_value task)
     struct slice state = client_str(task, "state");
     buf_printf(out, "%.*s", SLICE_ARG(state));
     if (!slice_equal_str(state, "succeeded") && json_member(task, "error", &error) &&
-        json_type_of(error) == JSON_OBJECT)
-        buf_printf(out, " (%.*s: %.*s)", SLICE_ARG(client_str(error, "kind")), SLICE_ARG(client_str(error, "message")));
+        json_type_of(error) == JSON_OBJECT) {
+        struct slice kind = client_str(error, "kind");
+        bool says_more = !slice_equal(kind, state); /* "expired (expired: …)" */
+        buf_printf(out, " (%.*s%s%.*s)", says_more ? (int)kind.len : 0, kind.data != NULL ? kind.data : "",
+                   says_more ? ": " : "", SLICE_ARG(client_str(error, "message")));
+    }
 }
 
 /* One stream of a program, from its blob when it was too long for the result. */

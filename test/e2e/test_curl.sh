@@ -79,6 +79,26 @@ same 'a wrong word' 2 "$(code_of "$SHOAL" sumbit)"
 grep -q 'submit' err || fail "no help for a wrong word: $(cat err)"
 same 'no hub' 6 "$(code_of "$SHOAL" ls --hub http://127.0.0.1:1)"
 same 'a file that is not there' 3 "$(code_of "$SHOAL" submit code.run --file nothere.py)"
+says() { # exit code, a part of the sentence, words of the command line
+    local code=$1 part=$2
+    shift 2
+    same "the exit code of shoal $*" "$code" "$(code_of "$SHOAL" "$@")"
+    grep -qF -- "$part" err || fail "shoal $* says: $(cat err)"
+}
+says 6 'shoal up' ls --hub http://127.0.0.1:1
+says 2 'shoal queues add nix' submit code.run --file hello.py --queue nix
+says 2 '--run-at must be a time' submit code.run --file hello.py --run-at tomorrow
+says 2 '--label must be' submit code.run --file hello.py --label ''
+says 2 '--priority' submit code.run --file hello.py --priority 11
+says 2 'did you mean "dead"' ls --state daed
+says 2 'there are scheduled' ls --state elephant
+says 2 'a name is missing: shoal nodes drain NAME' nodes drain
+says 2 'a name is missing: shoal queues pause NAME' queues pause
+says 2 'did you mean "drain"' nodes drian blue
+says 10 '--listen' hub --data new --listen "${hub#http://}"
+says 10 '--listen' up --data new --listen "${hub#http://}"
+[ ! -e new ] || fail "a hub that could not listen leaves $(ls -R new)"
+says 11 '--data' hub --data data/hub --listen 127.0.0.1:0
 refuses() { # what, a part of the sentence, options of submit code.run …: exit 2, and nothing reaches the hub
     local what=$1 says=$2
     shift 2

@@ -145,6 +145,7 @@ static void test_mistakes(void **state)
         {"submit k --priority 99999999999999999999", "a whole number"},
         {"submit k --timeout soon", "a time such as"},
         {"submit k --timeout 9000000000d", "a time such as"},
+        {"submit k --delay 9000d", "from 0 ms to 366 d, not \"9000d\""},
         {"submit k --wait=yes", "takes no value"},
         {"node --slots 0", "from 1 to 1024"},
         {"ls -l", "two dashes"},
