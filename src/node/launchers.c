@@ -69,15 +69,21 @@ static enum status open_named(const struct node_env *env, const char *const *nam
 static enum status open_default(const struct node_env *env, struct agent_kind *ret_kinds, uint32_t *ret_count,
                                 struct buf *facts, struct buf *ret_why)
 {
+    struct buf why;
+    buf_init(&why, 4096);
     for (size_t i = 0; launchers[i] != NULL && *ret_count < LIMIT_KINDS_PER_NODE; i++) {
         if (!launcher_is_default(launchers[i]))
             continue;
-        buf_reset(ret_why);
-        if (open_one(env, launchers[i], &ret_kinds[*ret_count], facts, ret_why) == STATUS_OK)
+        buf_reset(&why);
+        if (open_one(env, launchers[i], &ret_kinds[*ret_count], facts, &why) == STATUS_OK)
             (*ret_count)++;
         else
-            log_warn("node.kind", "kind=%s offered=no why=\"%s\"", launchers[i]->kind, buf_cstr(ret_why));
+            buf_printf(ret_why, "%s%s: %s", ret_why->len > 0 ? "; " : "", launchers[i]->kind, buf_cstr(&why));
     }
+    buf_free(&why);
+    /* When nothing is left the caller says why; once is enough. */
+    if (*ret_count > 0 && ret_why->len > 0)
+        log_warn("node.kind", "offered=no why=\"%s\"", buf_cstr(ret_why));
     return *ret_count > 0 ? STATUS_OK : STATUS_UNSUPPORTED_HOST;
 }
 

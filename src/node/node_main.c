@@ -49,9 +49,7 @@ static enum status complain(enum status status, const char *sentence)
 
 static enum status status_of_errno(int error)
 {
-    return error == ENOSPC                      ? STATUS_NO_SPACE
-           : error == EACCES || error == EPERM ? STATUS_PERMISSION
-                                                : STATUS_IO;
+    return error == ENOSPC ? STATUS_NO_SPACE : error == EACCES || error == EPERM ? STATUS_PERMISSION : STATUS_IO;
 }
 
 /* Makes the data directory with its parents, takes its lock, and keeps its absolute path. */
@@ -251,7 +249,12 @@ enum status node_main(const struct node_options *options)
     status = launchers_open(&env, options->offers, options->offer_count, node.kinds, &node.kind_count, &launcher_facts,
                             &sentence);
     if (status != STATUS_OK) {
-        complain(status, sentence.len > 0 ? buf_cstr(&sentence) : "this machine can offer no kind of work");
+        if (status == STATUS_UNSUPPORTED_HOST)
+            fprintf(stderr,
+                    "shoal node: this machine cannot do the work: %s.\n  \"shoal doctor\" tells what is missing.\n",
+                    sentence.len > 0 ? buf_cstr(&sentence) : status_title(status));
+        else
+            complain(status, sentence.len > 0 ? buf_cstr(&sentence) : status_title(status));
         loop_stop(&node.loop);
         loop_run(&node.loop);
     } else {
