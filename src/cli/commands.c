@@ -99,6 +99,7 @@ static const struct cli_option up_options[] = {
     OPTION_LABELS,
     OPTION_OFFER,
     OPTION_DRAIN,
+    {"node-key-file", CLI_TEXT, "FILE", NULL, NULL, "File whose first line is the key that nodes must show.", 0, 0},
     OPTION_CONFIG,
     OPTION_SET,
     {"log-level", CLI_TEXT, "LEVEL", "warn", NULL, "Least level of log lines: debug, info, warn or error.", 0, 0},
@@ -290,14 +291,15 @@ const struct cli_command cli_commands[] = {
      "Runs the hub's own code with simulated nodes, clients, disk, network and clock in one thread, breaks what can break, and "
      "checks every promise after each step. The same seed gives the same history. One that fails prints the command "
      "that shows it again, made smaller.",
-     "  shoal sim --seed 7 --steps 50000\n  shoal sim --seeds 200\n  shoal sim --time 1h --fault-rate 300\n", sim_options,
-     cli_sim},
+     "  shoal sim --seed 7 --steps 50000\n  shoal sim --seeds 200\n  shoal sim --time 1h --fault-rate 300\n",
+     sim_options, cli_sim},
     {"doctor", "", 0, 0, "check this machine",
      "Looks at what a hub and a node need: kernel, sandbox, languages, disk, port. Says what is missing and what to do about "
      "it.",
      NULL, doctor_options, cli_doctor},
     {"version", "", 0, 0, "print the version", "Prints the version.", NULL, plain_options, cli_version},
-    {"help", "[COMMAND]", 0, 1, "explain a command", "Explains a command, or lists all of them.", NULL, help_options,
+    {"help", "[COMMAND]", 0, 1, "explain a command",
+     "Explains a command, or lists all of them. \"shoal help exit-codes\" lists the exit codes.", NULL, help_options,
      cli_help},
     {NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL},
 };

@@ -44,6 +44,29 @@ static void wrap(struct buf *out, const char *text, int indent, int columns, int
     buf_append_char(out, '\n');
 }
 
+#define TIME_HELP "TIME is a number with ms, s, m, h or d, such as 90s; without a unit it is milliseconds."
+
+/* Exit codes, each with the outcomes of status.def that end in it. */
+static void write_exit_codes(struct buf *out)
+{
+    buf_append_str(out, "Exit codes, with the \"code\" that --json prints:\n\n");
+    for (int code = 0; code < 256; code++) {
+        for (enum status status = STATUS_OK; status < STATUS_COUNT; status++) {
+            if (status_exit(status) == code && status != STATUS_END && status != STATUS_AGAIN)
+                buf_printf(out, "  %3d  %-21s %s\n", code, status_slug(status), status_title(status));
+        }
+    }
+}
+
+static bool takes_time(const struct cli_command *command)
+{
+    for (const struct cli_option *option = command->options; option->name != NULL; option++) {
+        if (option->type == CLI_DURATION)
+            return true;
+    }
+    return false;
+}
+
 void cli_help_overview(struct buf *out)
 {
     buf_append_str(out,
@@ -54,7 +77,8 @@ void cli_help_overview(struct buf *out)
     buf_append_str(out, "\nStart with:   shoal up\n"
                         "and then:     shoal submit code.run --file hello.py --wait\n\n"
                         "\"shoal help COMMAND\" tells more. --json works with every command; the hub is --hub URL or\n"
-                        "SHOAL_HUB, by default " CLI_HUB_DEFAULT ".\n");
+                        "SHOAL_HUB, by default " CLI_HUB_DEFAULT ".\n"
+                        "\"shoal help exit-codes\" lists the exit codes.\n");
 }
 
 static void option_label(const struct cli_option *option, char *ret, size_t size)
@@ -95,6 +119,10 @@ void cli_help_command(struct buf *out, const struct cli_command *command, int co
         option_text(option, &text);
         wrap(out, buf_cstr(&text), 28, columns, at);
         buf_free(&text);
+    }
+    if (takes_time(command)) {
+        buf_append_char(out, '\n');
+        wrap(out, TIME_HELP, 0, columns, 0);
     }
     if (command->example != NULL)
         buf_printf(out, "\nExamples:\n%s", command->example);
@@ -159,6 +187,8 @@ static void roff_command(struct buf *out, const struct cli_command *command)
         buf_append_char(out, '\n');
         buf_free(&text);
     }
+    if (takes_time(command))
+        buf_append_str(out, ".PP\n" TIME_HELP "\n");
     if (command->example != NULL) {
         buf_append_str(out, ".PP\n.nf\n");
         roff_text(out, command->example);
@@ -209,6 +239,8 @@ enum status cli_help(struct cli *cli)
     enum status status = STATUS_OK;
     if (cli->values != NULL && cli_flag(cli, "man")) {
         cli_help_man(&out);
+    } else if (cli->arg_count > 0 && strcmp(cli->args[0], "exit-codes") == 0) {
+        write_exit_codes(&out);
     } else if (cli->arg_count > 0) {
         const struct cli_command *command = cli_command_find(cli->args[0]);
         if (command != NULL)

@@ -170,6 +170,10 @@ static enum status start_hub(struct up *up)
     size_t count = common_args(cli, up->hub_args, "hub", up->hub_data);
     up->hub_args[count++] = "--listen";
     up->hub_args[count++] = cli_text(cli, "listen");
+    if (cli_text(cli, "node-key-file") != NULL) {
+        up->hub_args[count++] = "--node-key-file";
+        up->hub_args[count++] = cli_text(cli, "node-key-file");
+    }
     if (cli_text(cli, "config") != NULL) {
         up->hub_args[count++] = "--config";
         up->hub_args[count++] = cli_text(cli, "config");
@@ -185,9 +189,9 @@ static enum status start_node(struct up *up)
     size_t count = common_args(cli, up->node_args, "node", up->node_data);
     up->node_args[count++] = "--hub";
     up->node_args[count++] = up->url;
-    static const char *const texts[] = {"name", "slots", "drain"};
-    static const char *const names[] = {"--name", "--slots", "--drain"};
-    for (size_t i = 0; i < 3; i++) {
+    static const char *const texts[] = {"name", "slots", "drain", "node-key-file"};
+    static const char *const names[] = {"--name", "--slots", "--drain", "--key-file"};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         if (cli_text(cli, texts[i]) == NULL)
             continue;
         up->node_args[count++] = names[i];
@@ -205,8 +209,16 @@ static void say_how(const struct up *up)
     printf("\nShoal is up. In another terminal:\n");
     if (!is_default)
         printf("  export SHOAL_HUB=%s\n", up->url);
-    printf("  shoal submit code.run --file hello.py --wait\n"
-           "  shoal ls\n"
+    /* An example of what was offered, if that was chosen. */
+    int at = 0;
+    const char *offer = NULL, *last = NULL;
+    while ((offer = cli_list_next(up->cli, "offer", &at)) != NULL && strcmp(offer, "code.run") != 0)
+        last = offer;
+    if (offer == NULL && last != NULL)
+        printf("  shoal submit %s --input '\"hello\"' --wait\n", last);
+    else
+        printf("  shoal submit code.run --file hello.py --wait\n");
+    printf("  shoal ls\n"
            "Ctrl-C ends it; the tasks stay in %s.\n\n",
            up->hub_data);
     fflush(stdout);

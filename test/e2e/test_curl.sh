@@ -120,6 +120,8 @@ for word in hub node up submit get ls tail cancel retry queues nodes stats verif
     "$SHOAL" help "$word" | grep -q '^Usage: shoal' || fail "help $word"
     same "$word --help is help $word" "$("$SHOAL" help "$word")" "$("$SHOAL" "$word" --help)"
 done
+holds 'the exit codes' grep -q '^ *10  address-in-use ' <("$SHOAL" help exit-codes)
+holds 'TIME is explained' grep -q '^TIME is a number with ms, s' <("$SHOAL" help submit)
 holds 'the man page' grep -q '^\.SH' <("$SHOAL" help --man)
 same 'doctor with data that cannot be' 16 "$(code_of "$SHOAL" doctor --quick --data hello.py/data)"
 grep -q '^fail  disk .*hello.py/data cannot be' out || fail "doctor says: $(cat out)"
