@@ -34,9 +34,11 @@ enum status cli_repair(struct cli *cli)
         status = cli_print(buf_slice(&out));
     } else {
         buf_printf(&out, "%s\n%s up to entry %" PRIu64 "; ", report.detail,
-                   is_dry_run ? "The journal would be kept" : "The journal is kept", report.kept_last_seq);
+                   is_dry_run ? "Everything would be kept" : "Everything is kept", report.kept_last_seq);
         if (report.lost_entries == UINT64_MAX)
             buf_append_str(&out, "how many entries after it are lost cannot be told");
+        else if (report.lost_entries == 0)
+            buf_append_str(&out, is_dry_run ? "nothing would be lost" : "nothing is lost");
         else
             buf_printf(&out, "%" PRIu64 " sound entries after the damage %s", report.lost_entries,
                        is_dry_run ? "would be lost" : "are lost");

@@ -16,8 +16,12 @@
 #include "core/core.h"
 
 #define SNAPSHOTS_MAX 16u
+/* Around the name of the data directory. */
+#define HINT_BEGIN " (`shoal repair --data "
+#define HINT_END " --dry-run` says what can be saved)"
 
 struct replay {
+    const char *data_dir;
     struct disk *disk;
     struct core *core;
     struct buf effects;
@@ -56,8 +60,9 @@ static enum status load(struct replay *replay, uint64_t seq, struct core **ret_c
     size_t len = 0;
     enum status status = snapshot_read(replay->disk, seq, &info, &state, &len);
     if (status != STATUS_OK) {
-        return complain(replay->why, status, "the snapshot at entry %llu cannot be used: %s", ull(seq),
-                        status_title(status));
+        return complain(replay->why, status, "the snapshot at entry %llu cannot be used: %s%s%s%s", ull(seq),
+                        status_title(status), status == STATUS_CORRUPT ? HINT_BEGIN : "",
+                        status == STATUS_CORRUPT ? replay->data_dir : "", status == STATUS_CORRUPT ? HINT_END : "");
     }
     struct core *core = NULL;
     status = core_load(slice_of(state, len), &core);
@@ -76,6 +81,38 @@ static enum status load(struct replay *replay, uint64_t seq, struct core **ret_c
     return STATUS_OK;
 }
 
+/* Goes on from the snapshot at `seq`, since the journal lacks the entries up to there. Those in between, which nothing
+ * leads to either, are loaded all the same. */
+static enum status jump(struct replay *replay, uint64_t seq)
+{
+    uint64_t from = core_seq(replay->core);
+    for (size_t i = replay->snapshot_count; i-- > 0;) {
+        if (replay->snapshots[i].seq <= from || replay->snapshots[i].seq > seq) {
+            continue;
+        }
+        struct core *core = NULL;
+        enum status status = load(replay, replay->snapshots[i].seq, &core);
+        if (status != STATUS_OK) {
+            return status;
+        }
+        core_free(replay->core);
+        replay->core = core;
+    }
+    replay->report->stood_in += seq - from;
+    replay->report->stood_in_first = from + 1;
+    replay->report->stood_in_last = seq;
+    return STATUS_OK;
+}
+
+static bool has_snapshot(const struct replay *replay, uint64_t seq)
+{
+    bool has = false;
+    for (size_t i = 0; i < replay->snapshot_count; i++) {
+        has |= replay->snapshots[i].seq == seq;
+    }
+    return has;
+}
+
 /* Where replay begins: from nothing when the journal still has its first entry, else from the oldest snapshot. */
 static enum status choose_base(struct replay *replay, uint64_t first_seq)
 {
@@ -90,7 +127,7 @@ static enum status choose_base(struct replay *replay, uint64_t first_seq)
                         "the journal begins at entry %llu and there is no snapshot before it", ull(first_seq));
     }
     uint64_t seq = replay->snapshots[replay->snapshot_count - 1].seq;
-    if (seq + 1 < first_seq) {
+    if (seq + 1 < first_seq && !has_snapshot(replay, first_seq - 1)) {
         return complain(replay->why, STATUS_CORRUPT, "the entries between snapshot %llu and entry %llu are missing",
                         ull(seq), ull(first_seq));
     }
@@ -135,6 +172,12 @@ static enum status replay_entry(struct replay *replay, const struct journal_entr
     if (entry->seq <= core_seq(replay->core)) {
         return STATUS_OK;
     }
+    if (entry->seq > core_seq(replay->core) + 1 && has_snapshot(replay, entry->seq - 1)) {
+        enum status status = jump(replay, entry->seq - 1);
+        if (status != STATUS_OK) {
+            return status;
+        }
+    }
     if (entry->seq != core_seq(replay->core) + 1) {
         return complain(replay->why, STATUS_CORRUPT, "entry %llu is followed by entry %llu",
                         ull(core_seq(replay->core)), ull(entry->seq));
@@ -172,12 +215,10 @@ static enum status conclude(struct replay *replay)
             return complain(replay->why, status, "there is no memory for the state");
         }
     }
-    uint64_t last_seq = core_seq(replay->core);
-    for (size_t i = 0; i < replay->snapshot_count; i++) {
-        if (replay->snapshots[i].seq > last_seq) {
-            return complain(replay->why, STATUS_CORRUPT,
-                            "the journal ends at entry %llu, before the snapshot at entry %llu", ull(last_seq),
-                            ull(replay->snapshots[i].seq));
+    if (replay->snapshot_count > 0 && replay->snapshots[0].seq > core_seq(replay->core)) {
+        enum status status = jump(replay, replay->snapshots[0].seq);
+        if (status != STATUS_OK) {
+            return status;
         }
     }
     const char *broken = core_check(replay->core);
@@ -186,7 +227,7 @@ static enum status conclude(struct replay *replay)
     }
     struct core_stats stats;
     core_stats(replay->core, &stats);
-    replay->report->last_seq = last_seq;
+    replay->report->last_seq = core_seq(replay->core);
     replay->report->tasks_live = stats.tasks_live;
     replay->report->history_seq = stats.history_seq;
     core_hash(replay->core, replay->report->state_hash);
@@ -224,6 +265,7 @@ enum status verify_run(const char *data_dir, struct verify_report *ret_report, s
     if (replay == NULL) {
         return complain(why, STATUS_NO_MEMORY, "there is no memory");
     }
+    replay->data_dir = data_dir;
     replay->report = ret_report;
     replay->why = why;
     buf_init(&replay->effects, SIZE_MAX / 4);
@@ -240,9 +282,11 @@ enum status verify_run(const char *data_dir, struct verify_report *ret_report, s
         status = file_journal_scan(replay->disk, 0, visit, replay, &recovery);
         ret_report->torn_size = recovery.truncated_size;
         if (status != STATUS_OK) {
-            (void)complain(why, status, "the journal in %s %s: %s", data_dir,
-                           status == STATUS_CORRUPT ? "is damaged" : "cannot be read",
-                           recovery.detail[0] != '\0' ? recovery.detail : status_title(status));
+            bool is_damaged = status == STATUS_CORRUPT;
+            (void)complain(why, status, "the journal in %s %s: %s%s%s%s", data_dir,
+                           is_damaged ? "is damaged" : "cannot be read",
+                           recovery.detail[0] != '\0' ? recovery.detail : status_title(status),
+                           is_damaged ? HINT_BEGIN : "", is_damaged ? data_dir : "", is_damaged ? HINT_END : "");
         }
     }
     status = status == STATUS_OK ? replay->status : status;

@@ -101,7 +101,9 @@ STATUS_MUST_CHECK enum status snapshot_read(struct disk *disk, uint64_t seq, str
 STATUS_MUST_CHECK enum status file_journal_trim(struct journal *journal, uint64_t history_seq);
 
 /* --- offline, for `shoal verify` and `shoal repair` (nothing else has the directory open) --- */
-/* Walks entries with seq >= from in order. CORRUPT with detail on damage; a torn tail is only reported. */
+/* Walks entries with seq >= from in order; 0: all there are, and then entries may be missing in front of a segment that
+ * begins behind a snapshot, which stands in for them (sound or not: see for yourself). CORRUPT with detail on damage; a
+ * torn tail is only reported. */
 STATUS_MUST_CHECK enum status file_journal_scan(struct disk *disk, uint64_t from,
                                                 bool (*visit)(void *ctx, const struct journal_entry *entry), void *ctx,
                                                 struct file_journal_recovery *ret_recovery);

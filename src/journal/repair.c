@@ -40,7 +40,17 @@ enum status file_journal_scan(struct disk *disk, uint64_t from,
         return status;
     }
     struct walk walk = {.disk = disk, .files = &files, .from = from, .visit = visit, .ctx = ctx};
-    status = walk_run(&walk);
+    struct snapshot_info snapshots[SNAPSHOTS_MAX];
+    if (from == 0) {
+        walk.stand_ins = snapshots;
+        status = snapshot_list(disk, snapshots, SNAPSHOTS_MAX, &walk.stand_in_count);
+        if (status != STATUS_OK && status != STATUS_NOT_FOUND) {
+            snprintf(walk.detail, sizeof(walk.detail), "the folder snapshot cannot be read: %s", status_title(status));
+        } else {
+            status = STATUS_OK;
+        }
+    }
+    status = status == STATUS_OK ? walk_run(&walk) : status;
     walk_files_free(&files);
     ret_recovery->first_seq = walk.first_visited;
     ret_recovery->entries = walk.visited;
@@ -356,7 +366,14 @@ static void report_loss(struct repair *repair, const struct walk *walk)
         unsigned long long first_lost = kept + 1;
         say(repair, "lost: entries %llu to %llu", first_lost, (unsigned long long)walk->lost_last_seq);
     }
-    if (walk->is_loss_unknown || walk->lost_last_seq <= kept) {
+    if (walk->expected_seq <= repair->base_seq) {
+        say(repair, "the snapshot at entry %llu stands in for entries %llu to %llu",
+            (unsigned long long)repair->base_seq, (unsigned long long)walk->expected_seq,
+            (unsigned long long)repair->base_seq);
+    }
+    /* Sound up to the entry of the snapshot, and nothing behind it: that was the end of the log. */
+    bool is_nothing_lost = walk->lost_last_seq == kept && kept == repair->base_seq && !walk->has_remains;
+    if (walk->is_loss_unknown || (walk->lost_last_seq <= kept && !is_nothing_lost)) {
         report->lost_entries = UINT64_MAX;
         say(repair, "how many entries behind it are lost is not known");
     }

@@ -257,6 +257,24 @@ static uint64_t zeros_from(const struct walk_image *image, uint64_t least)
     return at;
 }
 
+/* What lies behind the end in its own segment, whose header is sound. */
+static struct evidence collect_tail(struct walk *walk, const struct walk_image *image)
+{
+    struct evidence evidence = {.last_end = walk->end_offset};
+    uint64_t remains = 0;
+    collect(walk, image, walk->end_offset, &walk->end_header, walk->expected_seq, &evidence, true);
+    uint64_t records_end = evidence.last_end;
+    if (walk->end_header.is_fresh) {
+        evidence.last_end = zeros_from(image, walk->end_offset);
+    } else if (segment_head_says(image->data, image->size, walk->end_offset, walk->end_header.salt, walk->expected_seq,
+                                 &remains) &&
+               walk->end_offset + remains > evidence.last_end) {
+        evidence.last_end = walk->end_offset + remains;
+    }
+    walk->has_remains = evidence.last_end > records_end;
+    return evidence;
+}
+
 /* Decides between CLEAN, TORN and DAMAGED; the image is that of end_index. */
 static enum status judge_end(struct walk *walk, const struct walk_image *image)
 {
@@ -267,15 +285,7 @@ static enum status judge_end(struct walk *walk, const struct walk_image *image)
     char path[SEGMENT_PATH_SIZE];
 
     if (walk->end_offset > 0) {
-        uint64_t remains = 0;
-        collect(walk, image, walk->end_offset, &walk->end_header, expected, &evidence, true);
-        if (walk->end_header.is_fresh) {
-            evidence.last_end = zeros_from(image, walk->end_offset);
-        } else if (segment_head_says(image->data, image->size, walk->end_offset, walk->end_header.salt, expected,
-                                     &remains) &&
-                   walk->end_offset + remains > evidence.last_end) {
-            evidence.last_end = walk->end_offset + remains;
-        }
+        evidence = collect_tail(walk, image);
         is_tail_dirty = evidence.last_end > walk->end_offset;
     }
     for (size_t i = walk->end_index + 1; i < files->segment_count; i++) {
@@ -383,6 +393,22 @@ static enum records_end walk_image(struct walk *walk, const struct walk_image *i
     return walk_records(walk, image, path);
 }
 
+/* Whether a snapshot holds what the log lacks in front of the next segment, and the segment of the end is sound to its end:
+ * so it is after a cut, and when unsynced entries were lost of which a snapshot had been taken. */
+static bool is_stood_in_for(struct walk *walk, const struct walk_image *image, uint64_t next_seq)
+{
+    bool has_stand_in = false;
+    for (size_t i = 0; i < walk->stand_in_count; i++) {
+        has_stand_in |= walk->stand_ins[i].seq + 1 == next_seq;
+    }
+    if (!has_stand_in) {
+        return false;
+    }
+    struct walk tail = *walk;
+    struct evidence evidence = collect_tail(&tail, image);
+    return !evidence.has_later_records && evidence.last_end == walk->end_offset;
+}
+
 /* Walks segment end_index; ret_is_over: the walk ends here. */
 static enum status walk_segment(struct walk *walk, bool *ret_is_over)
 {
@@ -420,7 +446,9 @@ static enum status walk_segment(struct walk *walk, bool *ret_is_over)
         segment_path(next->first_seq, next_path);
         say(walk, "%s begins inside of the segment before it", next_path);
         status = judge_damaged(walk, &image);
-    } else if (next != NULL && next->first_seq == walk->expected_seq) {
+    } else if (next != NULL &&
+               (next->first_seq == walk->expected_seq || is_stood_in_for(walk, &image, next->first_seq))) {
+        walk->expected_seq = next->first_seq;
         *ret_is_over = false;
     } else {
         status = judge_end(walk, &image);

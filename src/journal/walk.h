@@ -4,8 +4,7 @@
 #ifndef SHOAL_JOURNAL_WALK_H
 #define SHOAL_JOURNAL_WALK_H
 
-#include "journal/disk.h"
-#include "journal/journal.h"
+#include "journal/file_journal.h"
 #include "journal/segment.h"
 
 /* --- what lies in journal/ --- */
@@ -46,6 +45,9 @@ struct walk {
     uint64_t from;             /* first entry wanted; 0: the first there is */
     bool is_read_error_damage; /* for repair: bytes that cannot be read count as zeros */
     bool may_skip; /* for repair: damage in front of `from` is jumped over, since a snapshot stands in for it */
+    const struct snapshot_info
+        *stand_ins; /* a segment may begin behind one of these though the one before ends earlier */
+    size_t stand_in_count;
     bool (*visit)(void *ctx, const struct journal_entry *entry); /* false stops; NULL: only check */
     void *ctx;
 
@@ -62,6 +64,7 @@ struct walk {
     uint64_t end_offset;              /* in it, behind the last sound record; 0: its header is no header */
     struct segment_header end_header; /* of that segment, when end_offset > 0 */
     bool is_stopped;                  /* by visit */
+    bool has_remains;                 /* behind the last sound record of that segment lies something that is none */
     uint64_t tail_size;               /* bytes of a torn tail, as far as known */
     uint64_t lost_entries;            /* after the end: sound records that cannot be used */
     uint64_t lost_last_seq;           /* the newest of them; 0: none */
