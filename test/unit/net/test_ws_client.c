@@ -1,5 +1,7 @@
 #include "net_fixture.h"
 
+#include <netdb.h>
+
 #include "base/limits.h"
 #include "net/ws_client.h"
 
@@ -87,8 +89,7 @@ static void talking_to_our_server(void **state)
     (void)state;
     struct peer *peer = begin();
     uint16_t port = http_server_port(peer->f->server);
-    static const char *const urls[] = {"ws://127.0.0.1:%u/ws", "http://127.0.0.1:%u/ws?x=y#z",
-                                       "HTTP://localhost:%u/ws"};
+    static const char *const urls[] = {"ws://127.0.0.1:%u/ws", "HTTP://127.0.0.1:%u/ws?x=y#z"};
     for (size_t i = 0; i < sizeof(urls) / sizeof(urls[0]); i++) {
         connect_to(peer, urls[i], port, "test.v1", 2000);
         wait_for(peer, &peer->opened, 1);
@@ -108,7 +109,26 @@ static void talking_to_our_server(void **state)
         assert_int_equal(peer->status, STATUS_CLOSED);
         assert_int_equal(peer->messages, 100);
     }
-    assert_int_equal(peer->f->ws_closed, 3);
+    assert_int_equal(peer->f->ws_closed, 2);
+    end(peer);
+}
+
+/* Needs a machine that knows the name, which not every container does. */
+static void a_name_is_looked_up(void **state)
+{
+    (void)state;
+    struct addrinfo hints = {.ai_family = AF_INET, .ai_socktype = SOCK_STREAM}, *found = NULL;
+    int error = getaddrinfo("localhost", NULL, &hints, &found);
+    if (error != 0) {
+        print_message("the name localhost is not known here: %s\n", gai_strerror(error));
+        skip();
+    }
+    freeaddrinfo(found);
+    struct peer *peer = begin();
+    connect_to(peer, "ws://localhost:%u/ws", http_server_port(peer->f->server), "test.v1", 2000);
+    wait_for(peer, &peer->opened, 1);
+    ws_client_close(peer->client);
+    wait_for(peer, &peer->closed, 1);
     end(peer);
 }
 
@@ -266,9 +286,13 @@ static void urls(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(talking_to_our_server), cmocka_unit_test(large_messages_both_ways),
-        cmocka_unit_test(the_peer_closes),       cmocka_unit_test(answers_that_are_no_handshake),
-        cmocka_unit_test(servers_that_lie),      cmocka_unit_test(urls),
+        cmocka_unit_test(talking_to_our_server),
+        cmocka_unit_test(a_name_is_looked_up),
+        cmocka_unit_test(large_messages_both_ways),
+        cmocka_unit_test(the_peer_closes),
+        cmocka_unit_test(answers_that_are_no_handshake),
+        cmocka_unit_test(servers_that_lie),
+        cmocka_unit_test(urls),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
