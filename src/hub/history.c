@@ -22,12 +22,14 @@
 #include "hub/history.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sqlite3.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/ensure.h"
@@ -494,6 +496,11 @@ static void free_all(struct history *history)
 static enum status open_connections(struct history *history, const char *path, struct buf *why, uint64_t *ret_seq)
 {
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX;
+    /* SQLite would make it readable by everybody; -wal and -shm take over what it has. */
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+    if (fd >= 0) {
+        close(fd);
+    }
     int code = sqlite3_open_v2(path, &history->writer, flags | SQLITE_OPEN_CREATE, NULL);
     if (code != SQLITE_OK) {
         return open_error(why, path, "it cannot be opened", history->writer, code);

@@ -113,7 +113,7 @@ static const struct {
      "'succeeded','failed','lost','expired','timed_out','released','cancelled']},'node':{'type':'string'},'started_at':" TIME
      ",'ended_at':" TIME ",'error':" REF("Error") "}}}}}"},
     {"QueueSet", "{'type':'object','additionalProperties':false,'properties':{'paused':{'type':'boolean'}}}"},
-    {"Queue", "{'type':'object','required':['name','paused','created_at','counts','totals'],'properties':{'name':" REF(
+    {"Queue", "{'type':'object','required':['name','paused','counts','totals'],'properties':{'name':" REF(
                   "Name") ",'paused':{'type':'boolean'},'created_at':" TIME
                           ",'counts':{'type':'object','additionalProperties':" COUNT
                           "},'totals':{'type':'object','additionalProperties':" COUNT "}}}"},

@@ -14,6 +14,7 @@
 void problem_init(struct problem *problem)
 {
     problem->status = STATUS_OK;
+    problem->is_passing = false;
     problem->has_offset = false;
     problem->limit = 0;
     problem->detail[0] = '\0';
@@ -107,7 +108,8 @@ void problem_write(struct buf *out, const struct problem *problem)
         buf_append_slice(out, SLICE(",\"detail\":"));
         json_write_str(out, slice_str(problem->detail));
     }
-    buf_append_str(out, status_is_retryable(problem->status) ? ",\"retryable\":true" : ",\"retryable\":false");
+    buf_append_str(out, problem->is_passing || status_is_retryable(problem->status) ? ",\"retryable\":true"
+                                                                                    : ",\"retryable\":false");
     if (problem->error_count > 0) {
         buf_append_slice(out, SLICE(",\"errors\":["));
         for (uint32_t i = 0; i < problem->error_count && i < PROBLEM_ERRORS_MAX; i++) {

@@ -19,6 +19,7 @@
 
 struct problem {
     enum status status; /* OK: nothing is wrong. Of the first error */
+    bool is_passing;    /* asking again later may succeed, though with this status it mostly does not */
     bool has_offset;    /* BAD_JSON */
     uint64_t offset;
     uint64_t limit;       /* TOO_LARGE: bytes; 0 leaves it out */

@@ -8,8 +8,11 @@ static void write_queue(struct buf *out, const struct queue_view *view)
 {
     buf_append_slice(out, SLICE("{\"name\":"));
     json_write_str(out, view->name);
-    buf_append_str(out, view->is_paused ? ",\"paused\":true,\"created_at\":" : ",\"paused\":false,\"created_at\":");
-    write_time(out, view->created_ns);
+    buf_append_str(out, view->is_paused ? ",\"paused\":true" : ",\"paused\":false");
+    if (view->created_ns > 0) { /* `default` was there before any time was known */
+        buf_append_slice(out, SLICE(",\"created_at\":"));
+        write_time(out, view->created_ns);
+    }
     buf_append_slice(out, SLICE(",\"counts\":{"));
     for (unsigned i = 0; i < TASK_STATE_COUNT; i++) {
         buf_append_str(out, i == 0 ? "\"" : ",\"");

@@ -254,12 +254,14 @@ static void answer_result(struct call *call, const struct task_view *view, bool 
         return;
     }
     struct problem problem;
-    if (!task_state_is_final(view->state))
+    bool is_final = task_state_is_final(view->state);
+    if (!is_final)
         problem_set(&problem, STATUS_CONFLICT, "the task is %s and has no result yet", task_state_name(view->state));
     else
         problem_set(&problem, STATUS_CONFLICT, "the task is %s and has no result: %.*s%s%.*s",
                     task_state_name(view->state), SLICE_ARG(view->error_kind), view->error_message.len > 0 ? ": " : "",
                     (int)(view->error_message.len < 200 ? view->error_message.len : 200), view->error_message.data);
+    problem.is_passing = !is_final;
     problem_write(out, &problem);
     call_answer_durable_as(call, status_http(STATUS_CONFLICT), is_in_memory ? view->changed_seq : 0,
                            PROBLEM_CONTENT_TYPE);

@@ -465,7 +465,7 @@ void task_json_write_attempts(struct buf *out, const struct task_view *view)
         member_str(out, "\",\"node\":", attempt->node);
         member_time(out, ",\"started_at\":", attempt->started_ns);
         member_time(out, ",\"ended_at\":", attempt->ended_ns);
-        if (attempt->error_kind.len > 0 || attempt->message.len > 0)
+        if (attempt->error_kind.len > 0) /* why one was released is no error */
             write_error(out, attempt->error_kind, attempt->message, (struct slice){0});
         buf_append_char(out, '}');
     }

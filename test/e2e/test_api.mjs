@@ -53,6 +53,12 @@ await run({
     const done = await waiting;
     equal([done.state, done.result, done.attempts], ['succeeded', { ok: true }, 2], 'the waiting GET');
     equal(await hub.ok('GET', `/v1/tasks/${id}/result`), { ok: true }, 'result');
+    const { id: unfinished } = await hub.submit({ kind: 'test.job', delay_ms: 60000 });
+    const early = await hub.get(`/v1/tasks/${unfinished}/result`);
+    equal([early.status, early.json.code, early.json.retryable], [409, 'illegal-transition', true], 'no result yet');
+    await hub.ok('POST', `/v1/tasks/${unfinished}:cancel`, {});
+    const never = await hub.get(`/v1/tasks/${unfinished}/result`);
+    equal([never.status, never.json.code, never.json.retryable], [409, 'illegal-transition', false], 'no result ever');
     equal((await hub.ok('GET', `/v1/tasks/${id}/attempts`)).items.map((a) => [a.attempt, a.outcome, a.node]), [[1, 'failed', 'w'], [2, 'succeeded', 'w']], 'attempts');
   },
   async 'submit and wait in one request'() {
@@ -92,7 +98,9 @@ await run({
     const { session, leases } = await worker({ wait_ms: 2000 });
     equal(leases.map((l) => l.task), [id], 'resumed');
     await hub.ok('POST', '/v1/leases:report', { session, outcomes: [{ token: leases[0].token, outcome: 'complete' }] });
-    check((await hub.ok('GET', '/v1/queues')).items.some((q) => q.name === 'slow'), 'listed');
+    const queues = (await hub.ok('GET', '/v1/queues')).items;
+    check(queues.some((q) => q.name === 'slow' && Math.abs(Date.parse(q.created_at) - Date.now()) < 60000), 'listed, made now');
+    check(queues.some((q) => q.name === 'default' && !('created_at' in q)), 'default was always there');
   },
   async 'requirements: only a node that has them gets the task'() {
     const { id } = await hub.submit({ kind: 'test.fit', requires: { labels: ['zone=eu'], cpu: 2, memory_mib: 512 } }).catch(async () => {

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -316,6 +317,24 @@ static void test_rewind(void **state)
     assert_true(has_row(fixture->history, 1, 1) && has_row(fixture->history, 2, 1));
 }
 
+/* Inputs and results are nobody else's to read. */
+static void test_files_are_not_for_everybody(void **state)
+{
+    struct fixture *fixture = *state;
+    assert_int_equal(reopen(fixture), STATUS_OK);
+    add(fixture->history, 1, 1, 1);
+    history_advance(fixture->history, 1);
+    await_done(fixture, 1);
+    static const char *const names[] = {"", "-wal", "-shm"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char path[128];
+        struct stat info;
+        (void)snprintf(path, sizeof path, "%s%s", fixture->path, names[i]);
+        assert_int_equal(stat(path, &info), 0);
+        assert_int_equal(info.st_mode & 0137, 0);
+    }
+}
+
 static void write_file(const char *path, const void *data, size_t len)
 {
     FILE *file = fopen(path, "w");
@@ -489,6 +508,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_list, setup, teardown),
         cmocka_unit_test_setup_teardown(test_ids_above_the_sign, setup, teardown),
         cmocka_unit_test_setup_teardown(test_rewind, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_files_are_not_for_everybody, setup, teardown),
         cmocka_unit_test_setup_teardown(test_unusable_files_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_kill_loses_and_doubles_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_full_disk_waits, setup, teardown),

@@ -262,7 +262,7 @@ static struct task_view example(void)
                              .error_detail = SLICE("{\"errno\":5}"),
                              .progress_permille = 400,
                              .progress_note = SLICE("half"),
-                             .attempt_count = 2};
+                             .attempt_count = 3};
     view.attempt[0] = (struct attempt_view){.attempt = 1,
                                             .outcome = ATTEMPT_FAILED,
                                             .node = SLICE("n1"),
@@ -272,6 +272,12 @@ static struct task_view example(void)
                                             .message = SLICE("no luck")};
     view.attempt[1] = (struct attempt_view){
         .attempt = 2, .outcome = ATTEMPT_SUCCEEDED, .node = SLICE("n2"), .started_ns = NOW_NS, .ended_ns = NOW_NS + 1};
+    view.attempt[2] = (struct attempt_view){.attempt = 3,
+                                            .outcome = ATTEMPT_RELEASED,
+                                            .node = SLICE("n2"),
+                                            .started_ns = NOW_NS,
+                                            .ended_ns = NOW_NS + 1,
+                                            .message = SLICE("not now")};
     retry_policy_default(&view.retry);
     return view;
 }
@@ -303,7 +309,8 @@ static void a_task_is_written_whole(void **state)
         "{\"items\":[{\"attempt\":1,\"outcome\":\"failed\",\"node\":\"n1\",\"started_at\":\"2026-01-01T00:00:"
         "00.000Z\",\"ended_at\":\"2026-01-01T00:00:00.000Z\",\"error\":{\"kind\":\"io\",\"message\":\"no luck\"}"
         "},{\"attempt\":2,\"outcome\":\"succeeded\",\"node\":\"n2\",\"started_at\":\"2026-01-01T00:00:00.000Z\","
-        "\"ended_at\":\"2026-01-01T00:00:00.000Z\"}]}");
+        "\"ended_at\":\"2026-01-01T00:00:00.000Z\"},{\"attempt\":3,\"outcome\":\"released\",\"node\":\"n2\","
+        "\"started_at\":\"2026-01-01T00:00:00.000Z\",\"ended_at\":\"2026-01-01T00:00:00.000Z\"}]}");
     buf_free(&out);
 }
 
