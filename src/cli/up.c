@@ -215,7 +215,7 @@ static void say_how(const struct up *up)
     while ((offer = cli_list_next(up->cli, "offer", &at)) != NULL && strcmp(offer, "code.run") != 0)
         last = offer;
     if (offer == NULL && last != NULL)
-        printf("  shoal submit %s --input '\"hello\"' --wait\n", last);
+        printf("  shoal submit %s --input '{\"value\":1}' --wait\n", last);
     else
         printf("  shoal submit code.run --file hello.py --wait\n");
     printf("  shoal ls\n"

@@ -133,4 +133,18 @@ wait "$pid"
 same 'up ends in order on Ctrl-C' 0 $?
 set -e
 holds 'verify' "$SHOAL" verify --data data/hub
+
+# What up proposes for a kind that was chosen works as it stands; nodes show the key that the hub asks for.
+echo secret >key
+"$SHOAL" up --data keyed --listen 127.0.0.1:0 --slots 1 --offer test.echo --node-key-file key >up.out 2>up.err &
+pid=$!
+for _ in $(seq 600); do
+    grep -q 'Shoal is up' up.out && break
+    kill -0 "$pid" 2>/dev/null || fail "shoal up ended: $(cat up.out up.err)"
+    sleep 0.1
+done
+SHOAL_HUB=$(sed -n 's|.*listening on \(http://127.0.0.1:[0-9]*\).*|\1|p' up.out)
+example=$(sed -n 's|^  shoal \(submit test.echo .*\)|\1|p' up.out)
+[ -n "$example" ] || fail "no example: $(cat up.out)"
+eval "holds 'the example of up' \"\$SHOAL\" $example"
 echo "$checks checks"
