@@ -10,10 +10,11 @@ const shoal = (...args) => {
   const r = spawnSync(SHOAL, args, { encoding: 'utf8', timeout: 120000 * SLOW });
   return { code: r.status, out: r.stdout, err: r.stderr };
 };
-const plainSentence = (text, what) => {
+const plainSentence = (text, what, advice) => {
   const lines = text.trim().split('\n').filter((l) => !/^\d{4}-\d\d-\d\dT/.test(l)); // log lines apart
-  equal(lines.length, 1, `${what}: one sentence, got ${JSON.stringify(lines)}`);
-  check(/^shoal: .+\.?$/.test(lines[0]), `${what}: ${lines[0]}`);
+  equal(lines.length, advice ? 2 : 1, `${what}: one sentence${advice ? ' and advice' : ''}, got ${JSON.stringify(lines)}`);
+  check(/^shoal( hub)?: .+\.?$/.test(lines[0]), `${what}: ${lines[0]}`);
+  check(!advice || lines[1].includes(advice), `${what}, advice: ${lines[1]}`);
   return lines[0];
 };
 const fill = async (hub, count) => {
@@ -31,10 +32,10 @@ await run({
     const hub = await new Hub({ data: path.join(TMP, 'a') }).start();
     const port = shoal('hub', '--data', path.join(TMP, 'b'), '--listen', `127.0.0.1:${hub.port}`);
     equal(port.code, 10, `port in use: ${port.err}`);
-    plainSentence(port.err, 'port in use');
+    plainSentence(port.err, 'port in use', '--listen');
     const locked = shoal('hub', '--data', hub.data, '--listen', '127.0.0.1:0');
     equal(locked.code, 11, `locked: ${locked.err}`);
-    plainSentence(locked.err, 'locked');
+    plainSentence(locked.err, 'locked', '--data');
     equal(shoal('verify', '--data', hub.data).code, 11, 'verify of a running hub');
     await hub.stop();
   },
