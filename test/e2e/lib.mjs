@@ -2,7 +2,7 @@
 //
 // Each test is one program. It gets SHOAL (the binary) and SHOAL_TMP (a scratch directory of its own), talks to
 // 127.0.0.1 only, and ends every process it started by its id.
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import http from 'node:http';
 import net from 'node:net';
 import path from 'node:path';
@@ -200,19 +200,47 @@ export class FakeNode {
   cut() { clearInterval(this.timer); this.ws.terminate(); }
 }
 
+// --- where no sandbox can be made ---
+export class Skip extends Error {}
+// Waits until a real node is ready. Throws Skip when it ended because this machine lacks something and `shoal doctor`, which
+// tries without the node's own code, finds that no sandbox can be made here. Any other end is a failure.
+export async function nodeReady(node) {
+  try {
+    await node.line(/ready/, 60000 * SLOW);
+  } catch (error) {
+    if (node.running || node.code !== 16) throw error;
+    const doctor = JSON.parse(spawnSync(SHOAL, ['doctor', '--quick', '--json', '--data', TMP], { encoding: 'utf8' }).stdout);
+    const found = doctor.checks.find((c) => c.check === 'bubblewrap');
+    if (found.verdict !== 'fail') throw error;
+    throw new Skip(`no sandbox can be made here: ${found.text}`);
+  }
+}
+export function skipped(error) {
+  if (!(error instanceof Skip)) throw error;
+  console.log(error.message);
+  process.exit(77);
+}
+
 // --- runs the cases of one test program ---
 export async function run(cases) {
   const began = Date.now();
+  let skip;
   for (const [name, body] of Object.entries(cases)) {
     const at = Date.now();
     try {
       await body();
       console.log(`ok   ${name} (${Date.now() - at} ms)`);
     } catch (error) {
+      if (error instanceof Skip) {
+        skip = error;
+        console.log(`skip ${name}: ${error.message}`);
+        continue;
+      }
       console.log(`FAIL ${name} (${Date.now() - at} ms)\n${error.stack}`);
       process.exit(1);
     }
   }
   console.log(`${Object.keys(cases).length} cases, ${checks} checks, ${Date.now() - began} ms`);
+  if (skip) skipped(skip);
   process.exit(0);
 }

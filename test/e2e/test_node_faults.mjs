@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // A node dies, freezes or is cut off: its work is leased again within 3 s, and a late report is refused.
-import { Hub, FakeNode, Process, run, check, equal, sleep, until, SLOW, TMP } from './lib.mjs';
+import { Hub, FakeNode, Process, nodeReady, run, check, equal, sleep, until, SLOW, TMP } from './lib.mjs';
 import net from 'node:net';
 import path from 'node:path';
 
@@ -125,7 +125,7 @@ await run({
   async 'the real node: kill -9 and SIGSTOP in the middle of code.run'() {
     const start = async (name) => {
       const node = new Process(['node', '--hub', hub.url, '--name', name, '--slots', '2', '--data', path.join(TMP, name)], { name });
-      await node.line(/ready/, 60000 * SLOW);
+      await nodeReady(node);
       return node;
     };
     for (const how of ['SIGKILL', 'SIGSTOP']) {
