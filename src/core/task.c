@@ -365,7 +365,8 @@ void task_submit(struct core *core, const struct command_submit *command, struct
     uint32_t index = slab_alloc(&core->tasks);
     ensure(index != SLAB_NONE);
     struct task *task = task_at(core, index);
-    task->id = task_id_make(MUTATION(reuse_id) && core->task_number % 16 == 15 ? core->task_number : ++core->task_number, index);
+    task->id = task_id_make(
+        MUTATION(reuse_id) && core->task_number % 16 == 15 ? core->task_number : ++core->task_number, index);
     task->flow = parts.flow;
     task->signature = parts.signature;
     task->retry = parts.retry;
