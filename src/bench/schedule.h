@@ -1,0 +1,52 @@
+/* schedule.h - when the n-th arrival of a phase is meant to begin: a pure function of index, phase and seed.
+ *
+ * The open models. Nothing here looks at a clock, at the target or at earlier calls, so the same scenario and seed ask
+ * for the same work at the same moments, however the target behaves. Times are ns from the start of the phase. */
+#ifndef SHOAL_BENCH_SCHEDULE_H
+#define SHOAL_BENCH_SCHEDULE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum schedule_model {
+    SCHEDULE_CONSTANT, /* rate_from */
+    SCHEDULE_RAMP,     /* from rate_from to rate_to, linear in time; arrival n solves the quadratic */
+    SCHEDULE_STEP,     /* steps of equal length from rate_from to rate_to */
+    SCHEDULE_POISSON,  /* exponential gaps with mean 1/rate_from */
+    SCHEDULE_SPIKE,    /* rate_from, but rate_to between spike_at and spike_at + spike_for */
+    SCHEDULE_BURST,    /* burst_size at once (or spread over burst_over), every burst_every, burst_count times */
+    SCHEDULE_TRACE     /* the times of a file, scaled */
+};
+
+struct schedule {
+    enum schedule_model model;
+    int64_t duration_ns;
+    double rate_from, rate_to; /* a second */
+    uint32_t steps;
+    int64_t spike_at_ns, spike_for_ns;
+    uint64_t burst_size, burst_count;
+    int64_t burst_every_ns, burst_over_ns;
+    const int64_t *trace_ns; /* ascending; not owned */
+    size_t trace_count;
+    uint64_t seed; /* of the phase */
+};
+
+/* How many arrivals the phase has in all. */
+uint64_t schedule_count(const struct schedule *schedule);
+/* When arrival `index` is meant to begin; not descending in index. INT64_MAX from schedule_count on. POISSON costs O(1) amortised when asked in
+ * order through a cursor, see schedule_next; any index may be asked for. */
+int64_t schedule_at(const struct schedule *schedule, uint64_t index);
+
+/* Walks the arrivals in order, in constant time each, giving the very same times as schedule_at. */
+struct schedule_cursor {
+    const struct schedule *schedule;
+    uint64_t index; /* of the next one */
+    int64_t at_ns;  /* its time; INT64_MAX at the end */
+    double state;
+};
+void schedule_begin(struct schedule_cursor *cursor, const struct schedule *schedule);
+void schedule_next(struct schedule_cursor *cursor);
+/* The rate that is meant at a moment of the phase, a second. */
+double schedule_rate(const struct schedule *schedule, int64_t at_ns);
+
+#endif
