@@ -1,6 +1,9 @@
 /* agent.c - leases in, outcomes out, whatever happens to the connection.
  *
- * The connection:
+ * Time, timers and the connection itself come through struct agent_port: agent_net.c has the real ones, the simulator its
+ * own. What is here never touches the world.
+ *
+ * The session:
  *
  *   OFFLINE ──timer──▶ CONNECTING ──open, hello──▶ GREETING ──welcome──▶ ONLINE ──▶ LEAVING
  *      ▲                   │                           │                    │           │
@@ -29,7 +32,6 @@
 #include <stdlib.h>
 
 #include "base/ensure.h"
-#include "base/entropy.h"
 #include "base/log.h"
 #include "node/agent_internal.h"
 
@@ -44,7 +46,7 @@ static void send_text(struct agent *agent)
         log_error("node.send", "why=\"a message does not fit into memory\"");
         return;
     }
-    ws_client_send_text(agent->client, buf_slice(&agent->text));
+    agent->port.send(agent->port.ctx, buf_slice(&agent->text));
 }
 
 static void send_report(struct agent *agent)
@@ -85,9 +87,8 @@ static void flush(struct agent *agent)
     }
 }
 
-static void on_flush(struct loop_flush *self)
+void agent_on_flush(struct agent *agent)
 {
-    struct agent *agent = (struct agent *)((char *)self - offsetof(struct agent, flush));
     ensure_magic(agent, AGENT_MAGIC);
     if (agent->state == AGENT_ONLINE && !agent->is_ending)
         flush(agent);
@@ -96,22 +97,26 @@ static void on_flush(struct loop_flush *self)
 
 void agent_mark_dirty(struct agent *agent)
 {
-    if (!agent->is_closing_handles)
-        loop_flush_soon(agent->loop, &agent->flush);
+    if (!agent->is_leaving_world)
+        agent->port.flush_soon(agent->port.ctx);
 }
 
-static void on_beat_timer(uv_timer_t *timer)
+static void close_connection(struct agent *agent)
 {
-    struct agent *agent = timer->data;
+    agent->port.close(agent->port.ctx);
+}
+
+static void on_beat_timer(struct agent *agent)
+{
     if (agent->state != AGENT_ONLINE)
         return;
     /* The hub answers every beat: silence means that the connection is dead, whatever TCP believes. */
     if (agent_now_ns(agent) - agent->heard_ns > agent->lost_ms * NS_PER_MS) {
         log_warn("node.silent", "why=\"the hub has said nothing for %" PRId64 " ms\"", agent->lost_ms);
-        uv_timer_stop(&agent->beat_timer);
-        ws_client_close(agent->client);
+        close_connection(agent);
         return;
     }
+    agent_set_timer(agent, AGENT_TIMER_BEAT, agent->beat_ms);
     struct work_load load = {.is_known = true};
     if (agent->config.sample_load != NULL)
         agent->config.sample_load(agent->config.ctx, &load);
@@ -158,8 +163,8 @@ static void handle_welcome(struct agent *agent, const struct work_welcome *welco
     agent->beat_ms = welcome->beat_ms;
     agent->lost_ms = welcome->lost_ms > 2 * welcome->beat_ms ? welcome->lost_ms : 2 * welcome->beat_ms;
     agent->stats.connects++;
-    uv_timer_stop(&agent->connect_timer);
-    uv_timer_start(&agent->beat_timer, on_beat_timer, (uint64_t)agent->beat_ms, (uint64_t)agent->beat_ms);
+    agent_set_timer(agent, AGENT_TIMER_CONNECT, AGENT_TIMER_OFF);
+    agent_set_timer(agent, AGENT_TIMER_BEAT, agent->beat_ms);
     bool is_first = !agent->was_welcomed;
     agent->was_welcomed = true;
     log_info("node.welcome", "hub=%s resumed=%s held=%" PRIu32 " lost=%" PRIu32 "%s%s", agent->config.hub_url,
@@ -228,7 +233,7 @@ static void handle_directive(struct agent *agent, const struct directive *direct
             end_with(agent, STATUS_UNAUTHORIZED, "the hub does not accept this node's key");
         else if (strcmp(directive->reason, "lost") == 0 || strcmp(directive->reason, "silent") == 0 ||
                  strcmp(directive->reason, "closed") == 0 || strcmp(directive->reason, "session-lost") == 0)
-            ws_client_close(agent->client); /* the session is over, not the node: come back with a new one */
+            close_connection(agent); /* the session is over, not the node: come back with a new one */
         else
             end_with(agent, STATUS_CANCELLED, "the hub told this node to end");
         break;
@@ -252,9 +257,8 @@ static bool is_fatal(enum status status)
     }
 }
 
-static void on_message(struct ws_client *client, struct slice message)
+void agent_on_message(struct agent *agent, struct slice message)
 {
-    struct agent *agent = ws_client_user(client);
     ensure_magic(agent, AGENT_MAGIC);
     agent->heard_ns = agent_now_ns(agent);
     struct work_answer *answer = agent->answer;
@@ -263,7 +267,7 @@ static void on_message(struct ws_client *client, struct slice message)
         return; /* a newer hub */
     if (status != STATUS_OK) {
         log_error("node.message", "why=\"the hub sent a message that is not understood\"");
-        ws_client_close(client);
+        close_connection(agent);
         return;
     }
     if (answer->type == WORK_ERROR) {
@@ -299,28 +303,44 @@ static void on_message(struct ws_client *client, struct slice message)
 
 /* --- the connection --- */
 
-static void on_connect_timer(uv_timer_t *timer)
+static void on_connect_timer(struct agent *agent)
 {
-    struct agent *agent = timer->data;
     if (agent->state == AGENT_OFFLINE) {
         connect_now(agent);
     } else if (agent->state == AGENT_GREETING) {
         log_warn("node.connect", "why=\"the hub does not say welcome\"");
-        ws_client_close(agent->client);
+        close_connection(agent);
     }
 }
 
-static void on_open(struct ws_client *client)
+void agent_on_timer(struct agent *agent, enum agent_timer timer)
 {
-    struct agent *agent = ws_client_user(client);
+    ensure_magic(agent, AGENT_MAGIC);
+    switch (timer) {
+    case AGENT_TIMER_CONNECT:
+        on_connect_timer(agent);
+        break;
+    case AGENT_TIMER_BEAT:
+        on_beat_timer(agent);
+        break;
+    case AGENT_TIMER_WORK:
+        agent_on_work_timer(agent);
+        break;
+    case AGENT_TIMER_COUNT:
+        break;
+    }
+}
+
+void agent_on_open(struct agent *agent)
+{
     ensure_magic(agent, AGENT_MAGIC);
     if (agent->is_ending) {
-        ws_client_close(client);
+        close_connection(agent);
         return;
     }
     agent->state = AGENT_GREETING;
     agent->heard_ns = agent_now_ns(agent);
-    uv_timer_start(&agent->connect_timer, on_connect_timer, WELCOME_MS, 0);
+    agent_set_timer(agent, AGENT_TIMER_CONNECT, WELCOME_MS);
     send_hello(agent);
 }
 
@@ -328,23 +348,22 @@ static void on_open(struct ws_client *client)
 static void connect_later(struct agent *agent)
 {
     uint32_t half = agent->backoff_ms / 2;
-    uint64_t wait_ms = half + rng_below(&agent->rng, half + 1);
+    int64_t wait_ms = half + (int64_t)rng_below(&agent->rng, half + 1);
     agent->backoff_ms = agent->backoff_ms * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : agent->backoff_ms * 2;
-    uv_timer_start(&agent->connect_timer, on_connect_timer, wait_ms, 0);
+    agent_set_timer(agent, AGENT_TIMER_CONNECT, wait_ms);
 }
 
-static void on_closed(struct ws_client *client, enum status status, const char *why)
+void agent_on_closed(struct agent *agent, enum status status, const char *why)
 {
-    struct agent *agent = ws_client_user(client);
     ensure_magic(agent, AGENT_MAGIC);
     enum agent_state before = agent->state;
-    agent->client = NULL;
+    agent->has_connection = false;
     agent->state = AGENT_OFFLINE;
     agent->reports_sent = agent->reports_answered = 0;
     agent->credit_at_hub = 0;
     buf_reset(&agent->notes);
-    uv_timer_stop(&agent->beat_timer);
-    uv_timer_stop(&agent->connect_timer);
+    agent_set_timer(agent, AGENT_TIMER_BEAT, AGENT_TIMER_OFF);
+    agent_set_timer(agent, AGENT_TIMER_CONNECT, AGENT_TIMER_OFF);
     for (struct job *job = agent->jobs; job != NULL; job = job->next)
         job->report_number = 0;
     if (agent->is_ending || before == AGENT_LEAVING) {
@@ -366,17 +385,18 @@ static void on_closed(struct ws_client *client, enum status status, const char *
     agent_check_end(agent);
 }
 
-static const struct ws_client_callbacks client_callbacks = {
-    .on_open = on_open, .on_message = on_message, .on_closed = on_closed};
-
-static void connect_now(struct agent *agent)
+static enum status dial(struct agent *agent)
 {
     int64_t connect_ms = agent->config.connect_ms > 0 ? agent->config.connect_ms : CONNECT_MS;
     agent->state = AGENT_CONNECTING;
-    enum status status = ws_client_connect(agent->loop, agent->url, WORK_SUBPROTOCOL, connect_ms, &client_callbacks,
-                                           agent, &agent->client);
-    if (status != STATUS_OK) {
-        agent->client = NULL;
+    enum status status = agent->port.connect(agent->port.ctx, connect_ms);
+    agent->has_connection = status == STATUS_OK;
+    return status;
+}
+
+static void connect_now(struct agent *agent)
+{
+    if (dial(agent) != STATUS_OK) {
         agent->state = AGENT_OFFLINE;
         connect_later(agent);
     }
@@ -384,11 +404,10 @@ static void connect_now(struct agent *agent)
 
 /* --- the end --- */
 
-static void on_handle_closed(uv_handle_t *handle)
+void agent_on_ended(struct agent *agent)
 {
-    struct agent *agent = handle->data;
-    if (--agent->handles_open > 0)
-        return;
+    ensure_magic(agent, AGENT_MAGIC);
+    ensure(agent->is_leaving_world);
     agent->config.on_ended(agent->config.ctx, agent->end_status, agent->end_why, agent_runs(agent));
 }
 
@@ -403,24 +422,21 @@ static void end_with(struct agent *agent, enum status status, const char *why)
         agent->drain_due_ns = INT64_MAX;
         if (agent->end_due_ns == INT64_MAX)
             agent->end_due_ns = agent_now_ns(agent) + KILL_MS * NS_PER_MS;
-        uv_timer_stop(&agent->beat_timer);
-        uv_timer_stop(&agent->connect_timer);
+        agent_set_timer(agent, AGENT_TIMER_BEAT, AGENT_TIMER_OFF);
+        agent_set_timer(agent, AGENT_TIMER_CONNECT, AGENT_TIMER_OFF);
         struct job *next;
         for (struct job *job = agent->jobs; job != NULL; job = next) {
             next = job->next;
             agent_job_stop(job, END_DROPPED);
         }
-        if (agent->client != NULL)
-            ws_client_close(agent->client);
+        if (agent->has_connection)
+            close_connection(agent);
         agent_arm_work_timer(agent);
     }
-    if (agent->is_closing_handles || agent->client != NULL || (agent_runs(agent) > 0 && !agent->is_overdue))
+    if (agent->is_leaving_world || agent->has_connection || (agent_runs(agent) > 0 && !agent->is_overdue))
         return;
-    agent->is_closing_handles = true;
-    uv_close((uv_handle_t *)&agent->connect_timer, on_handle_closed);
-    uv_close((uv_handle_t *)&agent->beat_timer, on_handle_closed);
-    uv_close((uv_handle_t *)&agent->work_timer, on_handle_closed);
-    loop_flush_cancel(&agent->flush);
+    agent->is_leaving_world = true;
+    agent->port.end(agent->port.ctx);
 }
 
 void agent_check_end(struct agent *agent)
@@ -449,8 +465,8 @@ void agent_check_end(struct agent *agent)
         agent->end_status = status;
         snprintf(agent->end_why, sizeof agent->end_why, "%s", why);
         agent->end_due_ns = INT64_MAX;
-        uv_timer_stop(&agent->beat_timer);
-        ws_client_close(agent->client);
+        agent_set_timer(agent, AGENT_TIMER_BEAT, AGENT_TIMER_OFF);
+        close_connection(agent);
     } else if (agent->is_overdue) {
         snprintf(agent->end_why, sizeof agent->end_why,
                  "%" PRIu32 " outcomes could not be delivered, because the hub cannot be reached", agent->job_count);
@@ -499,7 +515,21 @@ void agent_kill(struct agent *agent)
 
 /* --- life --- */
 
-enum status agent_start(struct loop *loop, const struct agent_config *config, struct agent **ret_agent)
+static void free_memory(struct agent *agent)
+{
+    buf_free(&agent->notes);
+    buf_free(&agent->list);
+    buf_free(&agent->text);
+    buf_free(&agent->payload);
+    free(agent->slot_used);
+    json_parser_free(agent->parser);
+    json_parser_free(agent->result_parser);
+    free(agent->answer);
+    agent->magic = 0;
+    free(agent);
+}
+
+enum status agent_make(const struct agent_config *config, const struct agent_port *port, struct agent **ret_agent)
 {
     ensure(config->slots >= 1 && config->slots <= AGENT_SLOTS_MAX);
     ensure(config->kind_count <= LIMIT_KINDS_PER_NODE);
@@ -508,7 +538,7 @@ enum status agent_start(struct loop *loop, const struct agent_config *config, st
     if (agent == NULL)
         return STATUS_NO_MEMORY;
     *agent = (struct agent){.magic = AGENT_MAGIC,
-                            .loop = loop,
+                            .port = *port,
                             .config = *config,
                             .backoff_ms = BACKOFF_MIN_MS,
                             .free_slots = config->slots,
@@ -522,35 +552,14 @@ enum status agent_start(struct loop *loop, const struct agent_config *config, st
     buf_init(&agent->list, LIMIT_WS_MESSAGE_SIZE / 2);
     buf_init(&agent->text, LIMIT_WS_MESSAGE_SIZE);
     buf_init(&agent->payload, LIMIT_INPUT_SIZE);
-    size_t len = strlen(config->hub_url);
-    while (len > 0 && config->hub_url[len - 1] == '/')
-        len--;
-    int written = snprintf(agent->url, sizeof agent->url, "%.*s/v1/work", (int)len, config->hub_url);
-    enum status status = STATUS_OK;
-    if (agent->slot_used == NULL || agent->parser == NULL || agent->result_parser == NULL || agent->answer == NULL)
-        status = STATUS_NO_MEMORY;
-    else if (written < 0 || (size_t)written >= sizeof agent->url)
-        status = STATUS_INVALID;
-    if (status == STATUS_OK) {
-        /* The first try tells whether the URL is one at all. */
-        agent->state = AGENT_CONNECTING;
-        status = ws_client_connect(loop, agent->url, WORK_SUBPROTOCOL,
-                                   config->connect_ms > 0 ? config->connect_ms : CONNECT_MS, &client_callbacks, agent,
-                                   &agent->client);
-    }
+    enum status status = STATUS_NO_MEMORY;
+    if (agent->slot_used != NULL && agent->parser != NULL && agent->result_parser != NULL && agent->answer != NULL)
+        status = dial(agent); /* the first try tells whether the URL is one at all */
     if (status != STATUS_OK) {
-        agent_free(agent);
+        free_memory(agent);
         return status;
     }
-    uint64_t seed;
-    random_bytes(&seed, sizeof seed);
-    rng_seed(&agent->rng, seed);
-    uv_timer_init(&loop->uv, &agent->connect_timer);
-    uv_timer_init(&loop->uv, &agent->beat_timer);
-    uv_timer_init(&loop->uv, &agent->work_timer);
-    agent->connect_timer.data = agent->beat_timer.data = agent->work_timer.data = agent;
-    agent->handles_open = 3;
-    agent->flush.flush = on_flush;
+    rng_seed(&agent->rng, port->random(port->ctx));
     *ret_agent = agent;
     return STATUS_OK;
 }
@@ -564,16 +573,8 @@ void agent_free(struct agent *agent)
         while (agent->jobs != NULL)
             agent_job_free(agent->jobs);
     }
-    buf_free(&agent->notes);
-    buf_free(&agent->list);
-    buf_free(&agent->text);
-    buf_free(&agent->payload);
-    free(agent->slot_used);
-    json_parser_free(agent->parser);
-    json_parser_free(agent->result_parser);
-    free(agent->answer);
-    agent->magic = 0;
-    free(agent);
+    agent->port.free(agent->port.ctx);
+    free_memory(agent);
 }
 
 void agent_stats(const struct agent *agent, struct agent_stats *ret_stats)

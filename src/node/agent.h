@@ -6,13 +6,13 @@
 #ifndef SHOAL_NODE_AGENT_H
 #define SHOAL_NODE_AGENT_H
 
-#include "net/loop.h"
 #include "proto/work.h"
 #include "work/launcher.h"
 
 #define AGENT_SLOTS_MAX 1024
 
 struct agent;
+struct loop;
 
 struct agent_kind { /* an opened launcher */
     const struct launcher *launcher;
@@ -43,7 +43,7 @@ struct agent_config {    /* copied by agent_start, except what pointers and slic
     void *ctx;
 };
 
-/* INVALID when hub_url is none that ws_client takes. Connecting itself is retried until it works. */
+/* INVALID when hub_url is none that ws_client takes. Connecting itself is retried until it works. agent_net.c. */
 STATUS_MUST_CHECK enum status agent_start(struct loop *loop, const struct agent_config *config,
                                           struct agent **ret_agent);
 /* Takes nothing new, finishes what runs within drain_ms (then gives it back), reports, leaves. */
@@ -61,5 +61,43 @@ struct agent_stats {
     uint64_t succeeded, failed, released, dropped, connects;
 };
 void agent_stats(const struct agent *agent, struct agent_stats *ret_stats);
+
+/* --- the world, as a small table of functions ---
+ *
+ * Time, timers and the one connection to the hub. agent_net.c has the real ones (a loop and ws_client), the simulator its
+ * own. Nothing in the table calls back from inside a call. */
+enum agent_timer {
+    AGENT_TIMER_CONNECT, /* not connected: the next try; greeting: patience */
+    AGENT_TIMER_BEAT,
+    AGENT_TIMER_WORK, /* nearest due time of any job, and the deadlines of drain and end */
+    AGENT_TIMER_COUNT
+};
+#define AGENT_TIMER_OFF (-1)
+struct agent_port {
+    int64_t (*mono_ns)(void *ctx);
+    uint64_t (*random)(void *ctx); /* asked once, for the seed of the agent's own generator */
+    /* agent_on_timer once, in `wait_ms`; it replaces what was set before. AGENT_TIMER_OFF: never. */
+    void (*set_timer)(void *ctx, enum agent_timer timer, int64_t wait_ms);
+    /* Dials the hub. After OK exactly one agent_on_closed comes, and before it agent_on_open if the hub answers within
+     * `connect_ms`. Only one connection is there at a time. */
+    enum status (*connect)(void *ctx, int64_t connect_ms);
+    void (*send)(void *ctx, struct slice text); /* borrowed; dropped when the connection is not open */
+    void (*close)(void *ctx);                   /* agent_on_closed follows; no message comes before it */
+    void (*flush_soon)(void *ctx);              /* agent_on_flush before this turn ends; twice is the same as once */
+    void (*end)(void *ctx);                     /* no call is to come any more but agent_on_ended, later */
+    void (*free)(void *ctx);                    /* of agent_free */
+    void *ctx;
+};
+/* agent_start in another world; dials at once. A status of the first `connect` ends it, else NO_MEMORY; then port->free
+ * is not called. */
+STATUS_MUST_CHECK enum status agent_make(const struct agent_config *config, const struct agent_port *port,
+                                         struct agent **ret_agent);
+/* Called by the world, never from inside a call of the table. `message` is JSON with the parser's padding behind it. */
+void agent_on_open(struct agent *agent);
+void agent_on_message(struct agent *agent, struct slice message);
+void agent_on_closed(struct agent *agent, enum status status, const char *why);
+void agent_on_timer(struct agent *agent, enum agent_timer timer);
+void agent_on_flush(struct agent *agent);
+void agent_on_ended(struct agent *agent); /* the agent may be freed inside */
 
 #endif

@@ -1,10 +1,9 @@
-/* agent_internal.h - the agent's parts: agent.c has the connection, agent_jobs.c what runs. Nobody else includes it. */
+/* agent_internal.h - the agent's parts: agent.c has the session, agent_jobs.c what runs. Nobody else includes it. */
 #ifndef SHOAL_NODE_AGENT_INTERNAL_H
 #define SHOAL_NODE_AGENT_INTERNAL_H
 
 #include "base/clock.h"
 #include "base/rng.h"
-#include "net/ws_client.h"
 #include "node/agent.h"
 
 #define AGENT_MAGIC 0x41474e54u
@@ -47,16 +46,10 @@ struct job {
 
 struct agent {
     uint32_t magic;
-    struct loop *loop;
+    struct agent_port port;
     struct agent_config config;
-    char url[512];
     enum agent_state state;
-    struct ws_client *client;
-    uv_timer_t connect_timer; /* OFFLINE: next try. CONNECTING, GREETING: patience */
-    uv_timer_t beat_timer;
-    uv_timer_t work_timer; /* nearest due time of any job, and the deadlines of drain and end */
-    struct loop_flush flush;
-    uint32_t handles_open;
+    bool has_connection; /* agent_on_closed is to come */
     struct rng rng;
     uint32_t backoff_ms;
     int64_t said_offline_ns;
@@ -81,7 +74,7 @@ struct agent {
     int64_t drain_due_ns, end_due_ns; /* INT64_MAX: never */
     bool is_overdue;                  /* end_due_ns has passed */
     bool is_ending;                   /* on_ended will follow */
-    bool is_closing_handles;
+    bool is_leaving_world;            /* agent_on_ended is to come */
     enum status end_status;
     char end_why[256];
 
@@ -93,7 +86,12 @@ struct agent {
 
 static inline int64_t agent_now_ns(const struct agent *agent)
 {
-    return loop_mono_ns(agent->loop);
+    return agent->port.mono_ns(agent->port.ctx);
+}
+
+static inline void agent_set_timer(struct agent *agent, enum agent_timer timer, int64_t wait_ms)
+{
+    agent->port.set_timer(agent->port.ctx, timer, wait_ms);
 }
 
 static inline uint32_t agent_runs(const struct agent *agent)
@@ -121,6 +119,7 @@ void agent_job_stop(struct job *job, enum job_end end);
 void agent_job_drop(struct job *job, const char *why);
 /* A lease that the hub pushed: starts it, or gives it back. */
 void agent_take_lease(struct agent *agent, const struct work_lease *lease);
+void agent_on_work_timer(struct agent *agent);
 /* Sets the work timer to whatever is due next. */
 void agent_arm_work_timer(struct agent *agent);
 

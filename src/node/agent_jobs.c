@@ -294,9 +294,8 @@ static void job_say_progress(struct job *job, int64_t now)
     buf_free(&note);
 }
 
-static void on_work_timer(uv_timer_t *timer)
+void agent_on_work_timer(struct agent *agent)
 {
-    struct agent *agent = timer->data;
     int64_t now = agent_now_ns(agent);
     struct job *next;
     for (struct job *job = agent->jobs; job != NULL; job = next) {
@@ -337,7 +336,7 @@ static void on_work_timer(uv_timer_t *timer)
 
 void agent_arm_work_timer(struct agent *agent)
 {
-    if (agent->is_closing_handles)
+    if (agent->is_leaving_world)
         return;
     int64_t due = agent->drain_due_ns < agent->end_due_ns ? agent->drain_due_ns : agent->end_due_ns;
     for (const struct job *job = agent->jobs; job != NULL; job = job->next) {
@@ -353,11 +352,10 @@ void agent_arm_work_timer(struct agent *agent)
             due = job->progress_due_ns;
     }
     if (due == INT64_MAX) {
-        uv_timer_stop(&agent->work_timer);
+        agent_set_timer(agent, AGENT_TIMER_WORK, AGENT_TIMER_OFF);
         return;
     }
     int64_t wait_ns = due - agent_now_ns(agent);
     /* Rounded up: a timer that fires just before its time would only be armed again. */
-    uint64_t wait_ms = wait_ns <= 0 ? 0 : (uint64_t)((wait_ns + NS_PER_MS - 1) / NS_PER_MS);
-    uv_timer_start(&agent->work_timer, on_work_timer, wait_ms, 0);
+    agent_set_timer(agent, AGENT_TIMER_WORK, wait_ns <= 0 ? 0 : (wait_ns + NS_PER_MS - 1) / NS_PER_MS);
 }
