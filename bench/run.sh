@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # run.sh - the kernel's figures, each against a peer in the same run: single submits and static answers against nginx,
-# lifecycles against PostgreSQL, submit→lease latency, memory at rest and for each queued task.
+# lifecycles against PostgreSQL, submit→lease latency, memory at rest and for each queued task, and what the simulator gets
+# done on a core.
 #
-#   bench/run.sh [BUILD_DIR] [--rounds N] [--seconds N] [--tasks N] [--queued N] [--only status,submit,lifecycle,latency,memory]
+#   bench/run.sh [BUILD_DIR] [--rounds N] [--seconds N] [--tasks N] [--queued N] [--only status,submit,lifecycle,latency,memory,sim]
 #
 # Everything runs on loopback in a scratch directory and is ended by its process id. Peers alternate with Shoal, round by
 # round, since the machine's speed drifts: quote the ratios. Needs nginx, wrk and PostgreSQL (scripts/setup.sh bench).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-build=build rounds=5 seconds=5 tasks=500000 queued=1000000 only=status,submit,lifecycle,latency,memory
+build=build rounds=5 seconds=5 tasks=500000 queued=1000000 only=status,submit,lifecycle,latency,memory,sim
 while [ $# -gt 0 ]; do
     case "$1" in
     --rounds) rounds=$2; shift 2 ;;
@@ -17,7 +18,7 @@ while [ $# -gt 0 ]; do
     --tasks) tasks=$2; shift 2 ;;
     --queued) queued=$2; shift 2 ;;
     --only) only=$2; shift 2 ;;
-    --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    --help) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 0 ;;
     -*) echo "bench: no option $1 (see --help)" >&2; exit 2 ;;
     *) build=$1; shift ;;
     esac
@@ -223,4 +224,12 @@ if wants memory; then
     start_hub "$scratch/hub-memory"
     python3 -c 'import sys,time; print("restart with %s queued tasks: %.2f s until ready" % (sys.argv[2], time.time()-float(sys.argv[1])))' "$began" "$queued"
     stop_hub
+fi
+
+if wants sim; then
+    for what in "--faults none" "--faults all" "--faults all --workload test/sim/keys.workload"; do
+        # shellcheck disable=SC2086
+        out=$("$shoal" sim --seeds 40 $what --json)
+        echo "simulator, $what: $(field "$out" commands_per_minute) commands/min, $(field "$out" crashes_per_second) crashes with recovery/s of one core"
+    done
 fi

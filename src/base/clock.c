@@ -23,3 +23,8 @@ int64_t clock_boot_ns(void)
 {
     return now_ns(CLOCK_BOOTTIME);
 }
+
+int64_t clock_cpu_ns(void)
+{
+    return now_ns(CLOCK_PROCESS_CPUTIME_ID);
+}

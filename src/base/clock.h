@@ -14,5 +14,7 @@ int64_t clock_wall_ns(void);
 int64_t clock_mono_ns(void);
 /* The same, but counts the time that the machine was asleep. */
 int64_t clock_boot_ns(void);
+/* Nanoseconds of processor time that this process has used: figures made of it hold on a machine that others use too. */
+int64_t clock_cpu_ns(void);
 
 #endif

@@ -134,8 +134,15 @@ static void add(struct sim_report *sum, const struct sim_report *report)
     sum->virtual_ns += report->virtual_ns;
 }
 
-static enum status tell(const struct sim_report *sum, uint64_t seeds, double seconds, bool is_json)
+struct times {
+    double wall_s, cpu_s; /* the simulator has one thread: seconds of one core */
+};
+
+static enum status tell(const struct sim_report *sum, uint64_t seeds, const struct times *times, bool is_json)
 {
+    double cpu_s = times->cpu_s > 0 ? times->cpu_s : 1e-9;
+    double commands_per_minute = (double)sum->commands / cpu_s * 60;
+    double crashes_per_s = (double)sum->crashes / cpu_s;
     char hash[SHA256_HEX_SIZE];
     struct buf out;
     buf_init(&out, 8192);
@@ -146,22 +153,24 @@ static enum status tell(const struct sim_report *sum, uint64_t seeds, double sec
                    ",\"commands\":%" PRIu64 ",\"entries\":%" PRIu64 ",\"tasks\":%" PRIu64 ",\"answers\":%" PRIu64
                    ",\"crashes\":%" PRIu64 ",\"recoveries\":%" PRIu64 ",\"recovered_entries\":%" PRIu64
                    ",\"snapshots\":%" PRIu64 ",\"damages\":%" PRIu64 ",\"faults\":%" PRIu64 ",\"checks\":%" PRIu64
-                   ",\"virtual_s\":%.3f,\"seconds\":%.3f}\n",
+                   ",\"virtual_s\":%.3f,\"seconds\":%.3f,\"cpu_seconds\":%.3f,\"commands_per_minute\":%.0f"
+                   ",\"crashes_per_second\":%.1f}\n",
                    seeds, sum->trace_hash, hash, sum->steps, sum->commands, sum->entries, sum->tasks, sum->answers,
                    sum->crashes, sum->recoveries, sum->recovered_entries, sum->snapshots, sum->damages, sum->faults,
-                   sum->checks, (double)sum->virtual_ns / 1e9, seconds);
+                   sum->checks, (double)sum->virtual_ns / 1e9, times->wall_s, times->cpu_s, commands_per_minute,
+                   crashes_per_s);
     else
         buf_printf(&out,
                    "%" PRIu64 " seeds hold: %" PRIu64 " steps, %" PRIu64 " commands in %" PRIu64 " entries, %" PRIu64
                    " tasks, %" PRIu64 " answers; %.0f s of virtual time.\n"
                    "%" PRIu64 " faults: %" PRIu64 " crashes, %" PRIu64 " recoveries of %" PRIu64 " entries, %" PRIu64
                    " snapshots, %" PRIu64 " damaged copies. %" PRIu64 " checks.\n"
-                   "%.2f s: %.0f commands a minute, %.0f crashes with recovery a second.\n"
+                   "%.2f s, %.2f s of one core: %.0f commands a minute, %.0f crashes with recovery a second of it.\n"
                    "Trace %016" PRIx64 ", state %s.\n",
                    seeds, sum->steps, sum->commands, sum->entries, sum->tasks, sum->answers,
                    (double)sum->virtual_ns / 1e9, sum->faults, sum->crashes, sum->recoveries, sum->recovered_entries,
-                   sum->snapshots, sum->damages, sum->checks, seconds, (double)sum->commands / seconds * 60,
-                   (double)sum->crashes / seconds, sum->trace_hash, hash);
+                   sum->snapshots, sum->damages, sum->checks, times->wall_s, times->cpu_s, commands_per_minute,
+                   crashes_per_s, sum->trace_hash, hash);
     enum status status = cli_print(buf_slice(&out));
     buf_free(&out);
     return status;
@@ -206,6 +215,7 @@ enum status cli_sim(struct cli *cli)
     int64_t until_ns = clock_mono_ns() + cli_number(cli, "time") * NS_PER_MS;
     bool has_time = cli_number(cli, "time") > 0;
     int64_t start_ns = clock_mono_ns();
+    int64_t start_cpu_ns = clock_cpu_ns();
     uint64_t done = 0;
     for (; has_time ? clock_mono_ns() < until_ns : done < seeds; done++, options.seed++) {
         struct sim_report report;
@@ -216,5 +226,7 @@ enum status cli_sim(struct cli *cli)
         }
         add(&sum, &report);
     }
-    return tell(&sum, done, (double)(clock_mono_ns() - start_ns) / 1e9, is_json);
+    struct times times = {.wall_s = (double)(clock_mono_ns() - start_ns) / 1e9,
+                          .cpu_s = (double)(clock_cpu_ns() - start_cpu_ns) / 1e9};
+    return tell(&sum, done, &times, is_json);
 }

@@ -26,8 +26,9 @@ struct archive {
     /* loading */
     struct reader reader;
     /* saving */
-    struct sha256 *sha;
-    bool (*write)(void *ctx, const void *data, size_t len); /* NULL: only the digest is wanted */
+    struct sha256 *sha;                                     /* NULL: only the fingerprint is wanted */
+    uint64_t fingerprint;                                   /* of what was flushed */
+    bool (*write)(void *ctx, const void *data, size_t len); /* NULL: only a hash is wanted */
     void *ctx;
     size_t len;
     char buffer[SAVE_BUFFER_SIZE];
@@ -37,7 +38,11 @@ struct archive {
 
 static void flush(struct archive *archive)
 {
-    sha256_update(archive->sha, archive->buffer, archive->len);
+    if (archive->sha != NULL) {
+        sha256_update(archive->sha, archive->buffer, archive->len);
+    } else {
+        archive->fingerprint = hash64(slice_of(archive->buffer, archive->len), archive->fingerprint);
+    }
     if (archive->write != NULL && !archive->failed && !archive->write(archive->ctx, archive->buffer, archive->len)) {
         archive->failed = true;
     }
@@ -482,8 +487,9 @@ static void all_fields(struct archive *archive)
     slab_fields(archive, &core->idempotencies, idempotency_fields);
 }
 
-static bool save(const struct core *core, bool (*write)(void *, const void *, size_t), void *ctx,
-                 uint8_t ret_digest[SHA256_SIZE])
+/* Sends the fields of a core through an archive, which the caller frees. */
+static struct archive *save_fields(const struct core *core, bool (*write)(void *, const void *, size_t), void *ctx,
+                                   struct sha256 *sha)
 {
     ensure_magic(core, CORE_MAGIC);
     struct archive *archive = malloc(sizeof(*archive));
@@ -495,12 +501,21 @@ static bool save(const struct core *core, bool (*write)(void *, const void *, si
     archive->write = write;
     archive->ctx = ctx;
     archive->len = 0;
-    archive->sha = sha256_new();
-    ensure(archive->sha != NULL);
+    archive->sha = sha;
+    archive->fingerprint = 0;
     all_fields(archive);
     flush(archive);
-    sha256_final(archive->sha, ret_digest);
-    sha256_free(archive->sha);
+    return archive;
+}
+
+static bool save(const struct core *core, bool (*write)(void *, const void *, size_t), void *ctx,
+                 uint8_t ret_digest[SHA256_SIZE])
+{
+    struct sha256 *sha = sha256_new();
+    ensure(sha != NULL);
+    struct archive *archive = save_fields(core, write, ctx, sha);
+    sha256_final(sha, ret_digest);
+    sha256_free(sha);
     bool is_good = !archive->failed;
     free(archive);
     return is_good;
@@ -509,6 +524,15 @@ static bool save(const struct core *core, bool (*write)(void *, const void *, si
 void core_hash(const struct core *core, uint8_t ret_digest[SHA256_SIZE])
 {
     ensure(save(core, NULL, NULL, ret_digest));
+}
+
+uint64_t core_fingerprint(const struct core *core)
+{
+    struct archive *archive = save_fields(core, NULL, NULL, NULL);
+    ensure(!archive->failed);
+    uint64_t fingerprint = archive->fingerprint;
+    free(archive);
+    return fingerprint;
 }
 
 enum status core_save(const struct core *core, bool (*write)(void *ctx, const void *data, size_t len), void *ctx)

@@ -712,8 +712,7 @@ static void copy_on_finished(void *ctx, const struct effect_finished *finished, 
 }
 
 /* Recovers from a disk as a hub would, and throws the hub away. */
-static enum status recover_copy(struct world *world, struct disk *disk, uint64_t *ret_seq,
-                                uint8_t ret_hash[SHA256_SIZE])
+static enum status recover_copy(struct world *world, struct disk *disk, uint64_t *ret_seq, uint64_t *ret_hash)
 {
     struct copy copy = {.world = world};
     const struct sequencer_sinks sinks = {
@@ -729,7 +728,7 @@ static enum status recover_copy(struct world *world, struct disk *disk, uint64_t
     enum status status = file_journal_open(&config, NULL, &callbacks, copy_on_snapshot, &recovery, &journal);
     if (status == STATUS_OK) {
         *ret_seq = core_seq(sequencer_core(copy.sequencer));
-        core_hash(sequencer_core(copy.sequencer), ret_hash);
+        *ret_hash = core_fingerprint(sequencer_core(copy.sequencer));
         journal->driver->close(journal);
     }
     sequencer_free(copy.sequencer);
@@ -800,8 +799,8 @@ void hub_damage(struct world *world)
     const enum stream stream = STREAM_FAULT + SIM_FAULT_DAMAGE;
     uint64_t seq = 0;
     uint64_t spoilt_seq = 0;
-    uint8_t hash[SHA256_SIZE];
-    uint8_t spoilt_hash[SHA256_SIZE];
+    uint64_t hash = 0;
+    uint64_t spoilt_hash = 0;
     uint64_t seed = world_below(world, stream, UINT64_MAX);
     struct disk *sound = disk_sim_clone(world->hub.disk, seed);
     ensure(sound != NULL);
@@ -810,7 +809,7 @@ void hub_damage(struct world *world)
     struct disk *spoilt = disk_sim_clone(sound, seed);
     ensure(spoilt != NULL);
     disk_sim_set_capacity(spoilt, UINT64_MAX);
-    enum status status = recover_copy(world, sound, &seq, hash);
+    enum status status = recover_copy(world, sound, &seq, &hash);
     CHECK_THAT(world, status == STATUS_OK || world->hub.life < 2, "J1", "a copy of the sound disk is refused: %s",
                status_title(status));
     struct listing listing = {.count = 0};
@@ -826,7 +825,7 @@ void hub_damage(struct world *world)
     }
     if (count > 0 && status == STATUS_OK && !world->report->has_failed) {
         world->report->damages++;
-        status = recover_copy(world, spoilt, &spoilt_seq, spoilt_hash);
+        status = recover_copy(world, spoilt, &spoilt_seq, &spoilt_hash);
         trace(world, TRACE_DAMAGE, count, spoilt_seq, (uint64_t)status);
         bool is_refusal = status == STATUS_CORRUPT || status == STATUS_IO;
         CHECK_THAT(world, status == STATUS_OK || is_refusal, "damage", "recovery from damage ends with %s",
@@ -834,7 +833,7 @@ void hub_damage(struct world *world)
         if (status == STATUS_OK) {
             CHECK_THAT(world, spoilt_seq <= seq, "damage", "damage made entries: %llu instead of %llu",
                        (unsigned long long)spoilt_seq, (unsigned long long)seq);
-            CHECK_THAT(world, spoilt_seq != seq || memcmp(hash, spoilt_hash, sizeof hash) == 0, "J3",
+            CHECK_THAT(world, spoilt_seq != seq || hash == spoilt_hash, "J3",
                        "recovery from damage gives another state at entry %llu", (unsigned long long)seq);
         }
     }

@@ -242,7 +242,7 @@ struct checks {
     int64_t last_time_ns;   /* of the newest entry */
     uint64_t *entry_hashes; /* owned; of entry i + 1, as it was proposed */
     size_t entry_count, entry_cap;
-    uint8_t live_hash[SHA256_SIZE]; /* of the core as a process left it */
+    uint64_t live_hash; /* of the core as a process left it */
     uint64_t live_seq;
     bool has_live_hash;
     struct waiting *waiting; /* owned; of each line: those that are known to wait for their first lease */

@@ -81,6 +81,8 @@ static void test_saved_and_loaded_are_the_same(void **state)
     core_hash(loaded, b);
     assert_memory_equal(a, b, SHA256_SIZE);
     assert_memory_equal(a, saved.data + saved.len - SHA256_SIZE, SHA256_SIZE);
+    uint64_t fingerprint = core_fingerprint(f.core);
+    assert_true(core_fingerprint(loaded) == fingerprint);
     struct core_stats one, other;
     core_stats(f.core, &one);
     core_stats(loaded, &other);
@@ -88,6 +90,7 @@ static void test_saved_and_loaded_are_the_same(void **state)
     fixture_tick(&f);
     core_hash(f.core, b);
     assert_memory_not_equal(a, b, SHA256_SIZE); /* an entry more is another state */
+    assert_true(core_fingerprint(f.core) != fingerprint);
     core_free(loaded);
     buf_free(&saved);
     buf_free(&again);
