@@ -62,7 +62,7 @@ struct bench_second {
     struct bench_counts counts; /* of this second */
     uint64_t items;
     double rate_meant;
-    int64_t p50_ns, p99_ns, max_ns;
+    int64_t p50_ns, p95_ns, p99_ns, max_ns;
     int64_t lag_max_ns;
 };
 
@@ -93,7 +93,8 @@ struct bench_scrape {
 struct bench_event {
     int64_t at_ns;                     /* from the start of the run */
     char what[96];                     /* "kill hub", "phase steady begins", … */
-    int64_t detected_ns, recovered_ns; /* for faults: after at_ns; -1: not (yet) */
+    char fault[BENCH_NAME_SIZE];       /* its name in metrics, "kill_hub"; "" for what is no beginning of a fault */
+    int64_t detected_ns, recovered_ns; /* for faults: after at_ns; -1: not (yet). recovery.c fills them in */
 };
 
 enum bench_verdict { BENCH_PASS, BENCH_GATE_MISSED, BENCH_INVALID, BENCH_INTERRUPTED };
@@ -128,13 +129,21 @@ struct bench_result {
     struct histogram *complete; /* ns from a submit's intended send to its outcome being accepted */
     uint64_t iterations;        /* flows begun by users or arrivals */
     uint64_t sessions, sessions_failed, sessions_lost; /* simulated nodes */
+    int64_t sessions_open_ns;                          /* from the first dial to the last welcome */
+    uint64_t lost_tasks, doubled_tasks;                /* acknowledged tasks that no node completed; more than once */
     struct histogram *session_open;                    /* ns from dialling to welcome */
     uint32_t users_max, connections_max;
     enum bench_verdict verdict;
     char invalid_why[256]; /* sentences: why the run says nothing about the target */
 };
+/* Everything empty; histograms are NULL (which counts as empty everywhere) until bench_result_histograms makes them. */
 void bench_result_init(struct bench_result *result);
+STATUS_MUST_CHECK enum status bench_result_histograms(struct bench_result *result); /* NO_MEMORY */
 void bench_result_free(struct bench_result *result);
+/* A further series with its histograms; the array moves, so keep indices, not pointers. NULL without memory. */
+struct bench_series *bench_result_add_series(struct bench_result *result, const char *phase, const char *step);
+/* A further event, detected and recovered being -1. NULL without memory. */
+struct bench_event *bench_result_add_event(struct bench_result *result, int64_t at_ns, const char *what);
 
 /* The series of a phase and step; NULL when there is none. */
 const struct bench_series *bench_result_series(const struct bench_result *result, const char *phase, const char *step);
@@ -145,12 +154,24 @@ const struct bench_series *bench_result_series(const struct bench_result *result
  *                           assign_p99, lag_p99, recover.kill_hub, scrape.shoal_tasks_ready
  *
  * metrics.def lists NAME with its unit ("ns", "%", "/s", "n", "bytes") and what it means. */
-/* Whether the name is one (whatever phases and steps there are); ret_unit, ret_why may be NULL. */
+/* Whether the name is one (whatever phases and steps there are); ret_unit may be NULL. */
 bool bench_metric_is_known(struct slice name, const char **ret_unit);
-/* The value in the unit of the table. NOT_FOUND: no such name, phase, step or process; END: known, but nothing was measured. */
+/* Whether it can be asked over a window of seconds (bench_metric_window). */
+bool bench_metric_has_window(struct slice name);
+/* The known name that is nearest, for "did you mean"; NULL when none is near. Static storage. */
+const char *bench_metric_nearest(struct slice name);
+/* The value in the unit of the table. NOT_FOUND: no such name, phase, step or process; END: known, but nothing was measured. A
+ * fault from which the target did not recover has recovered after INFINITY. */
 STATUS_MUST_CHECK enum status bench_metric(const struct bench_result *result, struct slice name, double *ret_value,
                                            const char **ret_unit);
-/* All names with help, for --list. */
-void bench_metrics_list(struct buf *out);
+/* The same over the seconds from from_ns to to_ns (0: the end) of its phase, or of the run without one. Counts, rates and shares are
+ * those of the window; of latencies the worst second counts (is_largest), or the best. */
+STATUS_MUST_CHECK enum status bench_metric_window(const struct bench_result *result, struct slice name, int64_t from_ns,
+                                                  int64_t to_ns, bool is_largest, double *ret_value,
+                                                  const char **ret_unit);
+/* A value with its unit for people: "1.25 ms", "12.3 MiB", "99.9 %". */
+void bench_value_text(double value, const char *unit, char *ret, size_t size);
+/* All names with help: for people (columns of text), or as the Markdown table of docs/bench.md. */
+void bench_metrics_list(struct buf *out, bool is_markdown);
 
 #endif
