@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Includes go downwards only, and what must be deterministic includes nothing that can touch the world.
 #
-#   base < proto < journal < core < net < hub; work on net; node on work; cli on everything
+#   base < proto < journal < core < net < hub; work on net; node on work; bench on net; cli on everything
 #
 # Every quoted include of src/ names its layer ("core/core.h"), so that this can be checked by reading.
 set -euo pipefail

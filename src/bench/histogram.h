@@ -1,7 +1,7 @@
 /* histogram.h - how often each value was seen, in constant memory and with three significant digits.
  *
  * The layout of HdrHistogram (Tene): buckets that double in width, 2048 sub-buckets each, so that a value is
- * recorded with a relative error below 1/1024 anywhere between 1 ns and HISTOGRAM_VALUE_MAX. Recording is a few
+ * recorded with a relative error below 1/1024 (none below 2048) anywhere between 0 and HISTOGRAM_VALUE_MAX. Recording is a few
  * instructions and never allocates. Values are nanoseconds, though nothing here depends on it. One thread at a time. */
 #ifndef SHOAL_BENCH_HISTOGRAM_H
 #define SHOAL_BENCH_HISTOGRAM_H
@@ -17,7 +17,7 @@
 
 struct histogram;
 
-/* NULL when there is no memory (about 250 KiB; untouched parts of it cost nothing). */
+/* NULL when there is no memory (about 270 KiB; untouched parts of it cost nothing). */
 struct histogram *histogram_new(void);
 void histogram_free(struct histogram *histogram); /* NULL is harmless */
 void histogram_reset(struct histogram *histogram);
@@ -35,12 +35,13 @@ int64_t histogram_min(const struct histogram *histogram);
 int64_t histogram_max(const struct histogram *histogram);
 double histogram_mean(const struct histogram *histogram);
 double histogram_stddev(const struct histogram *histogram);
-/* Share (0..1) of the values that do not exceed `value`. */
+/* Share (0..1) of the values that do not exceed `value` or are in its bucket. */
 double histogram_share_within(const struct histogram *histogram, int64_t value);
 
 /* Walks the buckets that hold something, in order: start with *at = 0; false at the end. `ret_value` is the upper end. */
 bool histogram_next(const struct histogram *histogram, size_t *at, int64_t *ret_value, uint64_t *ret_count);
-/* {"min":…,"max":…,"sum":…,"buckets":[[upper,count],…]} and back: nothing is lost. INVALID for what it did not write. */
+/* {"count":…,"clamped":…,"min":…,"max":…,"sum":…,"buckets":[[upper,count],…]} and back: nothing is lost. INVALID, with an
+ * empty histogram, for what it did not write. */
 void histogram_write_json(const struct histogram *histogram, struct buf *out);
 struct json_value;
 STATUS_MUST_CHECK enum status histogram_read_json(const struct json_value *value, struct histogram *ret_histogram);

@@ -8,14 +8,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define SCHEDULE_RATE_MAX                                                                                              \
+    1e8 /* a second; far above what one process can send, far below where doubles lose nanoseconds */
+
 enum schedule_model {
     SCHEDULE_CONSTANT, /* rate_from */
     SCHEDULE_RAMP,     /* from rate_from to rate_to, linear in time; arrival n solves the quadratic */
     SCHEDULE_STEP,     /* steps of equal length from rate_from to rate_to */
     SCHEDULE_POISSON,  /* exponential gaps with mean 1/rate_from */
     SCHEDULE_SPIKE,    /* rate_from, but rate_to between spike_at and spike_at + spike_for */
-    SCHEDULE_BURST,    /* burst_size at once (or spread over burst_over), every burst_every, burst_count times */
-    SCHEDULE_TRACE     /* the times of a file, scaled */
+    SCHEDULE_BURST, /* burst_size at once (or spread over burst_over <= burst_every), every burst_every; burst_count times,
+                          0: till the end */
+    SCHEDULE_TRACE /* the times of a file */
 };
 
 struct schedule {
@@ -33,11 +37,11 @@ struct schedule {
 
 /* How many arrivals the phase has in all. */
 uint64_t schedule_count(const struct schedule *schedule);
-/* When arrival `index` is meant to begin; not descending in index. INT64_MAX from schedule_count on. POISSON costs O(1) amortised when asked in
- * order through a cursor, see schedule_next; any index may be asked for. */
+/* When arrival `index` is meant to begin; not descending in index. INT64_MAX from schedule_count on. POISSON walks there from
+ * the first arrival; whoever wants all of them uses a cursor. */
 int64_t schedule_at(const struct schedule *schedule, uint64_t index);
 
-/* Walks the arrivals in order, in constant time each, giving the very same times as schedule_at. */
+/* Walks the arrivals in order, in constant time each (STEP: logarithmic in the steps), giving the very times of schedule_at. */
 struct schedule_cursor {
     const struct schedule *schedule;
     uint64_t index; /* of the next one */
@@ -46,7 +50,7 @@ struct schedule_cursor {
 };
 void schedule_begin(struct schedule_cursor *cursor, const struct schedule *schedule);
 void schedule_next(struct schedule_cursor *cursor);
-/* The rate that is meant at a moment of the phase, a second. */
+/* The rate that is meant at a moment of the phase, a second. Bursts: their mean; a trace: what comes in the second from then on. */
 double schedule_rate(const struct schedule *schedule, int64_t at_ns);
 
 #endif
