@@ -94,7 +94,7 @@ void handle_lease_poll(struct call *call)
     if (!may_call(call))
         return;
     if (read_poll(call, &problem, &hello, &wait_ms))
-        workers_poll(call, &hello, wait_ms);
+        workers_poll(call->hub->sessions, call, &hello, wait_ms);
     else
         call_refuse(call, &problem);
 }
@@ -159,7 +159,8 @@ void handle_lease_report(struct call *call)
     if (!may_call(call))
         return;
     if (read_report(call, &problem, outcomes, &body))
-        workers_report(call, body.session, body.count, buf_slice(outcomes), (uint32_t)body.max, body.wait_ms);
+        workers_report(call->hub->sessions, call, body.session, body.count, buf_slice(outcomes), (uint32_t)body.max,
+                       body.wait_ms);
     else
         call_refuse(call, &problem);
 }

@@ -1,7 +1,9 @@
-/* session_net.c - the world of sessions.c as it really is: WebSockets of the HTTP server, a timer of the loop, the clock. */
+/* session_net.c - the world of sessions.c as it really is: WebSockets and requests of the HTTP server, a
+ * timer of the loop, the clock. */
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/ensure.h"
 #include "hub/sessions_internal.h"
 
 /* --- the table --- */
@@ -14,6 +16,42 @@ struct session_net {
 static void net_set_user(struct ws_connection *ws, struct session *user)
 {
     ws_set_user(ws, user);
+}
+
+static void on_gone(struct http_request *request)
+{
+    const struct call *call = request->user;
+    ensure_magic(call, CALL_MAGIC);
+    workers_gone(call->extra);
+}
+
+static void net_set_poll(struct call *call, struct poll *poll)
+{
+    call->extra = poll;
+    call->request->on_gone = on_gone;
+    call->request->end_is_gone = true; /* a caller that only waits has left when it ends its side */
+}
+
+static bool net_is_there(const struct call *call)
+{
+    return http_peer_is_there(call->request);
+}
+
+static struct buf *net_answer_begin(struct call *call)
+{
+    struct buf *out = &call->routes->out;
+    buf_reset(out);
+    return out;
+}
+
+static void net_answer(struct call *call, uint64_t seq)
+{
+    call_answer(call, 200, seq, "");
+}
+
+static void net_refuse(struct call *call, enum status status, const char *detail)
+{
+    call_refuse_status(call, status, "%s", detail);
 }
 
 static int64_t net_mono_ns(void *ctx)
@@ -66,6 +104,11 @@ enum status sessions_new(struct hub *hub, struct sessions **ret_sessions)
     const struct session_port port = {.send = ws_send_text,
                                       .close = ws_close,
                                       .set_user = net_set_user,
+                                      .set_poll = net_set_poll,
+                                      .is_there = net_is_there,
+                                      .answer_begin = net_answer_begin,
+                                      .answer = net_answer,
+                                      .refuse = net_refuse,
                                       .mono_ns = net_mono_ns,
                                       .set_ticking = net_set_ticking,
                                       .flush_soon = net_flush_soon,

@@ -114,16 +114,6 @@ static int64_t phase_ms(const struct sessions *sessions, enum session_phase phas
     }
 }
 
-static int64_t sessions_mono_ns(const struct sessions *sessions)
-{
-    return sessions->port.mono_ns(sessions->port.ctx);
-}
-
-static void flush_soon(struct sessions *sessions)
-{
-    sessions->port.flush_soon(sessions->port.ctx);
-}
-
 static int64_t sessions_now(const struct sessions *sessions)
 {
     int64_t since_ns = sessions_mono_ns(sessions) - sessions->tick_mono_ns;
@@ -240,7 +230,7 @@ bool session_propose_lost(struct session *session, enum lost_reason reason)
         return false;
     command_put_node_lost(out, &(struct command_node_lost){.session = session->session, .reason = reason});
     sequencer_commit(hub->sequencer, NULL);
-    flush_soon(session->sessions);
+    sessions_flush_soon(session->sessions);
     session_set_phase(session, SESSION_ENDING);
     return true;
 }
@@ -364,7 +354,7 @@ static void on_hello(struct session *session, const struct work_message *message
     command_put_node_hello(out, &message->hello);
     session_set_phase(session, SESSION_HELLO);
     sequencer_commit(hub->sequencer, &hello->pending);
-    flush_soon(sessions);
+    sessions_flush_soon(sessions);
 }
 
 /* --- reports --- */
@@ -453,7 +443,7 @@ static bool propose_report(struct session *session, const struct command_node_re
     complete.session = session->session;
     command_put_node_report(out, &complete);
     sequencer_commit(hub->sequencer, report != NULL ? &report->pending : NULL);
-    flush_soon(session->sessions);
+    sessions_flush_soon(session->sessions);
     return true;
 }
 

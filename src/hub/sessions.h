@@ -12,12 +12,22 @@
 /* --- the world, as a small table of functions --- */
 #define SESSIONS_TICK_MS 100 /* a twenty-fifth of lost_ms; half of closed_grace_ms */
 struct session;
+struct poll; /* workers.c: a worker's request that is being answered */
 struct session_port {
     /* A connection is whatever the table's maker says; nothing else looks inside. */
     void (*send)(struct ws_connection *ws, struct slice text);
     void (*close)(struct ws_connection *ws, uint16_t code, const char *reason);
     /* The record that messages of this connection go to; NULL: they go nowhere. */
     void (*set_user)(struct ws_connection *ws, struct session *user);
+    /* A worker's request over plain HTTP is also whatever the table's maker says. workers_gone(poll) is due when its caller
+     * is gone before the answer; answer and refuse end the request, and that with it. */
+    void (*set_poll)(struct call *call, struct poll *poll);
+    /* False: the caller has hung up, as far as can be seen without waiting. */
+    bool (*is_there)(const struct call *call);
+    struct buf *(*answer_begin)(struct call *call); /* where to write the body, empty */
+    /* 200 with that body; `seq` is durable. */
+    void (*answer)(struct call *call, uint64_t seq);
+    void (*refuse)(struct call *call, enum status status, const char *detail);
     int64_t (*mono_ns)(void *ctx);
     void (*set_ticking)(void *ctx, bool is_on); /* sessions_tick every SESSIONS_TICK_MS, or no more */
     void (*flush_soon)(void *ctx);              /* sequencer_flush at the end of this turn */
@@ -37,13 +47,15 @@ void sessions_tick(struct sessions *sessions);
 /* Answers every waiting poll and closes the nodes' connections with 1001, without ending their sessions. */
 void sessions_stop(struct sessions *sessions);
 
-/* --- workers over plain HTTP (workers.c); each answers the call --- */
+/* --- workers over plain HTTP (workers.c); each answers the call, now or later --- */
 #define WORKER_LEASES_MAX 1000 /* of one call */
 /* POST /v1/leases: hello->credit leases at most. Fills in hello's instance. */
-void workers_poll(struct call *call, struct command_node_hello *hello, int64_t wait_ms);
+void workers_poll(struct sessions *sessions, struct call *call, struct command_node_hello *hello, int64_t wait_ms);
 /* POST /v1/leases:report: `count` encoded outcomes (copied), then up to `max` new leases. */
-void workers_report(struct call *call, uint64_t session, uint32_t count, struct slice outcomes, uint32_t max,
-                    int64_t wait_ms);
+void workers_report(struct sessions *sessions, struct call *call, uint64_t session, uint32_t count,
+                    struct slice outcomes, uint32_t max, int64_t wait_ms);
+/* The caller left before its answer: what is leased for it goes back. Ends the call (refuse). */
+void workers_gone(struct poll *poll);
 
 struct session_facts {
     bool is_suspect; /* not heard of for suspect_ms, or its connection is gone and its time not up yet */

@@ -80,6 +80,14 @@ static inline struct session *session_at(const struct sessions *sessions, uint32
 {
     return slab_at(&sessions->slab, index);
 }
+static inline int64_t sessions_mono_ns(const struct sessions *sessions)
+{
+    return sessions->port.mono_ns(sessions->port.ctx);
+}
+static inline void sessions_flush_soon(struct sessions *sessions)
+{
+    sessions->port.flush_soon(sessions->port.ctx);
+}
 /* Proposes NODE_LOST. False: the hub is full; try again. */
 bool session_propose_lost(struct session *session, enum lost_reason reason);
 

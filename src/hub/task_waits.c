@@ -3,6 +3,9 @@
  * A map leads from a task's id to the first of its waits; those of one task are a doubly linked ring through the slab, so
  * that one leaves in one step. All waits lie in one heap by their end, and one timer stands at the top of it.
  *
+ * What it needs of the world (a clock, one timer) comes through struct task_waits_port; task_waits_net.c brings the real
+ * ones, the simulator its own.
+ *
  * Invariants: W1 a live wait is in the heap and in exactly one ring; W2 the map holds one wait of each ring; W3 on_done is
  * called at most once, after the wait has left both. */
 #include "hub/task_waits.h"
@@ -28,13 +31,16 @@ struct wait {
 
 struct task_waits {
     uint32_t magic;
-    struct hub *hub;
+    struct task_waits_port port;
     struct slab slab;
     struct map map; /* task_id → the first wait of its ring */
     struct heap heap;
-    uv_timer_t timer;
-    bool is_closed;
 };
+
+static int64_t now_mono_ns(const struct task_waits *waits)
+{
+    return waits->port.mono_ns(waits->port.ctx);
+}
 
 static struct wait *wait_at(const struct task_waits *waits, uint32_t index)
 {
@@ -90,55 +96,34 @@ static void finish(struct task_waits *waits, uint32_t index, bool is_final)
     wait.on_done(wait.ctx, is_final);
 }
 
-static void on_timer(uv_timer_t *timer);
-
 static void arm(struct task_waits *waits)
 {
     uint32_t top = heap_top(&waits->heap);
-    if (top == HEAP_NONE) {
-        uv_timer_stop(&waits->timer);
-        return;
-    }
-    int64_t left_ns = wait_at(waits, top)->due_ns - clock_mono_ns();
-    uint64_t left_ms = left_ns > 0 ? (uint64_t)((left_ns + NS_PER_MS - 1) / NS_PER_MS) : 0;
-    uv_timer_start(&waits->timer, on_timer, left_ms, 0);
+    int64_t left_ns = top != HEAP_NONE ? wait_at(waits, top)->due_ns - now_mono_ns(waits) : TASK_WAITS_NO_TIMER;
+    waits->port.set_timer(waits->port.ctx, top != HEAP_NONE && left_ns < 0 ? 0 : left_ns);
 }
 
-static void on_timer(uv_timer_t *timer)
+void task_waits_tick(struct task_waits *waits)
 {
-    struct task_waits *waits = timer->data;
     ensure_magic(waits, TASK_WAITS_MAGIC);
-    int64_t now_ns = clock_mono_ns();
+    int64_t now_ns = now_mono_ns(waits);
     for (uint32_t top; (top = heap_top(&waits->heap)) != HEAP_NONE && wait_at(waits, top)->due_ns <= now_ns;)
         finish(waits, top, false);
     arm(waits);
 }
 
-enum status task_waits_new(struct hub *hub, struct task_waits **ret_waits)
+enum status task_waits_make(const struct task_waits_port *port, struct task_waits **ret_waits)
 {
     struct task_waits *waits = calloc(1, sizeof *waits);
     if (waits == NULL)
         return STATUS_NO_MEMORY;
     waits->magic = TASK_WAITS_MAGIC;
-    waits->hub = hub;
+    waits->port = *port;
     slab_init(&waits->slab, sizeof(struct wait), TASK_WAITS_MAX);
     map_init(&waits->map);
     heap_init(&waits->heap, is_before, set_position, waits);
-    uv_timer_init(&hub->loop.uv, &waits->timer);
-    uv_unref((uv_handle_t *)&waits->timer); /* waiting requests have connections; those keep the loop alive */
-    waits->timer.data = waits;
     *ret_waits = waits;
     return STATUS_OK;
-}
-
-static void on_closed(uv_handle_t *handle)
-{
-    struct task_waits *waits = handle->data;
-    heap_free(&waits->heap);
-    map_free(&waits->map);
-    slab_free_all(&waits->slab);
-    waits->magic = 0;
-    free(waits);
 }
 
 void task_waits_free(struct task_waits *waits)
@@ -147,7 +132,12 @@ void task_waits_free(struct task_waits *waits)
         return;
     ensure_magic(waits, TASK_WAITS_MAGIC);
     task_waits_stop(waits);
-    uv_close((uv_handle_t *)&waits->timer, on_closed);
+    heap_free(&waits->heap);
+    map_free(&waits->map);
+    slab_free_all(&waits->slab);
+    waits->port.end(waits->port.ctx);
+    waits->magic = 0;
+    free(waits);
 }
 
 enum status task_waits_add(struct task_waits *waits, uint64_t task_id, int64_t wait_ms, task_wait_done *on_done,
@@ -159,7 +149,7 @@ enum status task_waits_add(struct task_waits *waits, uint64_t task_id, int64_t w
         return STATUS_BUSY;
     struct wait *wait = wait_at(waits, index);
     *wait = (struct wait){.task_id = task_id,
-                          .due_ns = clock_mono_ns() + wait_ms * NS_PER_MS,
+                          .due_ns = now_mono_ns(waits) + wait_ms * NS_PER_MS,
                           .on_done = on_done,
                           .ctx = ctx,
                           .next = index,

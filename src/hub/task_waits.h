@@ -12,6 +12,21 @@
 
 typedef void task_wait_done(void *ctx, bool is_final);
 
+/* --- the world, as a small table of functions --- */
+#define TASK_WAITS_NO_TIMER INT64_C(-1)
+struct task_waits_port {
+    int64_t (*mono_ns)(void *ctx);
+    /* task_waits_tick once, this much later (or a little more), in place of what was asked for before; TASK_WAITS_NO_TIMER:
+     * never. Not from inside. */
+    void (*set_timer)(void *ctx, int64_t after_ns);
+    void (*end)(void *ctx); /* the waits are freed */
+    void *ctx;
+};
+/* task_waits_new (hub.h) with another world than the loop. */
+STATUS_MUST_CHECK enum status task_waits_make(const struct task_waits_port *port, struct task_waits **ret_waits);
+/* Called by the world: ends the waits whose moment has passed. */
+void task_waits_tick(struct task_waits *waits);
+
 /* Waits at most `wait_ms`. BUSY past TASK_WAITS_MAX. Never calls on_done from inside. */
 STATUS_MUST_CHECK enum status task_waits_add(struct task_waits *waits, uint64_t task_id, int64_t wait_ms,
                                              task_wait_done *on_done, void *ctx, uint32_t *ret_wait);

@@ -75,7 +75,6 @@ struct worker {
     char name[LIMIT_NAME_SIZE];
 };
 
-static void on_gone(struct http_request *request);
 static void poll_check_soon(struct poll *poll);
 static void poll_start(struct poll *poll);
 static void poll_withdraw(struct poll *poll);
@@ -143,7 +142,7 @@ enum status workers_adopt(struct sessions *sessions, const struct node_view *vie
     if (out != NULL) { /* of a poll whose caller is gone with the process before */
         command_put_node_report(out, &(struct command_node_report){.session = view->session, .has_credit = true});
         sequencer_commit(hub->sequencer, NULL);
-        hub_schedule_flush(hub);
+        sessions_flush_soon(sessions);
     }
     return STATUS_OK;
 }
@@ -204,9 +203,7 @@ static struct poll *poll_new(struct call *call, struct session *session)
     buf_init(&poll->hello, LIMIT_HTTP_BODY_SIZE);
     session->sessions->polls++;
     session->worker->poll_count++;
-    call->extra = poll;
-    call->request->on_gone = on_gone;
-    call->request->end_is_gone = true; /* a caller that only waits has left when it ends its side */
+    session->sessions->port.set_poll(call, poll);
     return poll;
 }
 
@@ -271,22 +268,25 @@ static void poll_free(struct poll *poll)
     worker_called(session);
 }
 
+static void refuse(const struct sessions *sessions, struct call *call, enum status status, const char *detail)
+{
+    sessions->port.refuse(call, status, detail != NULL ? detail : status_title(status));
+}
+
 /* Ends a poll with a problem. */
 static void poll_refuse(struct poll *poll, enum status status, const char *detail)
 {
     struct call *call = TAKE(poll->call);
-    if (call != NULL) {
-        buf_reset(&call->routes->out);
-        call_refuse_status(call, status, "%s", detail != NULL ? detail : status_title(status));
-    }
+    if (call != NULL)
+        refuse(poll->session->sessions, call, status, detail);
     poll_free(poll);
 }
 
 static void poll_answer(struct poll *poll)
 {
+    struct sessions *sessions = poll->session->sessions;
     struct call *call = TAKE(poll->call);
-    struct buf *out = &call->routes->out;
-    buf_reset(out);
+    struct buf *out = sessions->port.answer_begin(call);
     buf_append_slice(out, SLICE("{\"session\":\""));
     write_id(out, poll->session->session);
     buf_append_char(out, '"');
@@ -298,8 +298,8 @@ static void poll_answer(struct poll *poll)
     buf_append_slice(out, SLICE(",\"leases\":["));
     buf_append_slice(out, buf_slice(&poll->leases));
     buf_append_slice(out, SLICE("]}"));
-    poll->session->sessions->stats.leases_pushed += poll->lease_count;
-    call_answer(call, 200, sequencer_durable_seq(call->hub->sequencer), "");
+    sessions->stats.leases_pushed += poll->lease_count;
+    sessions->port.answer(call, sequencer_durable_seq(sessions->hub->sequencer));
     poll_free(poll);
 }
 
@@ -321,14 +321,26 @@ static void drop_leases(struct poll *poll)
     buf_reset(&poll->tokens);
 }
 
-static void on_gone(struct http_request *request)
+/* Nobody waits for this poll's answer any more. */
+static void let_go(struct poll *poll)
 {
-    struct call *call = request->user;
-    ensure_magic(call, CALL_MAGIC);
-    struct poll *poll = call->extra;
+    refuse(poll->session->sessions, TAKE(poll->call), STATUS_CANCELLED, NULL); /* goes nowhere; it ends the request */
+}
+
+/* Whether leases would go to a caller that has hung up although nobody has said so yet. Then nobody waits any more, and
+ * they go back now instead of when their time is over. */
+static bool has_left(struct poll *poll)
+{
+    if (poll->lease_count == 0 || poll->session->sessions->port.is_there(poll->call))
+        return false;
+    let_go(poll);
+    return true;
+}
+
+void workers_gone(struct poll *poll)
+{
     ensure_magic(poll, POLL_MAGIC);
-    poll->call = NULL;
-    call_refuse_status(call, STATUS_CANCELLED, NULL); /* goes nowhere; it ends the request */
+    let_go(poll);
     if (poll->state == POLL_LINE) {
         line_remove(poll);
         poll_free(poll);
@@ -348,8 +360,8 @@ static void on_time(void *ctx, bool is_final)
     struct sessions *sessions = poll->session->sessions;
     (void)is_final;
     poll->timer = TASK_WAIT_NONE;
-    poll->is_late =
-        poll->is_late || poll->state == POLL_LINE || clock_mono_ns() >= poll->due_ns || sessions->hub->is_stopping;
+    poll->is_late = poll->is_late || poll->state == POLL_LINE || sessions_mono_ns(sessions) >= poll->due_ns ||
+                    sessions->hub->is_stopping;
     if (poll->state == POLL_LINE) { /* asked nobody: nothing to take back */
         line_remove(poll);
         if (poll->session->session == 0)
@@ -387,7 +399,8 @@ static void poll_check_soon(struct poll *poll)
 static bool poll_propose(struct poll *poll, const struct command_node_report *command,
                          void (*on_reply)(struct pending *pending, const struct effect_reply *reply, uint64_t seq))
 {
-    struct hub *hub = poll->session->sessions->hub;
+    struct sessions *sessions = poll->session->sessions;
+    struct hub *hub = sessions->hub;
     struct buf *out = hub->sequencer != NULL ? sequencer_begin(hub->sequencer) : NULL;
     if (out == NULL)
         return false;
@@ -397,7 +410,7 @@ static bool poll_propose(struct poll *poll, const struct command_node_report *co
     poll->pending.on_reply = on_reply;
     poll->is_asked = false;
     sequencer_commit(hub->sequencer, &poll->pending);
-    hub_schedule_flush(hub);
+    sessions_flush_soon(sessions);
     return true;
 }
 
@@ -473,7 +486,7 @@ static void poll_withdraw(struct poll *poll)
     poll->is_asked = false;
     poll->state = POLL_WITHDRAWING;
     sequencer_commit(hub->sequencer, &poll->pending);
-    hub_schedule_flush(hub);
+    sessions_flush_soon(sessions);
 }
 
 /* A reply to hello or to a report with credit: from here the poll waits for leases. */
@@ -577,7 +590,8 @@ static uint64_t hash_facts(const struct command_node_hello *hello)
 static void poll_start(struct poll *poll)
 {
     struct session *session = poll->session;
-    struct hub *hub = session->sessions->hub;
+    struct sessions *sessions = session->sessions;
+    struct hub *hub = sessions->hub;
     session->worker->current = poll;
     poll->state = POLL_ASKING;
     session_set_phase(session, SESSION_NONE);
@@ -595,7 +609,7 @@ static void poll_start(struct poll *poll)
         session->worker->facts = poll->facts;
         poll->pending.on_reply = on_hello_reply;
         sequencer_commit(hub->sequencer, &poll->pending);
-        hub_schedule_flush(hub);
+        sessions_flush_soon(sessions);
         return;
     }
     struct command_node_report command = {.has_credit = true, .credit_set = poll->max};
@@ -626,26 +640,25 @@ static void stand_in_line(struct poll *poll)
     worker->line_count++;
 }
 
-void workers_poll(struct call *call, struct command_node_hello *hello, int64_t wait_ms)
+void workers_poll(struct sessions *sessions, struct call *call, struct command_node_hello *hello, int64_t wait_ms)
 {
-    struct sessions *sessions = call->hub->sessions;
     struct session *session = worker_find(sessions, hello->node);
     if (session == NULL)
         session = worker_new(sessions, hello->node);
     if (session == NULL) {
-        call_refuse_status(call, STATUS_BUSY, NULL);
+        refuse(sessions, call, STATUS_BUSY, NULL);
         return;
     }
     struct poll *poll = poll_new(call, session);
     if (poll == NULL) {
         worker_called(session);
-        call_refuse_status(call, STATUS_BUSY, NULL);
+        refuse(sessions, call, STATUS_BUSY, NULL);
         return;
     }
     hello->is_worker = true;
     hello->instance = session->instance;
     poll->max = hello->credit;
-    poll->due_ns = clock_mono_ns() + wait_ms * NS_PER_MS;
+    poll->due_ns = sessions_mono_ns(sessions) + wait_ms * NS_PER_MS;
     poll->facts = hash_facts(hello);
     command_put_node_hello(&poll->hello, hello);
     poll->is_late = wait_ms == 0;
@@ -657,24 +670,23 @@ void workers_poll(struct call *call, struct command_node_hello *hello, int64_t w
         stand_in_line(poll);
 }
 
-void workers_report(struct call *call, uint64_t number, uint32_t count, struct slice outcomes, uint32_t max,
-                    int64_t wait_ms)
+void workers_report(struct sessions *sessions, struct call *call, uint64_t number, uint32_t count,
+                    struct slice outcomes, uint32_t max, int64_t wait_ms)
 {
-    struct sessions *sessions = call->hub->sessions;
     struct session *session = session_find(sessions, number);
     if (session == NULL || session->worker == NULL || session->phase == SESSION_ENDING) {
-        call_refuse_status(call, STATUS_SESSION_LOST, "the session has ended; POST /v1/leases opens another one");
+        refuse(sessions, call, STATUS_SESSION_LOST, "the session has ended; POST /v1/leases opens another one");
         return;
     }
     struct poll *poll = poll_new(call, session);
     if (poll == NULL) {
-        call_refuse_status(call, STATUS_BUSY, NULL);
+        refuse(sessions, call, STATUS_BUSY, NULL);
         return;
     }
     poll->is_report = true;
     poll->is_late = wait_ms == 0;
     poll->max = max;
-    poll->due_ns = clock_mono_ns() + wait_ms * NS_PER_MS;
+    poll->due_ns = sessions_mono_ns(sessions) + wait_ms * NS_PER_MS;
     struct reader reader = reader_of(outcomes);
     struct outcome outcome;
     while (outcome_next(&reader, &outcome))
@@ -711,7 +723,7 @@ static void give_back(struct session *session, const struct lease_token *token)
         out, &(struct command_node_report){
                  .session = session->session, .has_credit = true, .outcome_count = 1, .outcomes = buf_slice(outcomes)});
     sequencer_commit(hub->sequencer, NULL);
-    hub_schedule_flush(hub);
+    sessions_flush_soon(sessions);
 }
 
 void workers_on_lease(struct session *session, const struct effect_lease *lease)
@@ -731,17 +743,20 @@ void workers_on_lease(struct session *session, const struct effect_lease *lease)
 
 static void poll_check(struct poll *poll)
 {
+    struct sessions *sessions = poll->session->sessions;
     bool is_void = poll->call == NULL || poll->refused != STATUS_OK;
     switch (poll->state) {
     case POLL_WAITING:
+        is_void = is_void || has_left(poll);
         if (!is_void && (poll->max == 0 || poll->lease_count >= poll->max))
             poll_answer(poll);
-        else if (is_void || poll->lease_count > 0 || poll->is_late || clock_mono_ns() >= poll->due_ns)
+        else if (is_void || poll->lease_count > 0 || poll->is_late || sessions_mono_ns(sessions) >= poll->due_ns)
             poll_withdraw(poll);
         break;
     case POLL_WITHDRAWING:
         if (!poll->is_asked)
             break;
+        is_void = is_void || has_left(poll);
         if (is_void && poll->lease_count > 0)
             poll_withdraw(poll); /* these came while the first ones went back */
         else if (poll->refused != STATUS_OK || poll->call == NULL)

@@ -2,6 +2,8 @@
  *
  * Nothing here writes to a socket, parses or closes: bytes are appended and the connection is woken for its turn. That
  * is why handlers may answer from anywhere, also from inside the parser's callbacks. */
+#include <poll.h>
+
 #include "net/http_internal.h"
 
 static struct request *request_of_const(const struct http_request *pub)
@@ -246,6 +248,17 @@ void answer_refusal(struct request *request, enum status status, int http_status
                                    .body = buf_slice(&body),
                                });
     buf_free(&body);
+}
+
+bool http_peer_is_there(const struct http_request *pub)
+{
+    ensure_magic(pub, HTTP_REQUEST_MAGIC);
+    uv_os_fd_t fd;
+    if (pub->is_gone || pub->connection == NULL || uv_fileno((const uv_handle_t *)&pub->connection->tcp, &fd) != 0) {
+        return false;
+    }
+    struct pollfd look = {.fd = fd, .events = POLLRDHUP};
+    return poll(&look, 1, 0) == 0; /* errors and resets are told without being asked for */
 }
 
 const char *http_peer(const struct http_request *pub)

@@ -107,6 +107,10 @@ struct http_server_stats {
 };
 void http_server_stats(const struct http_server *server, struct http_server_stats *ret_stats);
 
+/* Whether the peer may still read an answer, asked of the socket itself (one system call): false when it has ended its side
+ * or reset the connection, which the loop may not have read yet. */
+bool http_peer_is_there(const struct http_request *request);
+
 /* --- answering --- */
 struct http_answer {
     int status;

@@ -442,6 +442,37 @@ static void a_client_that_leaves(void **state)
     fixture_end(f);
 }
 
+static void a_peer_that_left_is_seen_before_the_loop_reads_it(void **state)
+{
+    (void)state;
+    struct fixture *f = begin_started();
+    for (unsigned i = 0; i < 3; i++) {
+        int fd = client_open(f);
+        client_say(f, fd, "GET /later?poll HTTP/1.1\r\nHost: t\r\n\r\n");
+        pump_ms(f, 5);
+        assert_int_equal(f->later_count, i + 1);
+        struct http_request *request = f->later[i];
+        assert_true(http_peer_is_there(request));
+        if (i == 0) {
+            close(fd);
+        } else if (i == 1) {
+            reset(fd);
+        } else { /* its end comes behind bytes that nobody has read */
+            assert_int_equal(send(fd, "GET /", 5, MSG_DONTWAIT), 5);
+            assert_true(http_peer_is_there(request));
+            shutdown(fd, SHUT_WR);
+        }
+        assert_false(http_peer_is_there(request)); /* no turn of the loop in between */
+        assert_false(request->is_gone);
+        pump_ms(f, 20);
+        assert_int_equal(f->gone_count, i + 1);
+        if (i == 2) {
+            close(fd);
+        }
+    }
+    fixture_end(f);
+}
+
 static void upload_in_pieces_with_pauses(void **state)
 {
     (void)state;
@@ -939,6 +970,7 @@ int main(void)
         cmocka_unit_test(connection_close_and_http10),
         cmocka_unit_test(half_close_still_gets_its_answers),
         cmocka_unit_test(a_client_that_leaves),
+        cmocka_unit_test(a_peer_that_left_is_seen_before_the_loop_reads_it),
         cmocka_unit_test(upload_in_pieces_with_pauses),
         cmocka_unit_test(download_in_pieces_to_a_slow_reader),
         cmocka_unit_test(malformed_requests),
