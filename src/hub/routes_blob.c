@@ -107,7 +107,7 @@ static void on_stored(void *ctx, enum status status, const char *hex, uint64_t s
         call_refuse_status(call, status, NULL);
         return;
     }
-    buf_printf(out, "{\"blob\":\"sha256:%s\",\"size\":%" PRIu64 "}", hex, size);
+    buf_printf(out, "{\"blob\":\"sha256:%s\",\"url\":\"/v1/blobs/%s\",\"size\":%" PRIu64 "}", hex, hex, size);
     char location[HEX_DIGITS + 64];
     snprintf(location, sizeof location, "Location: /v1/blobs/%s\r\n", hex);
     call_answer(call, is_new ? 201 : 200, sequencer_durable_seq(call->hub->sequencer), location);

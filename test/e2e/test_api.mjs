@@ -140,7 +140,7 @@ await run({
     const bytes = randomBytes(5 << 20);
     const digest = createHash('sha256').update(bytes).digest('hex');
     const put = await hub.call('PUT', '/v1/blobs', bytes, { headers: { 'content-type': 'application/octet-stream' } });
-    equal([put.status, put.json.blob, put.json.size], [201, `sha256:${digest}`, bytes.length], 'PUT');
+    equal([put.status, put.json.blob, put.json.url, put.json.size], [201, `sha256:${digest}`, `/v1/blobs/${digest}`, bytes.length], 'PUT');
     equal((await hub.call('PUT', `/v1/blobs/${digest}`, bytes)).status, 200, 'again');
     const wrong = await hub.call('PUT', `/v1/blobs/${'0'.repeat(64)}`, 'x');
     equal([wrong.status, wrong.json.code], [422, 'digest-mismatch'], 'digest');
