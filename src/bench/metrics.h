@@ -158,8 +158,8 @@ const struct bench_series *bench_result_series(const struct bench_result *result
 bool bench_metric_is_known(struct slice name, const char **ret_unit);
 /* Whether it can be asked over a window of seconds (bench_metric_window). */
 bool bench_metric_has_window(struct slice name);
-/* The known name that is nearest, for "did you mean"; NULL when none is near. Static storage. */
-const char *bench_metric_nearest(struct slice name);
+/* The words before any '.', ':' or '@' (p50, p99 standing for all percentiles), ended by NULL: for "did you mean". Static storage. */
+const char *const *bench_metric_words(void);
 /* The value in the unit of the table. NOT_FOUND: no such name, phase, step or process; END: known, but nothing was measured. A
  * fault from which the target did not recover has recovered after INFINITY. */
 STATUS_MUST_CHECK enum status bench_metric(const struct bench_result *result, struct slice name, double *ret_value,

@@ -1,8 +1,9 @@
 /* recovery.h - how long a fault went unnoticed, and how long until things were as before.
  *
- * Detected: the first request that failed, or session that was lost, after the fault. Recovered: the first successful answer after the
- * fault (after its detection, when it was detected) from which on one second brings at least 90 % of the goodput of
- * the seconds before the fault (up to five of them). The engine tells of every answer; times are ns from the start of the run. */
+ * Detected: the first request that failed, or session that was lost, after the fault. Recovered: the first right answer, after goodput fell,
+ * from which on one second is as good as before: at least 90 % of the answers of an average second among the last five before the fault,
+ * without a gap of more than 100 ms (or twice the longest there was). 0 when goodput never fell. The engine tells of
+ * every answer; times are ns from the start of the run. */
 #ifndef SHOAL_BENCH_RECOVERY_H
 #define SHOAL_BENCH_RECOVERY_H
 
