@@ -6,12 +6,12 @@
 #include "base/ensure.h"
 
 struct planted {
-    const char *name, *sentence;
+    const char *name, *rule, *sentence;
 };
 
 static const struct planted table[MUTATION_COUNT] = {
-    [MUTATION_none] = {"none", "no planted bug"},
-#define X(name, sentence) [MUTATION_##name] = {#name, sentence},
+    [MUTATION_none] = {"none", "-", "no planted bug"},
+#define X(name, rule, sentence) [MUTATION_##name] = {#name, rule, sentence},
 #include "base/mutation.def"
 #undef X
 };
@@ -24,6 +24,11 @@ const char *mutation_name(enum mutation mutation)
 const char *mutation_sentence(enum mutation mutation)
 {
     return (size_t)mutation < ARRAY_COUNT(table) ? table[mutation].sentence : NULL;
+}
+
+const char *mutation_rule(enum mutation mutation)
+{
+    return (size_t)mutation < ARRAY_COUNT(table) ? table[mutation].rule : NULL;
 }
 
 #ifdef SHOAL_MUTATIONS

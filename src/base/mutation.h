@@ -9,7 +9,7 @@
 
 enum mutation {
     MUTATION_none,
-#define X(name, sentence) MUTATION_##name,
+#define X(name, rule, sentence) MUTATION_##name,
 #include "base/mutation.def"
 #undef X
     MUTATION_COUNT
@@ -24,8 +24,9 @@ extern enum mutation mutation_on;
 
 /* Turns one on ("" or "none": none). False when there is no such one, or the build has none. */
 bool mutation_set(struct slice name);
-/* Name and sentence of the i-th, i >= 1; NULL past the last. */
+/* Name, sentence and rule (the word of the check that must find it) of the i-th, i >= 1; NULL past the last. */
 const char *mutation_name(enum mutation mutation);
 const char *mutation_sentence(enum mutation mutation);
+const char *mutation_rule(enum mutation mutation);
 
 #endif

@@ -183,9 +183,10 @@ static enum status list_all(void)
     buf_append_str(&out, "Faults:\n");
     for (unsigned i = 0; i < SIM_FAULT_COUNT; i++)
         buf_printf(&out, "  %-14s %s\n", sim_fault_name((enum sim_fault)i), sim_fault_sentence((enum sim_fault)i));
-    buf_append_str(&out, "Planted bugs (a build with -Dmutations=true):\n");
+    buf_append_str(&out, "Planted bugs (a build with -Dmutations=true), and the rule that finds each:\n");
     for (unsigned i = 1; i < MUTATION_COUNT; i++)
-        buf_printf(&out, "  %-20s %s\n", mutation_name((enum mutation)i), mutation_sentence((enum mutation)i));
+        buf_printf(&out, "  %-20s %-9s %s\n", mutation_name((enum mutation)i), mutation_rule((enum mutation)i),
+                   mutation_sentence((enum mutation)i));
     enum status status = cli_print(buf_slice(&out));
     buf_free(&out);
     return status;

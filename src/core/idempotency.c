@@ -44,7 +44,8 @@ static void drop_oldest(struct core *core)
 
 static bool is_over(const struct core *core, uint32_t index)
 {
-    return time_add_ms(idempotency_at(core, index)->created_ns, LIMIT_IDEMPOTENCY_MS) <= core->time_ns;
+    int64_t keep_ms = MUTATION(forget_idempotency) ? 5 : LIMIT_IDEMPOTENCY_MS;
+    return time_add_ms(idempotency_at(core, index)->created_ns, keep_ms) <= core->time_ns;
 }
 
 static uint32_t lookup(const struct core *core, struct slice key)
@@ -55,7 +56,7 @@ static uint32_t lookup(const struct core *core, struct slice key)
 uint32_t idempotency_find(const struct core *core, struct slice key)
 {
     uint32_t index = lookup(core, key);
-    return index != MAP_NONE && !is_over(core, index) && !MUTATION(forget_idempotency) ? index : NONE;
+    return index != MAP_NONE && !is_over(core, index) ? index : NONE;
 }
 
 void idempotency_add(struct core *core, struct slice key, uint64_t body_hash, uint32_t task_index)

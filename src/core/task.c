@@ -54,7 +54,7 @@ static void enter_state(struct core *core, uint32_t index, enum task_state state
 {
     struct task *task = task_at(core, index);
     task->state = (uint8_t)state;
-    task->changed_seq = core->seq;
+    task->changed_seq = MUTATION(same_version) && state == TASK_LEASED ? task->changed_seq : core->seq;
     core->counts[state]++;
     struct queue *queue = queue_at(core, task_queue(core, task));
     queue->counts[state]++;
@@ -141,7 +141,9 @@ void task_finish(struct core *core, uint32_t index, enum task_state state)
     struct task *task = task_at(core, index);
     ensure(task_state_is_final(state) && !task_state_is_final((enum task_state)task->state)); /* T3 */
     ensure(task->owner == NONE && task->next == NONE && task->prev == NONE);
-    timer_remove(core, index);
+    if (!MUTATION(keep_deadline)) {
+        timer_remove(core, index);
+    }
     task->finished_seq = core->seq;
     task->finished_ns = core->time_ns;
     task->prev = core->finished_tail;
@@ -154,7 +156,9 @@ void task_finish(struct core *core, uint32_t index, enum task_state state)
     task_set_state(core, index, state);
     count_final(core, queue_at(core, task_queue(core, task)), state);
     idempotency_on_final(core, index);
-    put_finished(core, index);
+    if (!MUTATION(lose_task) || state != TASK_CANCELLED) {
+        put_finished(core, index);
+    }
 }
 
 static void leave_finished(struct core *core, struct task *task)
@@ -451,7 +455,8 @@ void task_retry(struct core *core, const struct command_task *command, struct ef
         return;
     }
     struct task *task = task_at(core, index);
-    bool is_open = task->state == TASK_DEAD || task->state == TASK_CANCELLED || task->state == TASK_EXPIRED;
+    bool is_open = task->state == TASK_DEAD || task->state == TASK_CANCELLED || task->state == TASK_EXPIRED ||
+                   (MUTATION(retry_done) && task->state == TASK_SUCCEEDED);
     if (!is_open || is_key_taken(core, task)) {
         reply_task(task, reply);
         reply->status = STATUS_CONFLICT;

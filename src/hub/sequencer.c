@@ -359,7 +359,7 @@ static void on_durable(void *ctx, uint64_t seq)
         struct held held = *ring_at(sequencer, 0);
         sequencer->ring_head = (sequencer->ring_head + 1) & (sequencer->ring_cap - 1);
         sequencer->ring_count--;
-        sequencer->held_size -= held.effects.len + HELD_OVERHEAD;
+        sequencer->held_size -= held.effects.len + (MUTATION(leak_held) ? 0 : HELD_OVERHEAD);
         release_entry(sequencer, &held);
         is_any = true;
     }
@@ -604,6 +604,9 @@ static void drop_waiting_commands(struct sequencer *sequencer)
     }
     struct reader reader = reader_of(buf_slice(&full->body));
     (void)reader_bytes(&reader, ENTRY_HEAD_SIZE);
+    if (MUTATION(drop_when_full)) {
+        full->count = 0;
+    }
     for (uint32_t i = 0; i < full->count; i++) {
         const char *from = reader.at;
         (void)reader_u8(&reader);
@@ -722,6 +725,9 @@ int64_t sequencer_now_ns(const struct sequencer *sequencer)
 bool sequencer_await(struct sequencer *sequencer, uint64_t seq, struct read_waiter *waiter)
 {
     ensure_magic(sequencer, SEQUENCER_MAGIC);
+    if (MUTATION(read_before_fsync)) {
+        return true;
+    }
     if (seq <= sequencer->durable_seq && (sequencer->ring_count == 0 || ring_at(sequencer, 0)->seq > seq)) {
         return true;
     }

@@ -595,7 +595,7 @@ static enum status cut_tail(struct opening *opening)
     if (status == STATUS_OK && walk->end_offset > 0) {
         struct zeroing range = {.from = walk->end_offset, .to = walk->end_header.size};
         segment_path(files->segments[walk->end_index].first_seq, path);
-        status = with_file(opening->disk, path, zero_range, &range);
+        status = MUTATION(torn_tail_stays) ? STATUS_OK : with_file(opening->disk, path, zero_range, &range);
     }
     return status == STATUS_OK ? STATUS_OK : fail(opening, status, "cutting a torn tail");
 }
@@ -690,7 +690,7 @@ static enum status adopt_segments(struct opening *opening)
             return fail(opening, status, path);
         }
     }
-    fj->last_seq = opening->recovery->last_seq;
+    fj->last_seq = opening->recovery->last_seq + (MUTATION(skip_number) && walk->end == WALK_TORN ? 1 : 0);
     fj->last_time_ns = walk->last_time_ns;
     if (opening->recovery->snapshot_seq > fj->last_seq) {
         /* The snapshot was taken of entries that were then lost unsynced. It holds what they did; the log goes on

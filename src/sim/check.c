@@ -468,7 +468,7 @@ void check_entry(struct world *world, const struct journal_entry *entry, bool is
     world->report->checks++;
     trace(world, TRACE_ENTRY, entry->seq, entry->body.len, hash);
     if (is_replay) {
-        check_entry_is_known(world, entry);
+        check_replayed(world, core_seq(sequencer_core(world->hub.hub.sequencer)), entry);
         return;
     }
     CHECK_THAT(world, entry->time_ns >= checks->last_time_ns, "J5", "entry %llu goes back in time by %lld ms",
@@ -486,9 +486,11 @@ void check_entry(struct world *world, const struct journal_entry *entry, bool is
     }
 }
 
-void check_entry_is_known(struct world *world, const struct journal_entry *entry)
+void check_replayed(struct world *world, uint64_t before_seq, const struct journal_entry *entry)
 {
     const struct checks *checks = &world->checks;
+    CHECK_THAT(world, entry->seq == before_seq + 1, "J4", "a recovery replays entry %llu after entry %llu",
+               (ull)entry->seq, (ull)before_seq);
     bool is_known = entry->seq >= 1 && entry->seq <= checks->entry_count &&
                     checks->entry_hashes[entry->seq - 1] == hash64(entry->body, (uint64_t)entry->time_ns);
     CHECK_THAT(world, is_known, "J2", "a recovery replays an entry %llu that was not proposed so", (ull)entry->seq);
@@ -501,6 +503,25 @@ void check_before_crash(struct world *world)
     checks->has_live_hash = !world->hub.is_dying || core_seq(core) > 0;
     checks->live_seq = core_seq(core);
     checks->live_hash = core_fingerprint(core);
+}
+
+/* A sentence of core_check or file_journal_check names what it is about: "T5: sessions are counted wrong". */
+static void check_sentence(struct world *world, const char *other, const char *when, const char *sentence)
+{
+    char rule[sizeof world->report->rule];
+    size_t len = sentence != NULL ? strcspn(sentence, ": ") : 0;
+    if (sentence == NULL) {
+        return;
+    }
+    bool has_rule = len == 2 && sentence[len] == ':';
+    snprintf(rule, sizeof rule, "%.*s", has_rule ? (int)len : (int)sizeof rule - 1, has_rule ? sentence : other);
+    world_fail(world, rule, "%s%s", when, sentence);
+}
+
+static void check_core(struct world *world, struct core *core, const char *when)
+{
+    world->report->checks++;
+    check_sentence(world, "core", when, core_check(core));
 }
 
 static void check_is_there(struct world *world, struct core *core, struct op *op)
@@ -553,8 +574,7 @@ void check_recovered(struct world *world, const struct file_journal_recovery *re
             check_is_there(world, core, op);
         }
     }
-    const char *wrong = core_check(core);
-    CHECK_THAT(world, wrong == NULL, "core", "after a recovery: %s", wrong);
+    check_core(world, core, "after a recovery: ");
 }
 
 /* --- now and then --- */
@@ -584,11 +604,8 @@ void check_now_and_then(struct world *world)
     if (!hub->is_up || world->step % LOOK_EVERY != 0 || world->report->has_failed) {
         return;
     }
-    world->report->checks++;
-    const char *wrong = core_check(sequencer_core(hub->hub.sequencer));
-    CHECK_THAT(world, wrong == NULL, "core", "%s", wrong);
-    wrong = file_journal_check(hub->hub.journal);
-    CHECK_THAT(world, wrong == NULL, "journal", "%s", wrong);
+    check_core(world, sequencer_core(hub->hub.sequencer), "");
+    check_sentence(world, "journal", "", file_journal_check(hub->hub.journal));
     if (hub->hub.is_ready) {
         check_silence(world);
     }
@@ -681,8 +698,9 @@ void check_end(struct world *world)
     CHECK_THAT(world, stats.sessions == world->node_count, "rest", "%u sessions for %u nodes", stats.sessions,
                world->node_count);
     CHECK_THAT(world, sequencer_held_size(hub->hub.sequencer) == 0, "rest", "effects are held back for nothing");
-    const char *wrong = core_check(core);
-    CHECK_THAT(world, wrong == NULL, "core", "at the end: %s", wrong);
+    CHECK_THAT(world, clients_open_calls(world) == 0, "rest", "%u requests were never answered",
+               clients_open_calls(world));
+    check_core(world, core, "at the end: ");
     uint64_t leases = 0;
     for (uint32_t i = 0; i < world->node_count; i++) {
         const struct sim_node *node = &world->nodes[i];

@@ -176,8 +176,7 @@ void hub_flush_soon(struct world *world);
 void hub_snapshot(struct world *world);
 /* Called after each event: ends a process whose journal has failed or whose power is gone. */
 void hub_after_event(struct world *world);
-/* A copy of the disk is damaged and recovered from. */
-void hub_damage(struct world *world);
+struct file_journal_config hub_journal_config(const struct world *world, struct disk *disk);
 int64_t hub_wall_ns(const struct world *world);
 
 /* --- clients: client.c --- */
@@ -196,6 +195,8 @@ void clients_init(struct world *world);
 void clients_free(struct world *world);
 void clients_hub_died(struct world *world);
 bool clients_are_done(const struct world *world);
+/* Requests that reached the hub and are not answered, not even by its end. */
+uint32_t clients_open_calls(const struct world *world);
 
 /* --- what must hold: check.c --- */
 struct op { /* one submit as a client means it, and all that anybody was told of it */
@@ -270,8 +271,8 @@ void check_accepted(struct world *world, uint32_t node, const struct outbox_item
 void check_kept(struct world *world, uint32_t node, uint64_t session, const struct lease_token *token);
 void check_row(struct world *world, const struct history_row *row, bool is_durable);
 void check_entry(struct world *world, const struct journal_entry *entry, bool is_replay);
-/* An entry of a recovery is one that was proposed, byte for byte. */
-void check_entry_is_known(struct world *world, const struct journal_entry *entry);
+/* An entry of a recovery follows the one before it, and is one that was proposed, byte for byte. */
+void check_replayed(struct world *world, uint64_t before_seq, const struct journal_entry *entry);
 void check_before_crash(struct world *world);
 void check_recovered(struct world *world, const struct file_journal_recovery *recovery);
 void check_now_and_then(struct world *world);
@@ -280,6 +281,12 @@ void check_end(struct world *world);
 bool check_is_quiet(struct world *world, char *ret_why, size_t why_size);
 void checks_init(struct world *world);
 void checks_free(struct world *world);
+
+/* --- a harmed disk: damage.c --- */
+/* A copy of the disk is spoilt and recovered from. */
+void hub_damage(struct world *world);
+/* What a recovery cut is gone. */
+void check_tail(struct world *world, const struct file_journal_recovery *recovery);
 
 /* --- faults: fault.c --- */
 void faults_init(struct world *world);
