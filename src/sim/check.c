@@ -1,19 +1,15 @@
-/* check.c - what must hold, seen from outside.
+/* check.c - what must hold, seen from outside and, where outside cannot tell, from within.
  *
  * Every submit is an op with a number that its input carries, so that whoever sees the task can name it. What anybody is
- * told about an op is kept here and compared with all that was told before:
+ * told about an op goes to history_check.c, which also judges recorded histories of real processes: identity, leases,
+ * outcomes, answers, rows. Added here is what takes a simulated hub to see:
  *
  *  visible   nothing of an entry leaves the hub that a recovery could lose (J1): a recovery reaches every visible entry
  *  entries   a recovery replays exactly what was proposed, byte for byte (J2), without gaps (J4), in time (J5)
  *  state     a process killed at entry n and one recovered to entry n have the same hash (J3)
- *  identity  an op has one task, a task one op, for ever (exactly once; T1, T4)
- *  leases    tokens of a task only grow; each is given to one node (T2); first attempts of a line keep its order
+ *  leases    first attempts of a line keep its order; a fence is the entry's number; inputs are what was submitted
  *  turns     no fairness key is passed over again and again (T7)
- *  outcomes  at most one complete of a task is taken, that of the newest lease, from the node that has it (T3)
- *  answers   linearisable: linearisability is local, so each task by itself is a register whose versions are the entries
- *            that changed it. A version has one content; an answer is not older than what was shown before it was asked
- *            for; a final state stays unless a retry is asked for, and succeeded stays in any case
- *  rows      history holds each final state, once durable for good
+ *  outcomes  no lie of a node is taken
  *  silence   a node that cannot be heard has no session after lost_ms
  *  end       with everything mended all ops end, and memory returns to what it was (T5) */
 #include <stdio.h>
@@ -31,16 +27,15 @@ typedef unsigned long long ull;
 
 /* --- ops --- */
 
-static bool is_equal_task(const void *ctx, uint32_t value, const void *key)
+static void on_violated(void *ctx, const char *rule, const char *why)
 {
-    const struct checks *checks = ctx;
-    return checks->ops[value].task_id == *(const uint64_t *)key;
+    world_fail(ctx, rule, "%s", why);
 }
 
-static uint64_t hash_of_task(const void *ctx, uint32_t value)
+static const char *name_of_node(void *ctx, uint32_t node)
 {
-    const struct checks *checks = ctx;
-    return hash_mix(checks->ops[value].task_id);
+    const struct world *world = ctx;
+    return world->nodes[node].name;
 }
 
 static size_t line_count(const struct world *world)
@@ -51,7 +46,7 @@ static size_t line_count(const struct world *world)
 void checks_init(struct world *world)
 {
     struct checks *checks = &world->checks;
-    map_init(&checks->by_task);
+    history_check_init(&checks->seen, &(struct history_check_hooks){on_violated, name_of_node, world});
     checks->first_leased = calloc(line_count(world), sizeof *checks->first_leased);
     checks->waiting = calloc(line_count(world), sizeof *checks->waiting);
     ensure(checks->first_leased != NULL && checks->waiting != NULL);
@@ -67,35 +62,33 @@ void checks_free(struct world *world)
         free(checks->waiting[i].ops);
     }
     free(checks->waiting);
-    map_free(&checks->by_task);
+    history_check_free(&checks->seen);
 }
 
 struct op *check_op_new(struct world *world, uint64_t *ret_number)
 {
     struct checks *checks = &world->checks;
-    if (checks->op_count == checks->op_cap) {
+    uint64_t number = history_op_new(&checks->seen, 0);
+    if (number > checks->op_cap) {
         checks->op_cap = checks->op_cap == 0 ? 1024 : checks->op_cap * 2;
         checks->ops = realloc(checks->ops, checks->op_cap * sizeof *checks->ops);
         ensure(checks->ops != NULL);
     }
-    struct op *op = &checks->ops[checks->op_count++];
-    *op = (struct op){.holder = UINT32_MAX};
-    *ret_number = checks->op_count;
-    checks->open_count++;
+    struct op *op = &checks->ops[number - 1];
+    *op = (struct op){0};
+    *ret_number = number;
     return op;
 }
 
 struct op *check_op(struct world *world, uint64_t number)
 {
-    ensure(number >= 1 && number <= world->checks.op_count);
+    ensure(number >= 1 && number <= world->checks.seen.op_count);
     return &world->checks.ops[number - 1];
 }
 
-struct op *check_op_of_task(struct world *world, uint64_t task_id)
+struct history_op *check_seen(struct world *world, uint64_t number)
 {
-    struct checks *checks = &world->checks;
-    uint32_t index = map_find(&checks->by_task, hash_mix(task_id), is_equal_task, checks, &task_id);
-    return index != MAP_NONE ? &checks->ops[index] : NULL;
+    return history_op_at(&world->checks.seen, number);
 }
 
 void check_write_input(const struct op *op, uint64_t number, struct buf *ret_text)
@@ -125,21 +118,9 @@ uint64_t check_op_of_text(struct slice input)
     return number;
 }
 
-static void set_over(struct world *world, struct op *op, bool is_over)
-{
-    if (op->is_over != is_over) {
-        op->is_over = is_over;
-        world->checks.open_count += is_over ? -1u : 1u;
-    }
-}
-
 void check_give_up(struct world *world, uint64_t number)
 {
-    struct op *op = check_op(world, number);
-    op->is_given_up = true;
-    if (op->task_id == 0) {
-        set_over(world, op, true); /* if it is there after all, somebody will see it */
-    }
+    history_see_give_up(&world->checks.seen, number);
 }
 
 void check_visible(struct world *world, uint64_t seq, const char *what)
@@ -151,30 +132,6 @@ void check_visible(struct world *world, uint64_t seq, const char *what)
     world->report->checks++;
 }
 
-/* Somebody saw that this op is this task. */
-void check_bind(struct world *world, uint64_t number, uint64_t task_id)
-{
-    struct checks *checks = &world->checks;
-    CHECK_THAT(world, number >= 1 && number <= checks->op_count, "T4", "task %llx is nobody's", (ull)task_id);
-    if (world->report->has_failed) {
-        return;
-    }
-    struct op *op = check_op(world, number);
-    if (op->task_id == task_id) {
-        return;
-    }
-    CHECK_THAT(world, op->task_id == 0, "once", "op %llu is task %llx and task %llx", (ull)number, (ull)op->task_id,
-               (ull)task_id);
-    CHECK_THAT(world, check_op_of_task(world, task_id) == NULL, "once", "task %llx is op %llu and another one",
-               (ull)task_id, (ull)number);
-    if (world->report->has_failed) {
-        return;
-    }
-    op->task_id = task_id;
-    set_over(world, op, false);
-    ensure(map_add(&checks->by_task, hash_mix(task_id), (uint32_t)(number - 1), hash_of_task, checks));
-}
-
 /* --- whose turn it is --- */
 
 static size_t line_number(const struct op *op, uint32_t key)
@@ -183,11 +140,18 @@ static size_t line_number(const struct op *op, uint32_t key)
     return (line * 10 + op->priority) * WORKLOAD_KINDS_MAX + op->kind;
 }
 
+/* Whether an op is to have its first lease, as far as anybody knows. */
+static bool is_waiting(struct world *world, uint64_t number)
+{
+    const struct history_op *seen = check_seen(world, number);
+    return check_op(world, number)->is_plain && seen->lease_seq == 0 && !seen->is_over;
+}
+
 static void waits(struct world *world, uint64_t number)
 {
     const struct op *op = check_op(world, number);
     struct waiting *line = &world->checks.waiting[line_number(op, op->key)];
-    if (!op->is_plain || op->lease_seq != 0 || op->is_over) {
+    if (!is_waiting(world, number)) {
         return;
     }
     if (line->count == line->cap) {
@@ -202,8 +166,7 @@ static void waits(struct world *world, uint64_t number)
 static bool has_waiting(struct world *world, struct waiting *line)
 {
     for (; line->head < line->count; line->head++) {
-        const struct op *op = check_op(world, line->ops[line->head]);
-        if (op->is_plain && op->lease_seq == 0 && !op->is_over) {
+        if (is_waiting(world, line->ops[line->head])) {
             return true;
         }
     }
@@ -231,72 +194,15 @@ static void has_turn(struct world *world, const struct op *op)
 
 /* --- answers --- */
 
-/* Somebody was shown that at `version` the task was in this state. */
-static void saw_state(struct world *world, struct op *op, uint64_t version, enum task_state state, uint64_t result_hash)
-{
-    ull id = (ull)op->task_id;
-    if (version == op->shown_version && version != 0) {
-        CHECK_THAT(world, op->shown_state == state && op->shown_hash == result_hash, "answers",
-                   "task %llx at entry %llu was shown as %s and as %s", id, (ull)version,
-                   task_state_name(op->shown_state), task_state_name(state));
-    }
-    if (version > op->shown_version) {
-        op->shown_version = version;
-        op->shown_state = state;
-        op->shown_hash = result_hash;
-    }
-    if (version > op->version_floor) {
-        op->version_floor = version;
-    }
-    if (op->is_accepted && version >= op->final_seq && op->final_state == TASK_SUCCEEDED) {
-        CHECK_THAT(world, state == TASK_SUCCEEDED && result_hash == op->accepted_hash, "T3",
-                   "task %llx was done at entry %llu and is shown as %s with another result or state", id,
-                   (ull)op->final_seq, task_state_name(state));
-    }
-    if (op->final_seq != 0 && version >= op->final_seq && (!op->is_retried || op->final_state == TASK_SUCCEEDED)) {
-        CHECK_THAT(world, state == op->final_state && result_hash == op->final_hash, "answers",
-                   "task %llx was %s at entry %llu and is shown as %s at entry %llu", id,
-                   task_state_name(op->final_state), (ull)op->final_seq, task_state_name(state), (ull)version);
-    }
-    if (task_state_is_final(state) && version >= op->final_seq) {
-        op->final_seq = version;
-        op->final_state = state;
-        op->final_hash = result_hash;
-        set_over(world, op, true);
-    } else if (version > op->final_seq) {
-        set_over(world, op, false);
-    }
-}
-
 static void check_submitted(struct world *world, uint64_t number, const struct answer *answer)
 {
-    struct op *op = check_op(world, number);
     if (answer->status != STATUS_OK) {
         bool is_limit = answer->status == STATUS_TOO_LARGE || answer->status == STATUS_KIND_UNKNOWN;
         CHECK_THAT(world, !is_limit, "T4", "op %llu is refused: %s", (ull)number, status_title(answer->status));
         return;
     }
-    const struct op *other = check_op_of_task(world, answer->task_id);
-    if (answer->is_duplicate && other != NULL && other != op && op->task_id == 0) {
-        CHECK_THAT(world, op->unique > 0 && other->unique == op->unique && other->queue == op->queue, "once",
-                   "op %llu is answered with the task of another one", (ull)number);
-        op->is_acked = op->is_alias = true;
-        set_over(world, op, true);
-        return;
-    }
-    if (answer->is_duplicate && other == NULL && op->unique > 0) {
-        /* The task of an op that nobody has seen yet holds the key; a later look tells whose it is. */
-        op->is_acked = op->is_alias = true;
-        set_over(world, op, true);
-        return;
-    }
-    check_bind(world, number, answer->task_id);
-    op->is_acked = true;
+    history_see_ack(&world->checks.seen, number, answer->task_id, answer->seq, answer->is_duplicate);
     if (!answer->is_duplicate) {
-        CHECK_THAT(world, op->create_seq == 0 || op->create_seq == answer->seq, "once",
-                   "op %llu was made at entry %llu and at entry %llu", (ull)number, (ull)op->create_seq,
-                   (ull)answer->seq);
-        op->create_seq = answer->seq;
         waits(world, number);
     }
 }
@@ -313,15 +219,13 @@ void check_answer(struct world *world, uint64_t number, const struct answer *ans
         CHECK_THAT(world, is_known, "answers", "a queue or node cannot be set: %s", status_title(answer->status));
         return;
     }
-    struct op *op = check_op(world, number);
+    struct history_check *seen = &world->checks.seen;
     if (answer->op == WORKLOAD_GET) {
-        CHECK_THAT(world, answer->status == STATUS_OK, "T4", "task %llx of op %llu is %s", (ull)op->task_id,
-                   (ull)number, status_title(answer->status));
+        CHECK_THAT(world, answer->status == STATUS_OK, "T4", "the task of op %llu is %s", (ull)number,
+                   status_title(answer->status));
         if (answer->status == STATUS_OK) {
-            CHECK_THAT(world, answer->version >= floor, "answers",
-                       "task %llx is shown as of entry %llu after somebody had seen entry %llu", (ull)op->task_id,
-                       (ull)answer->version, (ull)floor);
-            saw_state(world, op, answer->version, answer->state, answer->result_hash);
+            history_see_read(seen, number, floor,
+                             &(struct history_shown){answer->version, answer->state, answer->result_hash});
         }
         return;
     }
@@ -329,17 +233,11 @@ void check_answer(struct world *world, uint64_t number, const struct answer *ans
     if (answer->status == STATUS_OK && answer->op == WORKLOAD_CANCEL) {
         CHECK_THAT(world, answer->state == TASK_CANCELLED, "answers", "a cancelled task is %s",
                    task_state_name(answer->state));
-        CHECK_THAT(world, !(op->is_accepted && op->final_seq < answer->seq), "T3",
-                   "task %llx was done and is cancelled", (ull)op->task_id);
-        if (!op->is_retried) {
-            saw_state(world, op, answer->seq, TASK_CANCELLED, hash64((struct slice){NULL, 0}, 0));
-        }
+        history_see_cancel(seen, number, answer->seq);
     } else if (answer->status == STATUS_OK) {
-        CHECK_THAT(world, !(op->is_accepted && op->final_seq < answer->seq), "T3", "task %llx was done and is retried",
-                   (ull)op->task_id);
-        set_over(world, op, answer->seq < op->final_seq);
-    } else if (answer->status == STATUS_NOT_FOUND) {
-        CHECK_THAT(world, op->has_row, "T4", "task %llx is neither in memory nor in history", (ull)op->task_id);
+        history_see_retry(seen, number, answer->seq);
+    } else if (answer->status == STATUS_NOT_FOUND && !check_seen(world, number)->has_row) {
+        history_see_missing(seen, number);
     }
 }
 
@@ -351,23 +249,14 @@ void check_lease(struct world *world, const struct effect_lease *lease, uint64_t
     uint64_t number = check_op_of_text(lease->offer.input);
     world->report->checks++;
     check_visible(world, seq, "a lease");
-    check_bind(world, number, token->task_id);
-    if (world->report->has_failed) {
+    if (!history_see_lease(&world->checks.seen, number, token)) {
         return;
     }
-    struct op *op = check_op(world, number);
+    const struct op *op = check_op(world, number);
     CHECK_THAT(world, token->seq == seq, "T2", "a lease of entry %llu carries the fence %llu", (ull)seq,
                (ull)token->seq);
-    CHECK_THAT(world, token->attempt > op->attempt && token->seq > op->lease_seq, "T2",
-               "task %llx: attempt %u of entry %llu comes after attempt %u of entry %llu", (ull)token->task_id,
-               token->attempt, (ull)token->seq, op->attempt, (ull)op->lease_seq);
-    CHECK_THAT(world, !op->is_accepted, "T3", "task %llx is done and leased once more", (ull)token->task_id);
     CHECK_THAT(world, hash64(lease->offer.input, 0) == op->input_hash, "T4", "task %llx is leased with another input",
                (ull)token->task_id);
-    op->attempt = token->attempt;
-    op->lease_seq = token->seq;
-    op->holder = UINT32_MAX;
-    set_over(world, op, false);
     has_turn(world, op);
     if (token->attempt == 1 && op->is_plain) {
         uint64_t *line = &world->checks.first_leased[line_number(op, op->key)];
@@ -380,39 +269,24 @@ void check_lease(struct world *world, const struct effect_lease *lease, uint64_t
 
 void check_delivered(struct world *world, uint32_t node, const struct work_lease *lease, uint64_t number)
 {
-    CHECK_THAT(world, number >= 1 && number <= world->checks.op_count, "T4", "a lease of an unknown input arrives");
+    CHECK_THAT(world, number >= 1 && number <= world->checks.seen.op_count, "T4",
+               "a lease of an unknown input arrives");
     if (world->report->has_failed) {
         return;
     }
-    struct op *op = check_op(world, number);
     world->report->checks++;
-    CHECK_THAT(world, op->task_id == lease->token.task_id && lease->token.seq <= op->lease_seq, "T2",
-               "node %u gets a lease that was never released", node);
-    if (lease->token.seq == op->lease_seq) {
-        CHECK_THAT(world, op->holder == UINT32_MAX, "T2", "node %u and node %u get the same lease of task %llx", node,
-                   op->holder, (ull)op->task_id);
-        op->holder = node;
-    }
+    history_see_delivery(&world->checks.seen, number, &lease->token, node);
 }
 
 void check_accepted(struct world *world, uint32_t node, const struct outbox_item *item, uint64_t seq)
 {
-    struct op *op = check_op(world, item->op);
     const struct lease_token *token = &item->outcome.token;
     world->report->checks++;
     CHECK_THAT(world, !item->is_lie, "T2", "a lie of node %u about task %llx is taken", node, (ull)token->task_id);
-    if (item->outcome.type != OUTCOME_COMPLETE) {
-        return;
+    if (item->outcome.type == OUTCOME_COMPLETE) {
+        uint64_t hash = hash64(item->large.len > 0 ? buf_slice(&item->large) : slice_str(item->payload), 0);
+        history_see_complete(&world->checks.seen, item->op, token, node, seq, hash);
     }
-    CHECK_THAT(world, !op->is_accepted, "T3", "task %llx is done twice", (ull)token->task_id);
-    CHECK_THAT(world, token->seq == op->lease_seq && token->attempt == op->attempt && op->holder == node, "T2",
-               "node %u completes task %llx with attempt %u, the newest is %u of node %u", node, (ull)token->task_id,
-               token->attempt, op->attempt, op->holder);
-    CHECK_THAT(world, op->is_retried || op->final_seq == 0 || op->final_state == TASK_SUCCEEDED, "T3",
-               "task %llx was %s and is completed", (ull)token->task_id, task_state_name(op->final_state));
-    op->is_accepted = true;
-    op->accepted_hash = hash64(item->large.len > 0 ? buf_slice(&item->large) : slice_str(item->payload), 0);
-    saw_state(world, op, seq, TASK_SUCCEEDED, op->accepted_hash);
 }
 
 void check_kept(struct world *world, uint32_t node, uint64_t session, const struct lease_token *token)
@@ -441,22 +315,7 @@ void check_row(struct world *world, const struct history_row *row, bool is_durab
     if (!is_durable || world->report->has_failed) {
         return;
     }
-    check_bind(world, row->op, row->task_id);
-    if (world->report->has_failed) {
-        return;
-    }
-    struct op *op = check_op(world, row->op);
-    if (op->has_row && op->row.seq == row->seq) {
-        CHECK_THAT(world, op->row.state == row->state && op->row.result_hash == row->result_hash, "J3",
-                   "task %llx has two rows of entry %llu", (ull)row->task_id, (ull)row->seq);
-    }
-    if (op->has_row && !op->is_retried) {
-        CHECK_THAT(world, op->row.seq == row->seq, "T3", "task %llx ends at entry %llu and at entry %llu",
-                   (ull)row->task_id, (ull)op->row.seq, (ull)row->seq);
-    }
-    op->has_row = true;
-    op->row = *row;
-    saw_state(world, op, row->seq, row->state, row->result_hash);
+    history_see_row(&world->checks.seen, row);
 }
 
 /* --- entries and crashes --- */
@@ -524,7 +383,7 @@ static void check_core(struct world *world, struct core *core, const char *when)
     check_sentence(world, "core", when, core_check(core));
 }
 
-static void check_is_there(struct world *world, struct core *core, struct op *op)
+static void check_is_there(struct world *world, struct core *core, const struct history_op *op)
 {
     struct task_brief brief;
     if (core_task_brief(core, op->task_id, &brief) != STATUS_OK) {
@@ -561,15 +420,15 @@ void check_recovered(struct world *world, const struct file_journal_recovery *re
         CHECK_THAT(world, core_fingerprint(core) == checks->live_hash, "J3",
                    "the state recovered at entry %llu is not the one that was lost", (ull)seq);
     }
-    while (checks->settled < checks->op_count) {
-        const struct op *op = &checks->ops[checks->settled];
+    while (checks->settled < checks->seen.op_count) {
+        const struct history_op *op = &checks->seen.ops[checks->settled];
         if (!op->is_alias && !op->has_row && !(op->is_given_up && op->task_id == 0)) {
             break;
         }
         checks->settled++;
     }
-    for (size_t i = checks->settled; i < checks->op_count && !world->report->has_failed; i++) {
-        struct op *op = &checks->ops[i];
+    for (size_t i = checks->settled; i < checks->seen.op_count && !world->report->has_failed; i++) {
+        const struct history_op *op = &checks->seen.ops[i];
         if (op->task_id != 0 && !op->is_alias) {
             check_is_there(world, core, op);
         }
@@ -680,13 +539,10 @@ void check_end(struct world *world)
     struct core *core = sequencer_core(hub->hub.sequencer);
     struct checks *checks = &world->checks;
     uint64_t made = 0;
-    for (size_t i = 0; i < checks->op_count; i++) {
-        const struct op *op = &checks->ops[i];
-        made += op->task_id != 0;
-        CHECK_THAT(world, op->is_acked || op->is_given_up, "T4", "op %llu was never answered", (ull)(i + 1));
-        CHECK_THAT(world, op->is_alias || op->task_id == 0 || op->has_row, "T4", "task %llx of op %llu has no row",
-                   (ull)op->task_id, (ull)(i + 1));
+    for (size_t i = 0; i < checks->seen.op_count; i++) {
+        made += checks->seen.ops[i].task_id != 0;
     }
+    history_see_end(&checks->seen);
     struct core_stats stats;
     core_stats(core, &stats);
     CHECK_THAT(world, stats.accepted == made, "once", "%llu tasks were accepted for %llu ops", (ull)stats.accepted,

@@ -188,19 +188,20 @@ static void on_read(struct read_waiter *waiter)
     answer_call((struct hub_call *)((char *)waiter - offsetof(struct hub_call, read)));
 }
 
-static void read_task(struct world *world, struct hub_call *call, const struct op *op)
+static void read_task(struct world *world, struct hub_call *call, uint64_t number)
 {
     static struct task_view view; /* large */
     struct sequencer *sequencer = world->hub.hub.sequencer;
     struct answer *answer = &call->answer;
+    const struct history_op *op = check_seen(world, number);
     answer->task_id = op->task_id;
     answer->is_shown = true;
     if (core_task_get(sequencer_core(sequencer), op->task_id, &view) == STATUS_OK) {
         answer->version = view.changed_seq;
         answer->state = view.state;
         answer->result_hash = hash64(view.result, 0);
-        CHECK_THAT(world, hash64(view.input, 0) == op->input_hash, "T4", "task %llx shows another input",
-                   (unsigned long long)op->task_id);
+        CHECK_THAT(world, hash64(view.input, 0) == check_op(world, number)->input_hash, "T4",
+                   "task %llx shows another input", (unsigned long long)op->task_id);
     } else if (op->has_row) {
         answer->version = op->row.seq;
         answer->state = op->row.state;
@@ -257,16 +258,16 @@ static void put_submit(struct world *world, struct buf *out, const struct op *op
 
 static void put_command(struct world *world, struct buf *out, const struct request *request)
 {
-    const struct op *op = request->op != 0 ? check_op(world, request->op) : NULL;
+    uint64_t task_id = request->op != 0 ? check_seen(world, request->op)->task_id : 0;
     switch (request->doing) {
     case WORKLOAD_SUBMIT:
-        put_submit(world, out, op, request->op);
+        put_submit(world, out, check_op(world, request->op), request->op);
         break;
     case WORKLOAD_CANCEL:
-        command_put_task(out, COMMAND_CANCEL, &(struct command_task){.task_id = op->task_id, .reason = SLICE("asked")});
+        command_put_task(out, COMMAND_CANCEL, &(struct command_task){.task_id = task_id, .reason = SLICE("asked")});
         break;
     case WORKLOAD_RETRY:
-        command_put_task(out, COMMAND_RETRY, &(struct command_task){.task_id = op->task_id});
+        command_put_task(out, COMMAND_RETRY, &(struct command_task){.task_id = task_id});
         break;
     case WORKLOAD_PAUSE:
         command_put_queue_set(
@@ -303,7 +304,7 @@ static void on_request(struct world *world, const struct event *event)
     }
     world->clients->calls = call;
     if (request->doing == WORKLOAD_GET) {
-        read_task(world, call, check_op(world, request->op));
+        read_task(world, call, request->op);
         return;
     }
     struct buf *out = sequencer_begin(hub->hub.sequencer);
@@ -343,7 +344,7 @@ static void ask(struct world *world, uint32_t index)
     struct request request = {.request = ++world->number, .op = client->op, .doing = client->doing};
     const struct op *op = client->op != 0 ? check_op(world, client->op) : NULL;
     client->request = request.request;
-    client->floor = op != NULL ? op->version_floor : 0;
+    client->floor = op != NULL ? check_seen(world, client->op)->version_floor : 0;
     if (client->doing == WORKLOAD_PAUSE) {
         request.pick = (uint32_t)world_below(world, STREAM_CLIENT, world->workload->queue_count);
     } else if (client->doing == WORKLOAD_DRAIN) {
@@ -421,6 +422,9 @@ static uint64_t new_op(struct world *world, uint32_t index)
     op->delay_ns = world_range(world, STREAM_CLIENT, kind->delay);
     op->is_plain = kind->delay.max == 0;
     op->input_size = (uint32_t)world_range(world, STREAM_CLIENT, kind->input);
+    if (op->unique > 0) {
+        check_seen(world, number)->unique = (uint64_t)op->queue << 16 | op->unique;
+    }
     check_write_input(op, number, &world->aux);
     op->input_hash = hash64(buf_slice(&world->aux), 0);
     return number;
@@ -429,11 +433,11 @@ static uint64_t new_op(struct world *world, uint32_t index)
 /* One that is known to exist, rather a young one; 0: none. */
 static uint64_t choose_op(struct world *world)
 {
-    size_t count = world->checks.op_count;
+    size_t count = world->checks.seen.op_count;
     for (int i = 0; i < 6 && count > 0; i++) {
         uint64_t span = world_chance(world, STREAM_CLIENT, 100) || count < 60 ? count : 60;
         uint64_t number = count - world_below(world, STREAM_CLIENT, span);
-        const struct op *op = check_op(world, number);
+        const struct history_op *op = check_seen(world, number);
         if (op->is_acked && !op->is_alias) {
             return number;
         }
@@ -458,7 +462,7 @@ static void on_next(struct world *world, const struct event *event)
     client->doing = choose(world);
     client->repeats = 0;
     client->op = 0;
-    if (client->doing == WORKLOAD_SUBMIT && world->checks.open_count >= world->workload->open_max) {
+    if (client->doing == WORKLOAD_SUBMIT && world->checks.seen.open_count >= world->workload->open_max) {
         client->doing = WORKLOAD_GET;
     }
     if (client->doing == WORKLOAD_SUBMIT) {
@@ -469,9 +473,10 @@ static void on_next(struct world *world, const struct event *event)
             next_after(world, index, SIM_MS);
             return;
         }
-        struct op *op = check_op(world, client->op);
-        op->is_retried = op->is_retried || client->doing == WORKLOAD_RETRY;
-        op->is_plain = op->is_plain && client->doing != WORKLOAD_RETRY;
+        if (client->doing == WORKLOAD_RETRY) {
+            history_want_retry(&world->checks.seen, client->op);
+            check_op(world, client->op)->is_plain = false;
+        }
     }
     client->is_busy = true;
     ask(world, index);

@@ -568,11 +568,11 @@ void node_freeze(struct world *world, uint32_t index, int64_t for_ns)
 static bool choose_lie(struct world *world, uint32_t index, enum stream stream, uint64_t *ret_op,
                        struct lease_token *ret_token, uint64_t *ret_way)
 {
-    size_t count = world->checks.op_count;
-    const struct op *op = NULL;
+    size_t count = world->checks.seen.op_count;
+    const struct history_op *op = NULL;
     for (int i = 0; i < 8 && count > 0 && (op == NULL || op->lease_seq == 0); i++) {
         *ret_op = count - world_below(world, stream, count < 200 ? count : 200);
-        op = check_op(world, *ret_op);
+        op = check_seen(world, *ret_op);
     }
     if (op == NULL || op->lease_seq == 0) {
         return false;
@@ -585,7 +585,7 @@ static bool choose_lie(struct world *world, uint32_t index, enum stream stream, 
         ret_token->seq--;
     } else if (*ret_way == 2) {
         ret_token->attempt++;
-    } else if (op->holder == index || op->holder == UINT32_MAX) {
+    } else if (op->holder == index || op->holder == HISTORY_NODE_NONE) {
         return false; /* that would be true, or may be */
     }
     return true;

@@ -233,7 +233,7 @@ static void heal(struct world *world)
     world->is_healed = true;
     faults_heal(world);
     nodes_heal(world);
-    trace(world, TRACE_HEAL, world->checks.open_count,
+    trace(world, TRACE_HEAL, world->checks.seen.open_count,
           world->hub.is_up ? core_seq(sequencer_core(world->hub.hub.sequencer)) : 0, world->step);
 }
 
@@ -293,7 +293,7 @@ void sim_run(const struct sim_options *options, struct sim_report *ret_report)
         ret_report->steps = world->step;
         ret_report->virtual_ns = world->now_ns;
         ret_report->life_count = world->hub.life;
-        ret_report->tasks = world->checks.op_count;
+        ret_report->tasks = world->checks.seen.op_count;
         running = NULL;
         world_close(world);
         free(world);

@@ -10,6 +10,7 @@
 #include "hub/sessions.h"
 #include "journal/disk_sim.h"
 #include "proto/work.h"
+#include "sim/history_check.h"
 #include "sim/sim.h"
 
 #define SIM_US INT64_C(1000)
@@ -134,11 +135,6 @@ void node_on_closed(struct world *world, uint32_t index, const struct link *link
 void nodes_heal(struct world *world);
 
 /* --- the hub's process: hub.c --- */
-struct history_row {
-    uint64_t op, task_id, seq;
-    uint64_t result_hash;
-    enum task_state state;
-};
 struct sim_hub {
     struct hub hub; /* first: sinks get a pointer to it */
     struct world *world;
@@ -199,35 +195,15 @@ bool clients_are_done(const struct world *world);
 uint32_t clients_open_calls(const struct world *world);
 
 /* --- what must hold: check.c --- */
-struct op { /* one submit as a client means it, and all that anybody was told of it */
+struct op { /* one submit as a client means it; what anybody was told of it is a history_op */
     uint32_t client;
     uint8_t kind, queue, key, priority;
     uint16_t unique; /* 0: none */
     bool is_keyless;
-    bool is_acked, is_alias, is_given_up;
-    bool is_plain;   /* ready at once: its first attempt keeps its place in line */
-    bool is_retried; /* a retry was asked for: final is not for ever */
-    bool is_over;    /* known to be final, and no retry is asked for */
-    bool has_row;
-    bool is_accepted; /* a complete of it was */
+    bool is_plain; /* ready at once: its first attempt keeps its place in line */
     uint32_t input_size;
     int64_t delay_ns; /* before it may start */
     uint64_t input_hash;
-    uint64_t task_id;  /* 0: not known yet */
-    uint64_t alias_of; /* op */
-    uint64_t create_seq;
-    uint32_t attempt; /* newest lease that was released */
-    uint64_t lease_seq;
-    uint32_t holder; /* node that the newest lease went to; UINT32_MAX: none */
-    uint64_t accepted_hash;
-    uint64_t version_floor; /* newest version that anybody was shown */
-    uint64_t shown_version; /* and what it was */
-    enum task_state shown_state;
-    uint64_t shown_hash;
-    uint64_t final_seq; /* of the newest final state shown, and which */
-    enum task_state final_state;
-    uint64_t final_hash;
-    struct history_row row; /* durable */
 };
 struct waiting {
     uint32_t *ops; /* owned; numbers */
@@ -235,10 +211,10 @@ struct waiting {
     uint32_t passed; /* leases to other keys of its queue and priority since one went to its own */
 };
 struct checks {
-    struct op *ops; /* owned; the number of an op is its index + 1 */
-    size_t op_count, op_cap;
+    struct history_check seen; /* counts the ops */
+    struct op *ops;            /* owned; the number of an op is its index + 1 */
+    size_t op_cap;
     size_t settled;         /* ops below it are in history for good */
-    struct map by_task;     /* task id → index of op */
     uint64_t visible_seq;   /* newest entry that anybody outside has seen something of */
     int64_t last_time_ns;   /* of the newest entry */
     uint64_t *entry_hashes; /* owned; of entry i + 1, as it was proposed */
@@ -250,19 +226,16 @@ struct checks {
     uint64_t *first_leased;  /* owned; of each line: the greatest task number that had its first lease */
     uint64_t quiet_seq;      /* of the core when all was quiet last, and since when */
     int64_t quiet_ns;
-    uint32_t open_count; /* ops sent and not known to be final */
 };
 struct op *check_op_new(struct world *world, uint64_t *ret_number);
 struct op *check_op(struct world *world, uint64_t number);
+struct history_op *check_seen(struct world *world, uint64_t number);
 void check_write_input(const struct op *op, uint64_t number, struct buf *ret_text);
 /* Its client will not ask again: it may have been done or not. */
 void check_give_up(struct world *world, uint64_t number);
 /* The number of the op that an input names; 0: none. */
 uint64_t check_op_of_text(struct slice input);
-struct op *check_op_of_task(struct world *world, uint64_t task_id);
 void check_visible(struct world *world, uint64_t seq, const char *what);
-/* Somebody saw that this op is this task. */
-void check_bind(struct world *world, uint64_t number, uint64_t task_id);
 void check_answer(struct world *world, uint64_t number, const struct answer *answer, uint64_t floor);
 void check_lease(struct world *world, const struct effect_lease *lease, uint64_t seq);
 void check_delivered(struct world *world, uint32_t node, const struct work_lease *lease, uint64_t op);
