@@ -1,6 +1,6 @@
-/* workload.c - reads workload files.
+/* workload.c - reads workload files, and the workload part of scenario files.
  *
- *   statement  one a line; "#" begins a comment
+ *   statement  one a line; words as in words.h
  *   clients N  [think RANGE] [open N]
  *   kind NAME  [share N] [work RANGE] [fail P%] [input RANGE] [result RANGE] [delay RANGE] [lease D] [timeout D] [ttl D]
  *              [attempts N] [backoff D]
@@ -9,174 +9,48 @@
  *   mix        [submit N] [get N] [cancel N] [retry N] [pause N] [drain N]
  *   submits    [keyless P%] [unique P%]
  *
- * A RANGE is VALUE or VALUE..VALUE. Durations have a unit (us, ms, s, m), sizes may have k, percentages end with "%". */
+ * A RANGE is VALUE or VALUE..VALUE. Durations have a unit (us, ms, s, m, h), sizes may have k or M, percentages end with "%". */
 #include "base/workload.h"
 
-#include <stdio.h>
+#include <assert.h>
 #include <string.h>
 
 #include "base/ensure.h"
 
 #define NS_PER_MS INT64_C(1000000)
-#define WORDS_MAX 40
-#define NUMBER_MAX (INT64_MAX / 100000000000)
+#define TIME_MAX (INT64_C(3600) * 1000 * NS_PER_MS)
+#define PAYLOAD_SIZE_MAX 32768
+#define SLOTS_MAX 1000
+#define SHARE_MAX 1000
+#define CLIENTS_DEFAULT 8
 
 static const char *const op_names[WORKLOAD_OP_COUNT] = {"submit", "get", "cancel", "retry", "pause", "drain"};
+const char *const workload_statements[] = {"clients", "kind", "queue", "nodes", "mix", "submits", NULL};
 
 const char *workload_op_name(enum workload_op op)
 {
     return (size_t)op < ARRAY_COUNT(op_names) ? op_names[op] : "?";
 }
 
-struct line {
-    struct slice words[WORDS_MAX];
-    uint32_t count;
-    uint32_t at;
-    uint32_t number;
-    char *why;
-    size_t why_size;
-};
-
-static enum status complain(const struct line *line, const char *what, struct slice word)
+const struct workload_nodes *workload_group(const struct workload *workload, uint32_t index)
 {
-    snprintf(line->why, line->why_size, "line %u: %s%s\"%.*s\"", line->number, what, what[0] != '\0' ? ": " : "",
-             SLICE_ARG(word));
-    return STATUS_INVALID;
-}
-
-/* --- values --- */
-
-enum unit { UNIT_COUNT, UNIT_TIME, UNIT_SIZE, UNIT_PERMILLE };
-
-static bool read_one(struct slice text, enum unit unit, int64_t *ret)
-{
-    static const struct {
-        enum unit unit;
-        const char *suffix;
-        int64_t factor;
-    } suffixes[] = {{UNIT_COUNT, "", 1},
-                    {UNIT_TIME, "us", 1000},
-                    {UNIT_TIME, "ms", NS_PER_MS},
-                    {UNIT_TIME, "s", 1000 * NS_PER_MS},
-                    {UNIT_TIME, "m", 60000 * NS_PER_MS},
-                    {UNIT_SIZE, "", 1},
-                    {UNIT_SIZE, "k", 1024},
-                    {UNIT_PERMILLE, "%", 10}};
-    int64_t number = 0;
-    size_t at = 0;
-    for (; at < text.len && text.data[at] >= '0' && text.data[at] <= '9'; at++) {
-        number = number * 10 + (text.data[at] - '0');
-        if (number > NUMBER_MAX) {
-            return false;
-        }
+    uint32_t group = 0;
+    ensure(index < workload->node_count);
+    for (; index >= workload->groups[group].count; group++) {
+        index -= workload->groups[group].count;
     }
-    struct slice rest = {text.data + at, text.len - at};
-    if (at == 0) {
-        return false;
-    }
-    if (unit == UNIT_TIME && number == 0 && rest.len == 0) {
-        *ret = 0;
-        return true;
-    }
-    for (size_t i = 0; i < ARRAY_COUNT(suffixes); i++) {
-        if (suffixes[i].unit == unit && slice_equal_str(rest, suffixes[i].suffix)) {
-            *ret = number * suffixes[i].factor;
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool read_range(struct slice text, enum unit unit, struct workload_range *ret)
-{
-    for (size_t at = 0; at + 1 < text.len; at++) {
-        if (text.data[at] == '.' && text.data[at + 1] == '.') {
-            return read_one(slice_of(text.data, at), unit, &ret->min) &&
-                   read_one(slice_of(text.data + at + 2, text.len - at - 2), unit, &ret->max) && ret->min <= ret->max;
-        }
-    }
-    bool is_good = read_one(text, unit, &ret->min);
-    ret->max = ret->min;
-    return is_good;
-}
-
-struct property {
-    const char *name;
-    enum unit unit;
-    struct workload_range *range;
-    uint32_t *number;
-    int64_t *ms;
-    int64_t max; /* of what it is stored as */
-};
-
-/* Reads "name value" pairs up to the end of the line. */
-static enum status read_properties(struct line *line, const struct property *properties, size_t count)
-{
-    while (line->at < line->count) {
-        struct slice name = line->words[line->at++];
-        const struct property *property = NULL;
-        for (size_t i = 0; i < count; i++) {
-            if (slice_equal_str(name, properties[i].name)) {
-                property = &properties[i];
-            }
-        }
-        if (property == NULL || line->at == line->count) {
-            return complain(line, property == NULL ? "no such word here" : "a value is missing after", name);
-        }
-        struct slice value = line->words[line->at++];
-        struct workload_range range;
-        if (!read_range(value, property->unit, &range) || range.max > property->max ||
-            (property->range == NULL && range.min != range.max)) {
-            return complain(line, "not a value for this", value);
-        }
-        if (property->range != NULL) {
-            *property->range = range;
-        } else if (property->ms != NULL) {
-            *property->ms = range.min / NS_PER_MS;
-        } else {
-            *property->number = (uint32_t)range.min;
-        }
-    }
-    return STATUS_OK;
+    return &workload->groups[group];
 }
 
 /* --- statements --- */
 
-#define TIME_MAX (INT64_C(3600) * 1000 * NS_PER_MS)
-#define SIZE_MAX_OF_PAYLOAD 32768
-
-static bool take_name(struct line *line, char ret_name[WORKLOAD_NAME_SIZE])
+static enum status read_kind(struct words *words, struct workload *workload)
 {
-    if (line->at == line->count || line->words[line->at].len >= WORKLOAD_NAME_SIZE) {
-        return false;
+    const struct words_word *first = &words->list[0];
+    if (workload->kind_count == WORKLOAD_KINDS_MAX) {
+        return words_complain(words, first, "a workload takes at most %d kinds", WORKLOAD_KINDS_MAX);
     }
-    struct slice word = line->words[line->at++];
-    for (size_t i = 0; i < word.len; i++) {
-        char c = word.data[i];
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '-' ||
-              c == '_')) {
-            return false;
-        }
-    }
-    memcpy(ret_name, word.data, word.len);
-    ret_name[word.len] = '\0';
-    return true;
-}
-
-static bool take_count(struct line *line, int64_t max, uint32_t *ret)
-{
-    int64_t number;
-    if (line->at == line->count || !read_one(line->words[line->at], UNIT_COUNT, &number) || number < 1 ||
-        number > max) {
-        return false;
-    }
-    line->at++;
-    *ret = (uint32_t)number;
-    return true;
-}
-
-static void kind_init(struct workload_kind *kind)
-{
+    struct workload_kind *kind = &workload->kinds[workload->kind_count];
     *kind = (struct workload_kind){.share = 1,
                                    .work = {NS_PER_MS, 20 * NS_PER_MS},
                                    .input = {16, 64},
@@ -184,214 +58,221 @@ static void kind_init(struct workload_kind *kind)
                                    .lease_ms = 2000,
                                    .attempts = 3,
                                    .backoff_ms = 20};
-}
-
-static enum status read_kind(struct line *line, struct workload *workload)
-{
-    struct slice word = line->at < line->count ? line->words[line->at] : (struct slice){NULL, 0};
-    if (workload->kind_count == WORKLOAD_KINDS_MAX) {
-        return complain(line, "too many kinds", word);
+    enum status status = words_take_name(words, "a name of a kind", kind->name, sizeof kind->name);
+    if (status != STATUS_OK) {
+        return status;
     }
-    struct workload_kind *kind = &workload->kinds[workload->kind_count];
-    kind_init(kind);
-    if (!take_name(line, kind->name)) {
-        return complain(line, "a kind needs a name", word);
+    for (uint32_t i = 0; i < workload->kind_count; i++) {
+        if (strcmp(workload->kinds[i].name, kind->name) == 0) {
+            return words_complain(words, &words->list[1], "there is a kind \"%s\" already", kind->name);
+        }
     }
     workload->kind_count++;
-    const struct property properties[] = {
-        {.name = "share", .number = &kind->share, .max = 1000},
-        {.name = "work", .unit = UNIT_TIME, .range = &kind->work, .max = TIME_MAX},
-        {.name = "fail", .unit = UNIT_PERMILLE, .number = &kind->fail_permille, .max = 1000},
-        {.name = "input", .unit = UNIT_SIZE, .range = &kind->input, .max = SIZE_MAX_OF_PAYLOAD},
-        {.name = "result", .unit = UNIT_SIZE, .range = &kind->result, .max = SIZE_MAX_OF_PAYLOAD},
-        {.name = "delay", .unit = UNIT_TIME, .range = &kind->delay, .max = TIME_MAX},
-        {.name = "lease", .unit = UNIT_TIME, .ms = &kind->lease_ms, .max = TIME_MAX},
-        {.name = "timeout", .unit = UNIT_TIME, .ms = &kind->timeout_ms, .max = TIME_MAX},
-        {.name = "ttl", .unit = UNIT_TIME, .ms = &kind->ttl_ms, .max = TIME_MAX},
-        {.name = "attempts", .number = &kind->attempts, .max = 1000},
-        {.name = "backoff", .unit = UNIT_TIME, .ms = &kind->backoff_ms, .max = TIME_MAX},
+    const struct words_property properties[] = {
+        {.name = "share", .number = &kind->share, .max = SHARE_MAX},
+        {.name = "work", .unit = WORDS_TIME, .range = &kind->work, .max = TIME_MAX},
+        {.name = "fail", .unit = WORDS_PERMILLE, .number = &kind->fail_permille, .max = 1000},
+        {.name = "input", .unit = WORDS_SIZE, .range = &kind->input, .max = PAYLOAD_SIZE_MAX},
+        {.name = "result", .unit = WORDS_SIZE, .range = &kind->result, .max = PAYLOAD_SIZE_MAX},
+        {.name = "delay", .unit = WORDS_TIME, .range = &kind->delay, .max = TIME_MAX},
+        {.name = "lease", .unit = WORDS_TIME, .ms = &kind->lease_ms, .max = TIME_MAX},
+        {.name = "timeout", .unit = WORDS_TIME, .ms = &kind->timeout_ms, .max = TIME_MAX},
+        {.name = "ttl", .unit = WORDS_TIME, .ms = &kind->ttl_ms, .max = TIME_MAX},
+        {.name = "attempts", .number = &kind->attempts, .min = 1, .max = 1000},
+        {.name = "backoff", .unit = WORDS_TIME, .ms = &kind->backoff_ms, .max = TIME_MAX},
     };
-    enum status status = read_properties(line, properties, ARRAY_COUNT(properties));
-    return status == STATUS_OK && kind->attempts == 0 ? complain(line, "at least one attempt is needed", word) : status;
+    return words_take_properties(words, properties, ARRAY_COUNT(properties));
 }
 
-static enum status read_queue(struct line *line, struct workload *workload)
+static enum status read_queue(struct words *words, struct workload *workload)
 {
-    struct slice word = line->at < line->count ? line->words[line->at] : (struct slice){NULL, 0};
     if (workload->queue_count == WORKLOAD_QUEUES_MAX) {
-        return complain(line, "too many queues", word);
+        return words_complain(words, &words->list[0], "a workload takes at most %d queues", WORKLOAD_QUEUES_MAX);
     }
     struct workload_queue *queue = &workload->queues[workload->queue_count];
     *queue = (struct workload_queue){.share = 1, .priority = {5, 5}};
-    if (!take_name(line, queue->name)) {
-        return complain(line, "a queue needs a name", word);
+    enum status status = words_take_name(words, "a name of a queue", queue->name, sizeof queue->name);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    for (uint32_t i = 0; i < workload->queue_count; i++) {
+        if (strcmp(workload->queues[i].name, queue->name) == 0) {
+            return words_complain(words, &words->list[1], "there is a queue \"%s\" already", queue->name);
+        }
     }
     workload->queue_count++;
-    const struct property properties[] = {
-        {.name = "share", .number = &queue->share, .max = 1000},
+    const struct words_property properties[] = {
+        {.name = "share", .number = &queue->share, .max = SHARE_MAX},
         {.name = "keys", .number = &queue->keys, .max = WORKLOAD_KEYS_MAX},
         {.name = "priority", .range = &queue->priority, .max = 9},
     };
-    return read_properties(line, properties, ARRAY_COUNT(properties));
+    return words_take_properties(words, properties, ARRAY_COUNT(properties));
 }
 
 /* "a,b" as bits. */
-static bool read_kinds(const struct workload *workload, struct slice list, uint32_t *ret_kinds)
+static enum status read_kinds(struct words *words, const struct workload *workload, uint32_t *ret_kinds)
 {
-    *ret_kinds = 0;
-    while (list.len > 0) {
-        const char *comma = memchr(list.data, ',', list.len);
-        size_t len = comma != NULL ? (size_t)(comma - list.data) : list.len;
-        uint32_t bit = 0;
-        for (uint32_t i = 0; i < workload->kind_count; i++) {
-            if (slice_equal_str(slice_of(list.data, len), workload->kinds[i].name)) {
-                bit = 1u << i;
-            }
-        }
-        if (bit == 0) {
-            return false;
-        }
-        *ret_kinds |= bit;
-        len += comma != NULL;
-        list = slice_of(list.data + len, list.len - len);
+    struct words_word word;
+    enum status status = words_take(words, "a list of kinds such as quick,slow", &word);
+    if (status != STATUS_OK) {
+        return status;
     }
-    return *ret_kinds != 0;
+    const char *names[WORKLOAD_KINDS_MAX + 1] = {NULL};
+    for (uint32_t i = 0; i < workload->kind_count; i++) {
+        names[i] = workload->kinds[i].name;
+    }
+    struct slice list = word.text, item;
+    *ret_kinds = 0;
+    while (words_list_next(&list, &item)) {
+        uint32_t i = 0;
+        while (i < workload->kind_count && !slice_equal_str(item, names[i])) {
+            i++;
+        }
+        if (i == workload->kind_count) {
+            return words_complain_unknown(words, &(struct words_word){.text = item, .column = word.column},
+                                          "no kind that stands above", names);
+        }
+        *ret_kinds |= 1u << i;
+    }
+    return *ret_kinds != 0 ? STATUS_OK : words_complain(words, &word, "a list of kinds is needed, such as quick,slow");
 }
 
-static enum status read_nodes(struct line *line, struct workload *workload)
+static enum status read_nodes(struct words *words, struct workload *workload)
 {
-    struct slice word = line->at < line->count ? line->words[line->at] : (struct slice){NULL, 0};
-    struct workload_node node = {.slots = 2, .kinds = (1u << workload->kind_count) - 1};
-    uint32_t count;
-    if (!take_count(line, WORKLOAD_NODES_MAX - workload->node_count, &count)) {
-        return complain(line, "nodes need a number, and all of them a place", word);
+    if (workload->group_count == WORKLOAD_GROUPS_MAX) {
+        return words_complain(words, &words->list[0], "a workload takes at most %d groups of nodes",
+                              WORKLOAD_GROUPS_MAX);
     }
-    for (uint32_t i = line->at; i + 1 < line->count; i += 2) {
-        if (slice_equal_str(line->words[i], "kinds")) {
-            if (!read_kinds(workload, line->words[i + 1], &node.kinds)) {
-                return complain(line, "kinds that stand above are needed", line->words[i + 1]);
-            }
-            memmove(&line->words[i], &line->words[i + 2], (line->count - i - 2) * sizeof line->words[0]);
-            line->count -= 2;
-            break;
-        }
+    struct workload_nodes group = {.slots = 2, .kinds = (1u << workload->kind_count) - 1};
+    int64_t count;
+    enum status status = words_take_value(words, "nodes", WORDS_COUNT, 1, WORKLOAD_NODES_MAX, &count);
+    if (status == STATUS_OK && (uint64_t)count + workload->node_count > WORKLOAD_NODES_MAX) {
+        return words_complain(words, &words->list[1], "all groups together take at most %d nodes", WORKLOAD_NODES_MAX);
     }
-    const struct property properties[] = {{.name = "slots", .number = &node.slots, .max = 1000}};
-    enum status status = read_properties(line, properties, ARRAY_COUNT(properties));
-    for (uint32_t i = 0; status == STATUS_OK && i < count; i++) {
-        workload->nodes[workload->node_count++] = node;
+    while (status == STATUS_OK && !words_is_done(words)) {
+        const struct words_property properties[] = {
+            {.name = "slots", .number = &group.slots, .max = SLOTS_MAX},
+            {.name = "kinds"}, /* for the list of what can stand here */
+        };
+        status = words_take_if(words, "kinds") ? read_kinds(words, workload, &group.kinds)
+                                               : words_take_property(words, properties, ARRAY_COUNT(properties));
+    }
+    if (status == STATUS_OK) {
+        group.count = (uint32_t)count;
+        workload->node_count += group.count;
+        workload->groups[workload->group_count++] = group;
     }
     return status;
 }
 
-static enum status read_statement(struct line *line, struct workload *workload)
+static enum status read_clients(struct words *words, struct workload *workload)
 {
-    struct slice word = line->words[line->at++];
-    if (slice_equal_str(word, "kind")) {
-        return read_kind(line, workload);
+    int64_t count;
+    enum status status = words_take_value(words, "clients", WORDS_COUNT, 1, WORKLOAD_CLIENTS_MAX, &count);
+    if (status != STATUS_OK) {
+        return status;
     }
-    if (slice_equal_str(word, "queue")) {
-        return read_queue(line, workload);
+    workload->clients = (uint32_t)count;
+    const struct words_property properties[] = {
+        {.name = "think", .unit = WORDS_TIME, .range = &workload->think, .max = TIME_MAX},
+        {.name = "open", .number = &workload->open_max, .min = 1, .max = 1000000},
+    };
+    return words_take_properties(words, properties, ARRAY_COUNT(properties));
+}
+
+static enum status read_submits(struct words *words, struct workload *workload)
+{
+    const struct words_property properties[] = {
+        {.name = "keyless", .unit = WORDS_PERMILLE, .number = &workload->keyless_permille, .max = 1000},
+        {.name = "unique", .unit = WORDS_PERMILLE, .number = &workload->unique_permille, .max = 1000},
+    };
+    return words_take_properties(words, properties, ARRAY_COUNT(properties));
+}
+
+static enum status read_mix(struct words *words, struct workload *workload)
+{
+    struct words_property properties[WORKLOAD_OP_COUNT];
+    memset(workload->mix, 0, sizeof workload->mix);
+    for (uint32_t i = 0; i < WORKLOAD_OP_COUNT; i++) {
+        properties[i] = (struct words_property){.name = op_names[i], .number = &workload->mix[i], .max = 1000};
     }
-    if (slice_equal_str(word, "nodes")) {
-        return read_nodes(line, workload);
-    }
-    if (slice_equal_str(word, "clients")) {
-        if (!take_count(line, WORKLOAD_CLIENTS_MAX, &workload->clients)) {
-            return complain(line, "clients need a number", word);
+    enum status status = words_take_properties(words, properties, WORKLOAD_OP_COUNT);
+    return status == STATUS_OK && workload->mix[WORKLOAD_SUBMIT] == 0
+               ? words_complain(words, &words->list[0], "a mix without \"submit\" would have nothing to do")
+               : status;
+}
+
+enum status workload_statement(struct words *words, struct workload *workload)
+{
+    static enum status (*const readers[])(struct words *, struct workload *) = {read_clients, read_kind, read_queue,
+                                                                                read_nodes,   read_mix,  read_submits};
+    static_assert(ARRAY_COUNT(readers) + 1 == ARRAY_COUNT(workload_statements), "a reader for each statement");
+    for (size_t i = 0; i < ARRAY_COUNT(readers); i++) {
+        if (words_take_if(words, workload_statements[i])) {
+            return readers[i](words, workload);
         }
-        const struct property properties[] = {
-            {.name = "think", .unit = UNIT_TIME, .range = &workload->think, .max = TIME_MAX},
-            {.name = "open", .number = &workload->open_max, .max = 1000000},
-        };
-        return read_properties(line, properties, ARRAY_COUNT(properties));
     }
-    if (slice_equal_str(word, "submits")) {
-        const struct property properties[] = {
-            {.name = "keyless", .unit = UNIT_PERMILLE, .number = &workload->keyless_permille, .max = 1000},
-            {.name = "unique", .unit = UNIT_PERMILLE, .number = &workload->unique_permille, .max = 1000},
-        };
-        return read_properties(line, properties, ARRAY_COUNT(properties));
-    }
-    if (slice_equal_str(word, "mix")) {
-        struct property properties[WORKLOAD_OP_COUNT];
-        memset(workload->mix, 0, sizeof workload->mix);
-        for (uint32_t i = 0; i < WORKLOAD_OP_COUNT; i++) {
-            properties[i] = (struct property){.name = op_names[i], .number = &workload->mix[i], .max = 1000};
-        }
-        return read_properties(line, properties, WORKLOAD_OP_COUNT);
-    }
-    return complain(line, "no such statement", word);
+    return STATUS_NOT_FOUND;
 }
 
 /* --- the text --- */
 
-static bool split(struct slice text, struct line *line)
+void workload_init(struct workload *ret_workload)
 {
-    line->count = line->at = 0;
-    for (size_t at = 0; at < text.len && text.data[at] != '#';) {
-        if (text.data[at] == ' ' || text.data[at] == '\t' || text.data[at] == '\r') {
-            at++;
-            continue;
-        }
-        size_t start = at;
-        while (at < text.len && memchr(" \t\r#", text.data[at], 4) == NULL) {
-            at++;
-        }
-        if (line->count == WORDS_MAX) {
-            return false;
-        }
-        line->words[line->count++] = slice_of(text.data + start, at - start);
-    }
-    return true;
+    *ret_workload = (struct workload){
+        .clients = CLIENTS_DEFAULT, .think = {0, 2 * NS_PER_MS}, .open_max = 200, .mix = {[WORKLOAD_SUBMIT] = 1}};
 }
 
-static enum status check(struct workload *workload, char *ret_why, size_t why_size)
+enum status workload_check(struct workload *workload, const struct words *words)
 {
     uint32_t kinds = 0, shares = 0, queue_shares = 0;
-    for (uint32_t i = 0; i < workload->node_count; i++) {
-        kinds |= workload->nodes[i].slots > 0 ? workload->nodes[i].kinds : 0;
+    if (workload->queue_count == 0) {
+        workload->queues[workload->queue_count++] =
+            (struct workload_queue){.name = "default", .share = 1, .priority = {5, 5}};
     }
-    for (uint32_t i = 0; i < workload->kind_count; i++) {
-        shares += workload->kinds[i].share;
+    for (uint32_t i = 0; i < workload->group_count; i++) {
+        kinds |= workload->groups[i].slots > 0 ? workload->groups[i].kinds : 0;
     }
     for (uint32_t i = 0; i < workload->queue_count; i++) {
         queue_shares += workload->queues[i].share;
     }
-    const char *wrong = workload->clients == 0                      ? "there are no clients"
-                        : shares == 0                               ? "there are no kinds with a share"
-                        : queue_shares == 0                         ? "there are no queues with a share"
-                        : workload->node_count == 0                 ? "there are no nodes"
-                        : workload->open_max == 0                   ? "no task may be under way"
-                        : workload->mix[WORKLOAD_SUBMIT] == 0       ? "nothing is submitted"
-                        : kinds != (1u << workload->kind_count) - 1 ? "a kind has no node with a slot"
-                                                                    : NULL;
-    if (wrong != NULL) {
-        snprintf(ret_why, why_size, "%s", wrong);
-        return STATUS_INVALID;
+    for (uint32_t i = 0; i < workload->kind_count; i++) {
+        shares += workload->kinds[i].share;
+    }
+    if (shares == 0) {
+        return words_complain(words, NULL, "there is no kind with a share; \"kind NAME\" makes one");
+    }
+    if (queue_shares == 0) {
+        return words_complain(words, NULL, "there is no queue with a share");
+    }
+    if (workload->node_count == 0) {
+        return words_complain(words, NULL, "there are no nodes; \"nodes N\" makes some");
+    }
+    for (uint32_t i = 0; i < workload->kind_count; i++) {
+        if ((kinds & 1u << i) == 0) {
+            return words_complain(words, NULL, "the kind \"%s\" has no node with a slot", workload->kinds[i].name);
+        }
     }
     return STATUS_OK;
 }
 
 enum status workload_parse(struct slice text, struct workload *ret_workload, char *ret_why, size_t why_size)
 {
-    struct workload workload = {.think = {0, 2 * NS_PER_MS}, .open_max = 200, .mix = {[WORKLOAD_SUBMIT] = 1}};
-    struct line line = {.why = ret_why, .why_size = why_size};
-    while (text.len > 0) {
-        const char *end = memchr(text.data, '\n', text.len);
-        size_t len = end != NULL ? (size_t)(end - text.data) : text.len;
-        line.number++;
-        if (!split(slice_of(text.data, len), &line)) {
-            return complain(&line, "too many words", line.words[0]);
+    struct workload workload;
+    struct words words;
+    enum status status;
+    workload_init(&workload);
+    words_begin(&words, text, ret_why, why_size);
+    while ((status = words_next(&words)) == STATUS_OK) {
+        status = workload_statement(&words, &workload);
+        if (status == STATUS_NOT_FOUND) {
+            status = words_complain_unknown(&words, &words.list[0], "no statement", workload_statements);
         }
-        enum status status = line.count > 0 ? read_statement(&line, &workload) : STATUS_OK;
         if (status != STATUS_OK) {
             return status;
         }
-        len += end != NULL;
-        text = slice_of(text.data + len, text.len - len);
     }
-    enum status status = check(&workload, ret_why, why_size);
+    status = status == STATUS_END ? workload_check(&workload, &words) : status;
     if (status == STATUS_OK) {
         *ret_workload = workload;
     }

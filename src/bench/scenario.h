@@ -60,7 +60,7 @@ struct scenario_step {
     uint32_t batch; /* SUBMIT */
     uint32_t times; /* the step is done this often, one after the other; 1 usually */
     int64_t timeout_ns;
-    struct workload_range think;
+    struct words_range think;
 };
 struct scenario_flow {
     char name[BENCH_NAME_SIZE];
@@ -75,8 +75,8 @@ struct scenario_feed {
     char name[BENCH_NAME_SIZE]; /* of a CSV: its columns are name.column */
     enum scenario_feed_kind kind;
     enum scenario_feed_order order;
-    struct workload_range range; /* RANGE: numbers; TEXT: bytes of random letters */
-    struct slice *cells;         /* CSV, WORDS: row by row; owned by the scenario */
+    struct words_range range; /* RANGE: numbers; TEXT: bytes of random letters */
+    struct slice *cells;      /* CSV, WORDS: row by row; owned by the scenario */
     uint32_t columns, rows;
     int first_variable; /* columns follow each other */
 };
@@ -93,9 +93,9 @@ struct scenario_phase {
     struct schedule schedule;      /* OPEN; its seed is drawn from the scenario's and the phase's name */
     uint32_t users_from, users_to; /* USERS: grows or falls linearly over `ramp_ns` */
     int64_t ramp_ns;
-    struct workload_range think; /* between a user's flows; pacing_ns 0 */
-    int64_t pacing_ns;           /* a user begins a flow every so often, if the last one is over */
-    uint64_t iterations_max;     /* ends the phase after so many flows; 0: only the time does */
+    struct words_range think; /* between a user's flows; pacing_ns 0 */
+    int64_t pacing_ns;        /* a user begins a flow every so often, if the last one is over */
+    uint64_t iterations_max;  /* ends the phase after so many flows; 0: only the time does */
     int64_t duration_ns;
     uint64_t after; /* bit i: begins when phase i has ended; 0: at the start */
     int64_t after_delay_ns;
@@ -125,7 +125,7 @@ struct scenario_fault {
     int64_t at_ns;            /* from the start of the phase, or of the run */
     int phase;                /* -1: of the run */
     int64_t for_ns, every_ns; /* again and again when every_ns > 0, until the phase ends */
-    struct workload_range delay;
+    struct words_range delay;
     uint32_t loss_permille;
     uint64_t bytes; /* a second, or in all */
 };

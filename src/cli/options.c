@@ -5,55 +5,14 @@
 #include <string.h>
 
 #include "base/ensure.h"
+#include "base/words.h"
 #include "cli/cli.h"
 
-/* Commands and options are short; a longer word is near nothing. */
-#define WORD_SIZE_MAX 32
-
-static size_t least(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
-/* Edits (insert, delete, replace, swap of neighbours) from a to b; optimal string alignment. */
-static size_t edit_distance(const char *a, const char *b)
-{
-    size_t a_len = strlen(a), b_len = strlen(b);
-    if (a_len > WORD_SIZE_MAX || b_len > WORD_SIZE_MAX)
-        return SIZE_MAX;
-    size_t cost[WORD_SIZE_MAX + 1][WORD_SIZE_MAX + 1];
-    for (size_t i = 0; i <= a_len; i++)
-        cost[i][0] = i;
-    for (size_t k = 0; k <= b_len; k++)
-        cost[0][k] = k;
-    for (size_t i = 1; i <= a_len; i++) {
-        for (size_t k = 1; k <= b_len; k++) {
-            size_t best = least(cost[i - 1][k] + 1, cost[i][k - 1] + 1);
-            best = least(best, cost[i - 1][k - 1] + (a[i - 1] != b[k - 1]));
-            if (i > 1 && k > 1 && a[i - 1] == b[k - 2] && a[i - 2] == b[k - 1])
-                best = least(best, cost[i - 2][k - 2] + 1);
-            cost[i][k] = best;
-        }
-    }
-    return cost[a_len][b_len];
-}
+#define NAME_SIZE_MAX 64 /* of an option, in a sentence */
 
 const char *cli_nearest(const char *word, const char *const *names)
 {
-    const char *nearest = NULL;
-    size_t nearest_distance = SIZE_MAX;
-    size_t word_len = strlen(word);
-    for (; *names != NULL; names++) {
-        size_t distance = edit_distance(word, *names);
-        /* The beginning of one name is near it however short. */
-        if (word_len >= 2 && strncmp(word, *names, word_len) == 0)
-            distance = 1;
-        if (distance < nearest_distance) {
-            nearest_distance = distance;
-            nearest = *names;
-        }
-    }
-    return nearest != NULL && nearest_distance <= 1 + word_len / 3 ? nearest : NULL;
+    return words_nearest(slice_str(word), names);
 }
 
 const struct cli_command *cli_command_find(const char *name)
@@ -91,7 +50,7 @@ enum status cli_unknown_command(const char *word)
 
 static enum status unknown_option(const struct cli_command *command, const char *word, size_t len)
 {
-    char name[WORD_SIZE_MAX * 2];
+    char name[NAME_SIZE_MAX];
     snprintf(name, sizeof name, "%.*s", (int)len, word);
     const char *names[64];
     size_t count = 0;
@@ -200,7 +159,7 @@ static enum status parse_option(struct cli *cli, int argc, const char *const *ar
         }
         value = argv[++*at];
     }
-    char source[WORD_SIZE_MAX * 2];
+    char source[NAME_SIZE_MAX];
     snprintf(source, sizeof source, "--%s", option->name);
     enum status status = check_value(command, option, value, source);
     if (status == STATUS_OK)

@@ -54,7 +54,7 @@ static void write_faults(struct buf *out, unsigned faults)
 static enum status read_workload(struct cli *cli, const char *path, struct workload *ret_workload)
 {
     static char text[WORKLOAD_SIZE_MAX];
-    char why[160] = "";
+    char why[320] = "";
     if (path == NULL) {
         workload_default(ret_workload);
         return STATUS_OK;
@@ -68,7 +68,9 @@ static enum status read_workload(struct cli *cli, const char *path, struct workl
     if (!is_whole)
         return cli_fail(cli, STATUS_TOO_LARGE, "the workload %s cannot be read, or has more than 64 KiB", path);
     enum status status = workload_parse(slice_of(text, len), ret_workload, why, sizeof why);
-    return status == STATUS_OK ? status : cli_fail(cli, STATUS_USAGE, "the workload %s, %s", path, why);
+    if (status == STATUS_OK)
+        status = sim_accepts(ret_workload, why, sizeof why);
+    return status == STATUS_OK ? status : cli_fail(cli, STATUS_USAGE, "%s: %s", path, why);
 }
 
 /* The command that shows this history again. */

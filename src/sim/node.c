@@ -510,8 +510,9 @@ void nodes_init(struct world *world)
     for (uint32_t i = 0; i < world->node_count; i++) {
         struct sim_node *node = node_at(world, i);
         snprintf(node->name, sizeof node->name, "n%u", i);
-        node->slots = workload->nodes[i].slots < SIM_HELD_MAX ? workload->nodes[i].slots : SIM_HELD_MAX;
-        node->kinds = workload->nodes[i].kinds;
+        const struct workload_nodes *group = workload_group(workload, i);
+        node->slots = group->slots < SIM_HELD_MAX ? group->slots : SIM_HELD_MAX;
+        node->kinds = group->kinds;
         node_begin(world, i);
     }
 }

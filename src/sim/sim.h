@@ -24,6 +24,10 @@ enum sim_fault {
 const char *sim_fault_name(enum sim_fault fault);
 const char *sim_fault_sentence(enum sim_fault fault);
 
+/* What a history can be about; with more, most of a run would be spent on saying hello. */
+#define SIM_NODES_MAX 32
+#define SIM_CLIENTS_MAX 256
+
 struct sim_options {
     uint64_t seed;
     uint64_t steps;      /* events before the faults heal */
@@ -46,6 +50,8 @@ struct sim_report {
     uint32_t life_count;
 };
 
+/* INVALID, with a sentence, for a workload that is larger than the above. */
+STATUS_MUST_CHECK enum status sim_accepts(const struct workload *workload, char *ret_why, size_t why_size);
 /* Runs one history. */
 void sim_run(const struct sim_options *options, struct sim_report *ret_report);
 /* After a run that failed: its last events as text, newest last. Owned by the simulator, valid until the next run. */

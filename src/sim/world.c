@@ -176,7 +176,7 @@ bool world_chance(struct world *world, enum stream stream, uint32_t permille)
     return permille > 0 && rng_below(&world->streams[stream], 1000) < permille;
 }
 
-int64_t world_range(struct world *world, enum stream stream, struct workload_range range)
+int64_t world_range(struct world *world, enum stream stream, struct words_range range)
 {
     return range.min + (int64_t)rng_below(&world->streams[stream], (uint64_t)(range.max - range.min) + 1);
 }
@@ -280,8 +280,24 @@ static void run(struct world *world)
     }
 }
 
+enum status sim_accepts(const struct workload *workload, char *ret_why, size_t why_size)
+{
+    if (workload->node_count > SIM_NODES_MAX) {
+        snprintf(ret_why, why_size, "the simulator takes at most %d nodes, and these are %u", SIM_NODES_MAX,
+                 workload->node_count);
+        return STATUS_INVALID;
+    }
+    if (workload->clients > SIM_CLIENTS_MAX) {
+        snprintf(ret_why, why_size, "the simulator takes at most %d clients, and these are %u", SIM_CLIENTS_MAX,
+                 workload->clients);
+        return STATUS_INVALID;
+    }
+    return STATUS_OK;
+}
+
 void sim_run(const struct sim_options *options, struct sim_report *ret_report)
 {
+    ensure(options->workload->node_count <= SIM_NODES_MAX && options->workload->clients <= SIM_CLIENTS_MAX);
     *ret_report = (struct sim_report){0};
     struct world *world = calloc(1, sizeof *world);
     ensure(world != NULL);

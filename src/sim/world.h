@@ -43,7 +43,7 @@ enum stream {
 };
 uint64_t world_below(struct world *world, enum stream stream, uint64_t bound);
 bool world_chance(struct world *world, enum stream stream, uint32_t permille);
-int64_t world_range(struct world *world, enum stream stream, struct workload_range range);
+int64_t world_range(struct world *world, enum stream stream, struct words_range range);
 
 /* --- the trace --- */
 enum trace_kind {
