@@ -12,10 +12,10 @@ meson_options := $(if $(SANITIZE),-Db_sanitize=$(SANITIZE) -Db_lundef=false)
 export SANITIZE BUILD_DIR
 
 .DEFAULT_GOAL := build
-.PHONY: bench build clean demo fuzz help lint run setup soak test
+.PHONY: bench bench-peers build clean demo fuzz help lint run setup soak test
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 	@echo '  options: SANITIZE=address,undefined | SANITIZE=thread, BUILD_DIR=...'
 
 setup: ## install the Debian packages that are missing
@@ -50,7 +50,12 @@ soak: build ## new seeds in the simulator, for TIME=1h, FAULT_RATE=100
 
 bench: build ## measure, against nginx and PostgreSQL
 	@scripts/setup.sh bench
-	@SHOAL=$(abspath $(BUILD_DIR))/shoal bench/run.sh
+	@bench/run.sh $(BUILD_DIR)
+
+bench-peers: build ## the same work by Shoal, nginx, PostgreSQL, Redis, BullMQ, NATS and beanstalkd, in turns; PEERS="--only redis"
+	@scripts/setup.sh bench peers
+	@bench/peers/install.sh $(BUILD_DIR)
+	@bench/peers.sh $(BUILD_DIR) $(PEERS)
 
 clean: ## remove what was built
-	rm -rf build build-address-undefined build-thread build-release build-fuzz $(BUILD_DIR) test/e2e/node_modules
+	rm -rf build build-address-undefined build-thread build-release build-fuzz $(BUILD_DIR) test/e2e/node_modules bench/peers/node_modules

@@ -4,7 +4,7 @@
 #   scripts/setup.sh [GROUP...]            install what is missing of these groups (default: build run tests)
 #   scripts/setup.sh --check [GROUP...]    print what is missing; exit 1 when anything is
 #   scripts/setup.sh --list [GROUP...]     print the list: group, package, what it is for
-#   groups: build run tests bench lint; "all" names all five
+#   groups: build run tests bench peers lint; "all" names all six
 set -euo pipefail
 
 # group | package | what would make it needless: a command on PATH or an absolute path ("-": only the package itself) | why
@@ -41,6 +41,11 @@ tests|libclang-rt-14-dev|-|libFuzzer and sanitizers of that clang
 bench|nginx-light|nginx|what HTTP is measured against
 bench|wrk|wrk|load generator
 bench|postgresql|/usr/lib/postgresql|what the queue is measured against
+peers|redis-server|redis-server|a peer of bench-peers: lists and streams as queues, and what BullMQ stands on
+peers|nats-server|nats-server|a peer of bench-peers: JetStream work queue
+peers|beanstalkd|beanstalkd|a peer of bench-peers: work queue
+peers|nodejs|node|runs BullMQ, a peer of bench-peers
+peers|npm|npm|fetches BullMQ
 lint|clang-format|clang-format|form of the source
 lint|clang-tidy|clang-tidy|finds mistakes
 lint|cppcheck|cppcheck|finds mistakes
@@ -56,9 +61,9 @@ for argument in "$@"; do
     --list) action=list ;;
     --check) action=check ;;
     -h | --help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0 ;;
-    all) groups=(build run tests bench lint) ;;
-    build | run | tests | bench | lint) groups+=("$argument") ;;
-    *) fail "\"$argument\" is no group; there are: build run tests bench lint all" ;;
+    all) groups=(build run tests bench peers lint) ;;
+    build | run | tests | bench | peers | lint) groups+=("$argument") ;;
+    *) fail "\"$argument\" is no group; there are: build run tests bench peers lint all" ;;
     esac
 done
 [ ${#groups[@]} -gt 0 ] || groups=(build run tests)
