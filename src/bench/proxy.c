@@ -67,7 +67,7 @@ struct proxy {
     int handles;        /* of its own that are not closed yet */
     uint16_t port, to_port;
     struct rng rng;
-    struct workload_range delay;
+    struct words_range delay;
     uint64_t bytes_per_s;
     uint32_t loss_permille;
     bool is_blackhole, is_closing;
@@ -471,7 +471,7 @@ uint16_t proxy_port(const struct proxy *proxy)
     return proxy->port;
 }
 
-void proxy_set_delay(struct proxy *proxy, struct workload_range delay)
+void proxy_set_delay(struct proxy *proxy, struct words_range delay)
 {
     ensure_magic(proxy, PROXY_MAGIC);
     proxy->delay = delay;

@@ -4,7 +4,7 @@
 #ifndef SHOAL_BENCH_PROXY_H
 #define SHOAL_BENCH_PROXY_H
 
-#include "base/workload.h"
+#include "base/words.h"
 #include "net/loop.h"
 
 struct proxy;
@@ -13,7 +13,7 @@ struct proxy;
 STATUS_MUST_CHECK enum status proxy_start(struct loop *loop, uint16_t to_port, uint64_t seed, struct proxy **ret_proxy);
 uint16_t proxy_port(const struct proxy *proxy);
 /* Each piece of data waits so long, drawn evenly from the range (ns), in each direction; order is kept. {0, 0}: no delay. */
-void proxy_set_delay(struct proxy *proxy, struct workload_range delay);
+void proxy_set_delay(struct proxy *proxy, struct words_range delay);
 /* Bytes a second in each direction, of all connections together. 0: no limit. */
 void proxy_set_bandwidth(struct proxy *proxy, uint64_t bytes_per_s);
 /* The chance that a piece of data that comes (up to 64 KiB) resets its connection instead. */

@@ -162,11 +162,11 @@ static void test_delay(void **state)
     (void)state;
     char came[8];
     int client = dial(), target = answer();
-    proxy_set_delay(proxy, (struct workload_range){60 * NS_PER_MS, 80 * NS_PER_MS});
+    proxy_set_delay(proxy, (struct words_range){60 * NS_PER_MS, 80 * NS_PER_MS});
     assert_int_equal(send(client, "abcd", 4, 0), 4);
     int64_t took_ns = take(target, came, 4, 5000);
     assert_true(took_ns >= 55 * NS_PER_MS && took_ns < 1000 * NS_PER_MS);
-    proxy_set_delay(proxy, (struct workload_range){0, 0});
+    proxy_set_delay(proxy, (struct words_range){0, 0});
     assert_int_equal(send(target, "efgh", 4, 0), 4);
     took_ns = take(client, came, 4, 5000);
     assert_true(took_ns >= 0 && took_ns < 50 * NS_PER_MS);
