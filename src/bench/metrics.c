@@ -13,8 +13,9 @@
 
 #include "base/clock.h"
 #include "base/ensure.h"
+#include "base/words.h"
 
-enum scope { SERIES, ERROR, PROCESS, SCRAPE, FAULT, RUN };
+enum scope { SERIES, ERROR, PROCESS, SCRAPE, FAULT, PHASE, WITHIN, RUN };
 
 enum id {
 #define METRIC(id, name, unit, scope, help) M_##id,
@@ -48,6 +49,7 @@ struct query {
     enum form form;
     double percent;
     char of[96]; /* process, fault, class or line of /metrics */
+    int64_t limit_ns; /* WITHIN */
     char step[BENCH_NAME_SIZE], phase[BENCH_NAME_SIZE];
     bool has_window;
     bool is_whole;          /* the window is the whole phase */
@@ -103,7 +105,7 @@ static bool read_form(struct slice text, struct query *query)
 
 static bool is_dotted(enum scope scope)
 {
-    return scope == ERROR || scope == PROCESS || scope == SCRAPE || scope == FAULT;
+    return scope == ERROR || scope == PROCESS || scope == SCRAPE || scope == FAULT || scope == WITHIN;
 }
 
 /* Whether `name` is of this line of the table; its pieces go into `query`. */
@@ -152,7 +154,9 @@ static bool parse(struct slice name, struct query *query)
 {
     for (size_t i = 0; i < ARRAY_COUNT(metrics); i++) {
         if (matches(&metrics[i], name, query))
-            return metrics[i].scope != ERROR || error_of(query->of) < BENCH_ERROR_COUNT;
+            return metrics[i].scope == ERROR    ? error_of(query->of) < BENCH_ERROR_COUNT
+                   : metrics[i].scope == WITHIN ? words_value(slice_str(query->of), WORDS_TIME, &query->limit_ns)
+                                                : true;
     }
     return false;
 }
@@ -191,6 +195,8 @@ static bool can_have_window(const struct query *query)
     case RUN:
         return query->metric->is_family && has_second_value(query);
     case FAULT:
+    case PHASE:
+    case WITHIN:
         return false;
     }
     return false;
@@ -389,13 +395,14 @@ static enum status seconds_value(const struct bench_result *result, const struct
 
 struct usage { /* of the samples of a process within an interval */
     uint32_t count;
-    double cpu_sum, cpu_peak, memory_sum, memory_peak, memory_end, descriptors, threads;
+    double cpu_sum, cpu_peak, memory_sum, memory_peak, memory_start, memory_end, descriptors, threads;
     double disk_read, disk_written, net_in, net_out;
 };
 
 static void add_usage(struct usage *usage, const struct bench_sample *sample)
 {
-    usage->count++;
+    if (usage->count++ == 0)
+        usage->memory_start = (double)sample->memory_bytes;
     usage->cpu_sum += sample->cpu_percent;
     usage->cpu_peak = fmax(usage->cpu_peak, sample->cpu_percent);
     usage->memory_sum += (double)sample->memory_bytes;
@@ -476,6 +483,11 @@ static enum status process_value(const struct bench_result *result, const struct
     case M_MEMORY_END:
         *ret = usage.memory_end;
         break;
+    case M_MEMORY_START:
+        *ret = usage.memory_start;
+        break;
+    case M_MEMORY_SHARE:
+        return ratio(100.0 * usage.memory_peak, (double)result->memory_total_bytes, ret);
     case M_DESCRIPTORS:
         *ret = usage.descriptors;
         break;
@@ -550,15 +562,29 @@ static enum status fault_value(const struct bench_result *result, const struct q
     return worst >= 0 ? STATUS_OK : is_found ? STATUS_END : STATUS_NOT_FOUND;
 }
 
+/* Tasks of the run, or of a phase. */
+static enum status tasks_value(const struct bench_result *result, const struct query *query, double *ret)
+{
+    const struct bench_series *series = bench_result_series(result, query->phase, "");
+    bool is_assign = query->id == M_ASSIGN || query->id == M_ASSIGN_WITHIN;
+    bool is_whole = query->phase[0] == '\0';
+    if (!is_whole && series == NULL)
+        return STATUS_NOT_FOUND;
+    const struct histogram *histogram =
+        is_assign ? (is_whole ? result->assign : series->assign) : (is_whole ? result->complete : series->complete);
+    if (query->metric->is_family)
+        return histogram_value(query, histogram, ret);
+    if (histogram == NULL || histogram_count(histogram) == 0)
+        return STATUS_END;
+    *ret = 100 * histogram_share_within(histogram, query->limit_ns);
+    return STATUS_OK;
+}
+
 static enum status run_value(const struct bench_result *result, const struct query *query, double *ret)
 {
     switch (query->id) {
     case M_LAG:
         return histogram_value(query, result->lag, ret);
-    case M_ASSIGN:
-        return histogram_value(query, result->assign, ret);
-    case M_COMPLETE:
-        return histogram_value(query, result->complete, ret);
     case M_SESSION_OPEN:
         return histogram_value(query, result->session_open, ret);
     case M_SESSION_RATE:
@@ -566,6 +592,9 @@ static enum status run_value(const struct bench_result *result, const struct que
     case M_SESSIONS:
         *ret = (double)result->sessions;
         break;
+    case M_EVENNESS:
+        *ret = result->evenness_percent;
+        return result->evenness_percent > 0 ? STATUS_OK : STATUS_END;
     case M_SESSIONS_FAILED:
         *ret = (double)result->sessions_failed;
         break;
@@ -631,6 +660,9 @@ enum status bench_metric(const struct bench_result *result, struct slice name, d
         return scrape_value(result, &query, ret_value);
     case FAULT:
         return fault_value(result, &query, ret_value);
+    case PHASE:
+    case WITHIN:
+        return tasks_value(result, &query, ret_value);
     case RUN:
         return run_value(result, &query, ret_value);
     }
@@ -689,7 +721,7 @@ void bench_value_text(double value, const char *unit, char *ret, size_t size)
     else if (strcmp(unit, "bytes/h") == 0)
         scaled(value, bytes_h, byte_sizes, ARRAY_COUNT(bytes), ret, size);
     else if (strcmp(unit, "%") == 0)
-        snprintf(ret, size, value == floor(value) ? "%.0f %%" : "%.3g %%", value);
+        snprintf(ret, size, value == floor(value) ? "%.0f %%" : "%.4g %%", value);
     else
         snprintf(ret, size, "%.*f%s%s", fabs(value) >= 100 || value == floor(value) ? 0 : 2, value,
                  strcmp(unit, "n") == 0 ? "" : " ", strcmp(unit, "n") == 0 ? "" : unit);
@@ -708,6 +740,10 @@ static const char *scope_suffix(enum scope scope)
         return ".LINE[@PHASE]";
     case FAULT:
         return ".FAULT";
+    case PHASE:
+        return "[@PHASE]";
+    case WITHIN:
+        return ".DURATION[@PHASE]";
     case RUN:
         return "";
     }

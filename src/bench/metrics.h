@@ -54,6 +54,8 @@ struct bench_series {
     int64_t begin_ns, end_ns;  /* of the phase, from the start of the run */
     struct histogram *latency; /* ns from the intended send to the end of the answer */
     struct histogram *service; /* ns from the real send to the end of the answer */
+    struct histogram *assign,
+        *complete; /* as below, of the tasks that a phase submitted; NULL where step is not "" or nothing was */
 };
 
 /* One second of one series ("" phase and step: of the run). */
@@ -129,9 +131,11 @@ struct bench_result {
     struct histogram *complete; /* ns from a submit's intended send to its outcome being accepted */
     uint64_t iterations;        /* flows begun by users or arrivals */
     uint64_t sessions, sessions_failed, sessions_lost; /* simulated nodes */
-    int64_t sessions_open_ns;                          /* from the first dial to the last welcome */
-    uint64_t lost_tasks, doubled_tasks;                /* acknowledged tasks that no node completed; more than once */
-    struct histogram *session_open;                    /* ns from dialling to welcome */
+    double evenness_percent;            /* of the tasks that they did, see metrics.def; 0: they did none */
+    uint64_t memory_total_bytes;        /* of the machine */
+    int64_t sessions_open_ns;           /* from the first dial to the last welcome */
+    uint64_t lost_tasks, doubled_tasks; /* acknowledged tasks that no node completed; more than once */
+    struct histogram *session_open;     /* ns from dialling to welcome */
     uint32_t users_max, connections_max;
     enum bench_verdict verdict;
     char invalid_why[256]; /* sentences: why the run says nothing about the target */
@@ -151,7 +155,7 @@ const struct bench_series *bench_result_series(const struct bench_result *result
 /* --- names ---
  *
  *   NAME[:STEP][@PHASE]     p99, rate@steady, p95:submit@peak, success, cpu.hub, memory_peak.hub, leak.hub,
- *                           assign_p99, lag_p99, recover.kill_hub, scrape.shoal_tasks_ready
+ *                           assign_p99, assign_within.2s@peak, lag_p99, recover.kill_hub, scrape.shoal_tasks_ready
  *
  * metrics.def lists NAME with its unit ("ns", "%", "/s", "n", "bytes") and what it means. */
 /* Whether the name is one (whatever phases and steps there are); ret_unit may be NULL. */

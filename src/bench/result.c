@@ -25,6 +25,8 @@ void bench_result_free(struct bench_result *result)
     for (uint32_t i = 0; i < result->series_count; i++) {
         histogram_free(result->series[i].latency);
         histogram_free(result->series[i].service);
+        histogram_free(result->series[i].assign);
+        histogram_free(result->series[i].complete);
     }
     for (uint32_t i = 0; i < result->scrape_count; i++) {
         free(result->scrapes[i].seconds);

@@ -156,6 +156,8 @@ static void test_processes_scrapes_faults(void **state)
     assert_true(is_near(value("per_core.hub@steady"), 125));
     assert_true(value("memory_peak.hub") == 900 && value("memory_peak.hub@steady") == 109);
     assert_true(value("memory_end.hub") == 109 && value("descriptors.hub") == 14);
+    assert_true(value("memory_start.hub") > 0);
+    assert_int_equal(status_of("memory_share.hub"), STATUS_END); /* how much there is was not told */
     assert_true(value("disk_written.hub") == 4096);
     assert_true(value("leak.hub") == 1000 && value("leak_high.hub") == 2010);
     assert_true(value("scrape.shoal_tasks{state=\"ready\"}") == 27);
@@ -164,6 +166,39 @@ static void test_processes_scrapes_faults(void **state)
     assert_true(value("detect.kill_hub") == 40e6 && value("recover.kill_hub") == 500e6);
     assert_true(isinf(value("recover.cut_line")));
     assert_int_equal(status_of("detect.cut_line"), STATUS_END);
+}
+
+static void test_tasks(void **state)
+{
+    (void)state;
+    struct bench_result run;
+    bench_result_init(&run);
+    assert_int_equal(bench_result_histograms(&run), STATUS_OK);
+    assert_non_null(bench_result_add_series(&run, "", ""));
+    struct bench_series *series = bench_result_add_series(&run, "steady", "");
+    assert_non_null(series);
+    series->assign = histogram_new();
+    assert_non_null(series->assign);
+    for (int64_t i = 1; i <= 100; i++) {
+        histogram_record(run.assign, i * NS_PER_MS * 10);
+        histogram_record(series->assign, i * NS_PER_MS);
+    }
+    double found;
+    const char *unit;
+    assert_int_equal(bench_metric(&run, SLICE("assign_within.500ms"), &found, &unit), STATUS_OK);
+    assert_true(fabs(found - 50) < 1.1 && strcmp(unit, "%") == 0);
+    assert_int_equal(bench_metric(&run, SLICE("assign_within.0.2s@steady"), &found, &unit), STATUS_OK);
+    assert_true(found == 100);
+    assert_int_equal(bench_metric(&run, SLICE("assign_p50@steady"), &found, &unit), STATUS_OK);
+    assert_true(fabs(found / 50e6 - 1) < 0.01);
+    assert_int_equal(bench_metric(&run, SLICE("complete_p50@steady"), &found, &unit), STATUS_END);
+    assert_int_equal(bench_metric(&run, SLICE("assign_within.500ms@nowhere"), &found, &unit), STATUS_NOT_FOUND);
+    assert_false(bench_metric_is_known(SLICE("assign_within.soon"), NULL));
+    assert_int_equal(bench_metric(&run, SLICE("evenness"), &found, &unit), STATUS_END);
+    run.evenness_percent = 97;
+    assert_int_equal(bench_metric(&run, SLICE("evenness"), &found, &unit), STATUS_OK);
+    assert_true(found == 97);
+    bench_result_free(&run);
 }
 
 static void test_what_is_not_there(void **state)
@@ -290,9 +325,11 @@ static void test_words(void **state)
     buf_free(&list);
     for (const char *const *word = bench_metric_words(); *word != NULL;
          word++) { /* each is a name, or one with a dot behind it */
-        char name[96];
+        char name[96], within[96];
         snprintf(name, sizeof name, "%s.reset", *word);
-        assert_true(bench_metric_is_known(slice_str(*word), NULL) || bench_metric_is_known(slice_str(name), NULL));
+        snprintf(within, sizeof within, "%s.1s", *word);
+        assert_true(bench_metric_is_known(slice_str(*word), NULL) || bench_metric_is_known(slice_str(name), NULL) ||
+                    bench_metric_is_known(slice_str(within), NULL));
     }
 }
 
@@ -301,6 +338,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_requests, setup, teardown),
         cmocka_unit_test_setup_teardown(test_processes_scrapes_faults, setup, teardown),
+        cmocka_unit_test(test_tasks),
         cmocka_unit_test_setup_teardown(test_what_is_not_there, setup, teardown),
         cmocka_unit_test_setup_teardown(test_windows, setup, teardown),
         cmocka_unit_test_setup_teardown(test_gates, setup, teardown),
