@@ -2,6 +2,7 @@
 #include "base/mutation.h"
 
 #include <stddef.h>
+#include <stdlib.h>
 
 #include "base/ensure.h"
 
@@ -33,6 +34,13 @@ const char *mutation_rule(enum mutation mutation)
 
 #ifdef SHOAL_MUTATIONS
 enum mutation mutation_on = MUTATION_none;
+
+/* Hubs and nodes have no option for it, and must not need one in a normal build. */
+__attribute__((constructor)) static void take_from_environment(void)
+{
+    bool is_known = mutation_set(slice_str(getenv("SHOAL_MUTATION")));
+    ensure(is_known);
+}
 #endif
 
 bool mutation_set(struct slice name)

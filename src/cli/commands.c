@@ -219,6 +219,7 @@ static const struct cli_option sim_options[] = {
     {"fault-rate", CLI_NUMBER, "PERCENT", "100", NULL, "How many faults.", 1, 100000},
     {"mutation", CLI_TEXT, "NAME", NULL, "SHOAL_MUTATION", "Turns a planted bug on, in a build that has them.", 0, 0},
     {"no-shrink", CLI_FLAG, NULL, NULL, NULL, "Does not look for a smaller history that fails alike.", 0, 0},
+    {"check", CLI_TEXT, "FILE", NULL, NULL, "Judges a recorded history of real processes instead.", 0, 0},
     {"list", CLI_FLAG, NULL, NULL, NULL, "Lists faults and planted bugs.", 0, 0},
     OPTION_JSON,
     OPTION_HELP,

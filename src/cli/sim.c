@@ -7,10 +7,14 @@
 
 #include "base/clock.h"
 #include "base/hash.h"
+#include "base/json.h"
 #include "base/mutation.h"
 #include "cli/cli.h"
+#include "sim/history_file.h"
 
 #define WORKLOAD_SIZE_MAX (64u << 10)
+#define HISTORY_SIZE_MAX (2u << 30)
+#define TOLD_MAX 100u /* violations of a recorded history that are printed */
 
 /* "kill,cut" or "all,-power" as bits. */
 static bool read_faults(struct slice list, unsigned *ret_faults)
@@ -194,12 +198,104 @@ static enum status list_all(void)
     return status;
 }
 
+/* --- recorded histories --- */
+
+struct telling {
+    struct buf out;
+    uint64_t count;
+    bool is_json;
+};
+
+static void on_violated(void *ctx, uint64_t line, const char *rule, const char *why)
+{
+    struct telling *telling = ctx;
+    if (telling->count++ >= TOLD_MAX)
+        return;
+    if (telling->is_json) {
+        buf_printf(&telling->out, "%s{\"line\":%" PRIu64 ",\"rule\":\"%s\",\"why\":", telling->count > 1 ? "," : "",
+                   line, rule);
+        json_write_str(&telling->out, slice_str(why)); /* it may name nodes of the file */
+        buf_append_char(&telling->out, '}');
+    } else if (line > 0) {
+        buf_printf(&telling->out, "line %" PRIu64 ": %s: %s\n", line, rule, why);
+    } else {
+        buf_printf(&telling->out, "at the end: %s: %s\n", rule, why);
+    }
+}
+
+static void tell_history(struct telling *telling, const char *path, const struct history_file_report *report)
+{
+    struct buf *out = &telling->out;
+    if (telling->is_json) {
+        buf_printf(out,
+                   "],\"ok\":%s,\"violated\":%" PRIu64 ",\"finished\":%s,\"records\":%" PRIu64 ",\"submits\":%" PRIu64
+                   ",\"acked\":%" PRIu64 ",\"aliases\":%" PRIu64 ",\"given_up\":%" PRIu64 ",\"tasks\":%" PRIu64
+                   ",\"leases\":%" PRIu64 ",\"completes\":%" PRIu64 ",\"refused\":%" PRIu64 ",\"reads\":%" PRIu64
+                   ",\"cancels\":%" PRIu64 ",\"rows\":%" PRIu64 "}\n",
+                   report->violations == 0 ? "true" : "false", report->violations, report->has_end ? "true" : "false",
+                   report->records, report->submits, report->acked, report->aliases, report->given_up, report->tasks,
+                   report->leases, report->completes, report->refused, report->reads, report->cancels, report->rows);
+        return;
+    }
+    if (telling->count > TOLD_MAX)
+        buf_printf(out, "… and %" PRIu64 " more\n", telling->count - TOLD_MAX);
+    buf_printf(out,
+               "%s: %" PRIu64 " records of %" PRIu64 " acknowledged ops and %" PRIu64 " tasks; %" PRIu64
+               " submits, %" PRIu64 " leases, %" PRIu64 " completes taken, %" PRIu64 " outcomes refused, %" PRIu64
+               " reads, %" PRIu64 " cancels, %" PRIu64 " rows.\n",
+               path, report->records, report->acked, report->tasks, report->submits, report->leases, report->completes,
+               report->refused, report->reads, report->cancels, report->rows);
+    if (!report->has_end)
+        buf_append_str(out, "It has no record \"end\": whether everything has ended was not looked at.\n");
+    if (report->violations > 0)
+        buf_printf(out, "It cannot have happened so: %" PRIu64 " violations.\n", report->violations);
+    else
+        buf_append_str(out, "It holds.\n");
+}
+
+static enum status check_history(struct cli *cli, const char *path, bool is_json)
+{
+    struct buf text;
+    buf_init(&text, HISTORY_SIZE_MAX);
+    FILE *file = fopen(path, "r");
+    if (file == NULL)
+        return cli_fail(cli, STATUS_NOT_FOUND, "the history %s cannot be opened", path);
+    char piece[16384];
+    for (size_t len; (len = fread(piece, 1, sizeof piece, file)) > 0;)
+        buf_append(&text, piece, len);
+    bool is_whole = ferror(file) == 0 && buf_status(&text) == STATUS_OK;
+    (void)fclose(file);
+    struct telling telling = {.is_json = is_json};
+    struct history_file_report report;
+    buf_init(&telling.out, 4u << 20);
+    if (is_json)
+        buf_append_str(&telling.out, "{\"violations\":[");
+    enum status status =
+        is_whole ? history_file_check(buf_slice(&text), &(struct history_file_hooks){on_violated, &telling}, &report)
+                 : STATUS_IO;
+    if (status == STATUS_INVALID) {
+        status = cli_fail(cli, STATUS_USAGE, "the history %s, line %" PRIu64 ": %s", path, report.bad_line, report.why);
+    } else if (status != STATUS_OK) {
+        status = cli_fail(cli, status, "the history %s cannot be read, or has more than 2 GiB", path);
+    } else {
+        tell_history(&telling, path, &report);
+        status = cli_print(buf_slice(&telling.out));
+        if (status == STATUS_OK && report.violations > 0)
+            status = STATUS_FAILED;
+    }
+    buf_free(&telling.out);
+    buf_free(&text);
+    return status;
+}
+
 enum status cli_sim(struct cli *cli)
 {
     struct workload workload;
     bool is_json = cli_flag(cli, "json");
     if (cli_flag(cli, "list"))
         return list_all();
+    if (cli_text(cli, "check") != NULL)
+        return check_history(cli, cli_text(cli, "check"), is_json);
     enum status status = read_workload(cli, cli_text(cli, "workload"), &workload);
     if (status != STATUS_OK)
         return status;

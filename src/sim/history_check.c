@@ -310,12 +310,31 @@ void history_see_complete(struct history_check *check, uint64_t number, const st
     MUST(check, op->is_retried || op->final_seq == 0 || op->final_seq > token->seq, "T3",
          "task %llx was %s at entry %llu, and its complete is of a lease of entry %llu", id,
          task_state_name(op->final_state), (ull)op->final_seq, (ull)token->seq);
+    MUST(check, op->refused_seq != token->seq, "T2",
+         "task %llx: an outcome of attempt %u was refused, a later one counts", id, token->attempt);
     op->is_accepted = true;
     op->accepted_hash = result_hash;
+    op->accepted_attempt = token->attempt;
     saw_state(check, op, &(struct history_shown){seq, TASK_SUCCEEDED, result_hash});
 }
 
+void history_see_refused(struct history_check *check, uint64_t number, const struct lease_token *token)
+{
+    struct history_op *op = history_op_at(check, number);
+    op->refused_seq = token->seq > op->refused_seq ? token->seq : op->refused_seq;
+}
+
 /* --- rows, and the end --- */
+
+void history_see_listed(struct history_check *check, uint64_t number, uint32_t attempt)
+{
+    struct history_op *op = history_op_at(check, number);
+    MUST(check, !op->is_listed, "once", "task %llx is listed twice", (ull)op->task_id);
+    MUST(check, attempt == 0 || !op->is_accepted || attempt == op->accepted_attempt, "T3",
+         "task %llx was completed with attempt %u, and is listed as done by attempt %u", (ull)op->task_id,
+         op->accepted_attempt, attempt);
+    op->is_listed = true;
+}
 
 void history_see_row(struct history_check *check, const struct history_row *row)
 {

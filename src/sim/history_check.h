@@ -43,13 +43,16 @@ struct history_op {  /* one submit as a client means it, and all that anybody wa
     bool is_retried;  /* a retry was asked for: final is not for ever */
     bool is_over;     /* known to be final, and no retry is asked for */
     bool has_row;     /* history holds it, durably */
+    bool is_listed;   /* it stood in the list of all tasks */
     bool is_accepted; /* a complete of it was */
     uint64_t task_id; /* 0: not known yet */
     uint64_t create_seq;
     uint32_t attempt; /* newest lease that was released */
     uint64_t lease_seq;
-    uint32_t holder; /* node that the newest lease went to */
+    uint32_t holder;      /* node that the newest lease went to */
+    uint64_t refused_seq; /* newest lease of which an outcome was refused */
     uint64_t accepted_hash;
+    uint32_t accepted_attempt;
     uint64_t version_floor; /* newest version that anybody was shown */
     uint64_t open_version;  /* newest at which it was shown not to be final, since a retry was asked for */
     uint64_t shown_version; /* and what it was at the newest */
@@ -100,6 +103,10 @@ void history_see_delivery(struct history_check *check, uint64_t number, const st
 /* A node was told that its complete counts, at entry `seq` or before. */
 void history_see_complete(struct history_check *check, uint64_t number, const struct lease_token *token, uint32_t node,
                           uint64_t seq, uint64_t result_hash);
+/* A node was told that an outcome of its lease changes nothing. */
+void history_see_refused(struct history_check *check, uint64_t number, const struct lease_token *token);
+/* The list of all tasks, walked once, shows it. `attempt` is the one that succeeded; 0: not known, or none. */
+void history_see_listed(struct history_check *check, uint64_t number, uint32_t attempt);
 /* History holds this row durably. */
 void history_see_row(struct history_check *check, const struct history_row *row);
 /* All has come to rest: everything that was asked for was answered, and has ended. */
