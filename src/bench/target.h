@@ -22,11 +22,13 @@ struct targets_callbacks {
 STATUS_MUST_CHECK enum status targets_start(struct loop *loop, const struct scenario *scenario, const char *program,
                                             const char *scratch, const struct targets_callbacks *callbacks,
                                             struct targets **ret_targets, char *ret_why, size_t why_size);
-/* http://127.0.0.1:port of a hub, proxy or exec; NULL when there is none of that name. */
+/* http://127.0.0.1:port of a hub, proxy or exec, "" being the first hub; NULL when there is none of that name. */
 const char *targets_url(const struct targets *targets, const char *name);
 /* Process id of a started process; 0: not running. Walk with index 0, 1, … until NULL. */
 const char *targets_process(const struct targets *targets, uint32_t index, int *ret_pid);
-/* Does what a fault says; it is taken back by itself after for_ns. FAILED with a sentence when it cannot be done here. */
+/* Does what a fault says; it is taken back by itself after for_ns. The name of several nodes ("node" of node1, node2, …) means all of them. Kill and stop
+ * with a duration start the process again, under its old port and with its data; restart stops it in order and starts it, or starts it when it is down.
+ * INVALID, NOT_FOUND, FAILED with a sentence when it cannot be done. `fault` lives as long as the targets. */
 STATUS_MUST_CHECK enum status targets_fault(struct targets *targets, const struct scenario_fault *fault, char *ret_why,
                                             size_t why_size);
 /* Ends everything it started (SIGTERM, then SIGKILL after 5 s), running the loop, and frees. */
