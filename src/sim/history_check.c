@@ -352,7 +352,14 @@ void history_see_row(struct history_check *check, const struct history_row *row)
     }
     op->has_row = true;
     op->row = *row;
-    saw_state(check, op, &(struct history_shown){row->seq, row->state, row->result_hash});
+    const struct history_shown shown = {row->seq, row->state, row->result_hash};
+    if (!op->is_retried || row->state == TASK_SUCCEEDED) {
+        saw_state(check, op, &shown);
+    } else if (row->seq >= op->final_seq) {
+        /* An entry may hold both the end and the retry; then readers are shown what is after both. */
+        saw_final(op, &shown);
+        set_over(check, op, true);
+    }
 }
 
 void history_see_end(struct history_check *check)
