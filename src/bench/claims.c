@@ -97,6 +97,7 @@ static bool read_row(struct slice line, struct claim *claim)
                             .metric = columns[5],
                             .unit = columns[6],
                             .op = columns[7],
+                            .is_chosen = true,
                             .claimed = columns[8],
                             .target = columns[9]};
     const char *hash = claim->id.len > 0 ? memrchr(claim->id.data, '#', claim->id.len) : NULL;
@@ -490,23 +491,32 @@ void claims_judge(struct claims *claims, const struct claim_outcome *outcomes)
     }
 }
 
-bool claims_need_run(const struct claims *claims, uint32_t run, const char *pattern)
+bool claims_need_run(const struct claims *claims, uint32_t run)
 {
     for (uint32_t i = 0; i < claims->count; i++) {
         const struct claim *claim = &claims->claims[i];
         struct claim_captures captures;
         char name[BENCH_NAME_SIZE];
-        if (claim->rule->kind != RULE_MEASURE ||
-            (pattern != NULL && !claim_matches(claim, slice_str(pattern), &captures))) {
-            continue;
-        }
-        if (claim_matches(claim, claim->rule->pattern, &captures) &&
+        if (claim->is_chosen && claim->rule->kind == RULE_MEASURE &&
+            claim_matches(claim, claim->rule->pattern, &captures) &&
             claim_fill(claims, claim, &captures, claim->rule->run, name, sizeof name) &&
             strcmp(name, claims->runs[run].name) == 0) {
             return true;
         }
     }
     return false;
+}
+
+bool claims_choose(struct claims *claims, const char *pattern)
+{
+    struct claim_captures captures;
+    bool has_any = false;
+    for (uint32_t i = 0; i < claims->count; i++) {
+        struct claim *claim = &claims->claims[i];
+        claim->is_chosen = claim_matches(claim, slice_str(pattern), &captures);
+        has_any = has_any || claim->is_chosen;
+    }
+    return has_any;
 }
 
 /* --- sums --- */
@@ -544,7 +554,7 @@ void claims_count(const struct claims *claims, unsigned source, uint32_t ret_cou
 {
     memset(ret_counts, 0, CLAIM_VERDICT_COUNT * sizeof ret_counts[0]);
     for (uint32_t i = 0; i < claims->count; i++) {
-        if (source == UINT32_MAX || claim_source(&claims->claims[i]) == source) {
+        if (claims->claims[i].is_chosen && (source == UINT32_MAX || claim_source(&claims->claims[i]) == source)) {
             ret_counts[claims->claims[i].verdict]++;
         }
     }

@@ -57,6 +57,7 @@ struct claim {
     double value;             /* the claimed one: of a range the end that is easier to reach, of a->b what it became */
     double low, high, before; /* of a range, of a->b; else all are `value` */
     bool has_number;
+    bool is_chosen;
     const struct claim_rule *rule; /* line of the map */
 
     enum claim_verdict verdict;
@@ -98,8 +99,12 @@ struct slice claims_scenario(const char *name);
 struct slice claims_template(unsigned source); /* layout of the report of a source; empty past the last */
 void claims_free(struct claims *claims);
 
-/* Whether any claim whose id matches the pattern ("*" for anything; NULL: all) needs this run. */
-bool claims_need_run(const struct claims *claims, uint32_t run, const char *pattern);
+/* Whether any chosen claim needs this run. */
+bool claims_need_run(const struct claims *claims, uint32_t run);
+
+/* Chooses the claims whose id matches ("*" for anything, metrics behind "#" separated by commas); all are chosen at first. Only what is
+ * chosen is counted and written. False when none matches. */
+bool claims_choose(struct claims *claims, const char *pattern);
 
 struct claim_outcome { /* of one run */
     const struct bench_result *result;

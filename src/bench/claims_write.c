@@ -70,6 +70,9 @@ void claims_write_table(const struct claims *claims, struct buf *out)
     for (uint32_t i = 0; i < claims->count; i++) {
         const struct claim *claim = &claims->claims[i];
         char claimed[VALUE_SIZE * 2], measured[VALUE_SIZE] = "", note[320];
+        if (!claim->is_chosen) {
+            continue;
+        }
         claimed_text(claim, claimed, sizeof claimed);
         if (claim->is_measured) {
             claim_value_text(claim, claim->measured, measured, sizeof measured);
@@ -89,11 +92,17 @@ static void string_member(struct buf *out, const char *name, struct slice value)
 
 void claims_write_json(const struct claims *claims, struct buf *out)
 {
+    const char *comma = "";
     buf_append_str(out, "{\"schema\":\"shoal.claims.v1\",\"claims\":[");
     for (uint32_t i = 0; i < claims->count; i++) {
         const struct claim *claim = &claims->claims[i];
         char note[320];
-        buf_append_str(out, i > 0 ? ",\n{\"id\":" : "\n{\"id\":");
+        if (!claim->is_chosen) {
+            continue;
+        }
+        buf_append_str(out, comma);
+        comma = ",";
+        buf_append_str(out, "\n{\"id\":");
         json_write_str(out, claim->id);
         string_member(out, "source", claim->source);
         string_member(out, "class", slice_of(&claim->class, 1));
@@ -151,7 +160,7 @@ static void write_gaps(const struct claims *claims, struct buf *out)
     for (uint32_t i = 0; i < claims->count; i++) {
         const struct claim *claim = &claims->claims[i];
         bool is_behind = claim->verdict == CLAIM_MISSED || (claim->verdict == CLAIM_SCALED && !claim->is_reached);
-        if (is_behind) {
+        if (is_behind && claim->is_chosen) {
             worst[count++] = claim;
         }
     }
@@ -180,12 +189,12 @@ static void write_contradictions(const struct claims *claims, struct buf *out)
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < claims->count; i++) {
-        count += claims->claims[i].doubt[0] != '\0';
+        count += claims->claims[i].is_chosen && claims->claims[i].doubt[0] != '\0';
     }
     buf_printf(out, "\n%u numbers do not fit their own source%s\n", count, count > 0 ? ":" : ".");
     for (uint32_t i = 0; i < claims->count; i++) {
         const struct claim *claim = &claims->claims[i];
-        if (claim->doubt[0] != '\0') {
+        if (claim->is_chosen && claim->doubt[0] != '\0') {
             buf_printf(out, "  %-28.*s %s%s\n", SLICE_ARG(claim->id), claim->doubt,
                        claim->verdict == CLAIM_INCONSISTENT ? "" : " (doubtful)");
         }
@@ -225,6 +234,10 @@ static const struct claim *find(const struct claims *claims, struct slice id)
 static void write_cell(const struct claim *claim, struct buf *out)
 {
     char text[VALUE_SIZE];
+    if (!claim->is_chosen) {
+        buf_append_str(out, " ");
+        return;
+    }
     if (!claim->is_measured) {
         buf_append_str(out, signs[claim->verdict]);
         return;
