@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# The same seeds give the same history and the same state with another compiler, without optimisation and with all of it,
+# The same forty seeds give the same history and the same state with another compiler, without optimisation and with all of it,
 # and under ASan and UBSan. $1: the program to compare with; $2: the folder of the sources; $3: where to build.
 set -euo pipefail
 program=$1
 source=$2
 where=$3
-seeds=(--seeds 12 --steps 8000 --json)
+seeds=(--seeds 40 --steps 6000 --json)
 
 hashes() { # program
     "$1" sim "${seeds[@]}" | sed 's/.*"trace":"\([0-9a-f]*\)","state":"\([0-9a-f]*\)".*/\1 \2/'
