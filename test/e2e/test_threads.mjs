@@ -133,7 +133,12 @@ await run({
     await hub.ok('PUT', '/v1/queues/other', {});
     await hub.ok('PUT', '/v1/kinds/test.job');
     const load = [...[0, 1, 2, 3, 4, 5].map(echoes), lifecycles(), blobs(), reads(), cuts()];
-    const timer = sleep(SECONDS * 1000).then(() => { over = true; });
+    const snapshots = () => readdirSync(path.join(hub.data, 'snapshot')).filter((name) => name.endsWith('.snap')).length;
+    const missing = () => [...Object.entries(counts).filter(([, count]) => count === 0).map(([what]) => what), ...(snapshots() ? [] : ['snapshots'])];
+    const timer = sleep(SECONDS * 1000) // a machine with much else to do gets the time that some of everything takes
+      .then(() => until('some of everything', 120000, () => missing().length === 0))
+      .catch(() => { throw new Error(`in vain: ${missing()}`); })
+      .finally(() => { over = true; });
     const dies = (async () => { // in the middle of it a node dies, and another comes
       await sleep(SECONDS * 300);
       nodes[1].kill('SIGKILL');
@@ -141,12 +146,9 @@ await run({
       await nodes[1].line(/ready/);
     })();
     await Promise.all([timer, dies, ...load]);
-    const snapshots = readdirSync(path.join(hub.data, 'snapshot')).filter((name) => name.endsWith('.snap'));
-    check(snapshots.length > 0, 'a child made a snapshot');
     for (const one of nodes) equal((await one.end()).code, 0, `${one.name} ends in order: ${one.err.slice(-2000)}`);
     await hub.stop();
-    console.log(`     ${JSON.stringify(counts)}, ${snapshots.length} snapshots`);
-    for (const [what, count] of Object.entries(counts)) check(count > 0, `there was load: ${what}`);
+    console.log(`     ${JSON.stringify(counts)}, ${snapshots()} snapshots`);
     equal(races(), 0, 'reports of ThreadSanitizer');
   },
 });
