@@ -223,7 +223,7 @@ void workload_init(struct workload *ret_workload)
         .clients = CLIENTS_DEFAULT, .think = {0, 2 * NS_PER_MS}, .open_max = 200, .mix = {[WORKLOAD_SUBMIT] = 1}};
 }
 
-enum status workload_check(struct workload *workload, const struct words *words)
+enum status workload_check(struct workload *workload, const struct words *words, bool needs_nodes)
 {
     uint32_t kinds = 0, shares = 0, queue_shares = 0;
     if (workload->queue_count == 0) {
@@ -231,6 +231,9 @@ enum status workload_check(struct workload *workload, const struct words *words)
             (struct workload_queue){.name = "default", .share = 1, .priority = {5, 5}};
     }
     for (uint32_t i = 0; i < workload->group_count; i++) {
+        if (workload->groups[i].kinds == 0) {
+            return words_complain(words, NULL, "nodes do kinds of tasks; \"kind NAME\" stands above \"nodes\"");
+        }
         kinds |= workload->groups[i].slots > 0 ? workload->groups[i].kinds : 0;
     }
     for (uint32_t i = 0; i < workload->queue_count; i++) {
@@ -239,11 +242,14 @@ enum status workload_check(struct workload *workload, const struct words *words)
     for (uint32_t i = 0; i < workload->kind_count; i++) {
         shares += workload->kinds[i].share;
     }
-    if (shares == 0) {
+    if (shares == 0 && (needs_nodes || workload->kind_count > 0)) {
         return words_complain(words, NULL, "there is no kind with a share; \"kind NAME\" makes one");
     }
     if (queue_shares == 0) {
         return words_complain(words, NULL, "there is no queue with a share");
+    }
+    if (!needs_nodes) {
+        return STATUS_OK;
     }
     if (workload->node_count == 0) {
         return words_complain(words, NULL, "there are no nodes; \"nodes N\" makes some");
@@ -272,7 +278,7 @@ enum status workload_parse(struct slice text, struct workload *ret_workload, cha
             return status;
         }
     }
-    status = status == STATUS_END ? workload_check(&workload, &words) : status;
+    status = status == STATUS_END ? workload_check(&workload, &words, true) : status;
     if (status == STATUS_OK) {
         *ret_workload = workload;
     }

@@ -77,11 +77,12 @@ STATUS_MUST_CHECK enum status workload_parse(struct slice text, struct workload 
                                              size_t why_size);
 
 /* The same in pieces, for files in which a workload is a part: an empty one; a line of `words` read into it, where NOT_FOUND
- * says that its first word begins no statement of a workload (nothing is taken then); and whether what was read can be done by
- * nodes of its own, which INVALID denies in a sentence. A workload without a queue has one of the name "default" then. */
+ * says that its first word begins no statement of a workload (nothing is taken then); and whether what was read makes sense, with nodes
+ * of its own that can do it if needs_nodes, which INVALID denies in a sentence. A workload without a queue has one of the name
+ * "default" then. */
 void workload_init(struct workload *ret_workload);
 STATUS_MUST_CHECK enum status workload_statement(struct words *words, struct workload *workload);
-STATUS_MUST_CHECK enum status workload_check(struct workload *workload, const struct words *words);
+STATUS_MUST_CHECK enum status workload_check(struct workload *workload, const struct words *words, bool needs_nodes);
 /* The first words of statements, NULL at the end. */
 extern const char *const workload_statements[];
 /* The group of node `index`, which is below node_count. */

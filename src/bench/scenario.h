@@ -25,8 +25,18 @@
 #define SCENARIO_GATES_MAX 64
 #define SCENARIO_TAKES_MAX 4
 #define SCENARIO_HEADERS_MAX 8
+#define SCENARIO_VARIABLES_MAX 256
 
-/* Text with ${name} in it: feeds, values taken from answers, and ${index}, ${user}, ${uuid}. */
+/* Variables that are always there, by their place in the scenario's list. */
+enum scenario_variable {
+    SCENARIO_INDEX, /* ${index}: of the arrival, or of the user's flow */
+    SCENARIO_USER,  /* ${user}: its number */
+    SCENARIO_UUID,  /* ${uuid}: another one each time */
+    SCENARIO_PORT,  /* ${port}: in commands of `start exec` only */
+    SCENARIO_OWN_VARIABLES
+};
+
+/* Text with ${name} in it: feeds, values taken from answers in the same flow, and the above. */
 struct scenario_text {
     struct scenario_part {
         struct slice literal; /* when variable < 0 */
@@ -41,7 +51,7 @@ enum scenario_action {
     SCENARIO_TASK,    /* a whole lifecycle: submit one, wait until it has ended; the sample ends there */
     SCENARIO_THINK,   /* the user pauses */
     SCENARIO_WS_OPEN, /* the user's WebSocket */
-    SCENARIO_WS_SEND, /* a message, and its answer when `expects` says so */
+    SCENARIO_WS_SEND, /* a message (`body`), and its answer when expects_answer says so */
     SCENARIO_WS_CLOSE
 };
 struct scenario_step {
@@ -51,7 +61,9 @@ struct scenario_step {
     char method[12];
     struct scenario_text path, body, headers; /* headers: whole lines with CRLF */
     int expect_low, expect_high;              /* status codes that are right; 200..299 without */
-    char match[64];                           /* must be in the answer's body; "" none */
+    char match[64];                           /* must be in the answer's body, or message; "" none */
+    char protocol[64];                        /* WS_OPEN: the subprotocol to ask for; "" none */
+    bool expects_answer;                      /* WS_SEND: the sample ends with the next message */
     struct {
         char pointer[64]; /* RFC 6901 into the answer's JSON */
         int variable;
@@ -64,6 +76,7 @@ struct scenario_step {
 };
 struct scenario_flow {
     char name[BENCH_NAME_SIZE];
+    uint32_t line;
     uint32_t share;
     uint32_t step_count;
     struct scenario_step steps[SCENARIO_STEPS_MAX];
@@ -96,8 +109,8 @@ struct scenario_phase {
     struct words_range think; /* between a user's flows; pacing_ns 0 */
     int64_t pacing_ns;        /* a user begins a flow every so often, if the last one is over */
     uint64_t iterations_max;  /* ends the phase after so many flows; 0: only the time does */
-    int64_t duration_ns;
-    uint64_t after; /* bit i: begins when phase i has ended; 0: at the start */
+    int64_t duration_ns;      /* 0: until the iterations are over */
+    uint64_t after;           /* bit i: begins when phase i has ended; 0: at the start */
     int64_t after_delay_ns;
     uint32_t flows;      /* bit i: flow i takes part */
     bool is_discarded;   /* warm-up: its numbers are shown but belong to no total */
@@ -105,10 +118,10 @@ struct scenario_phase {
 };
 
 enum scenario_fault_action {
-    FAULT_KILL,   /* SIGKILL; started again after for_ns when that is given or `restart` is said */
-    FAULT_STOP,   /* SIGTERM, in order */
-    FAULT_FREEZE, /* SIGSTOP for for_ns */
-    FAULT_RESTART,
+    FAULT_KILL,      /* SIGKILL; started again after for_ns when that is given */
+    FAULT_STOP,      /* SIGTERM, in order; started again after for_ns when that is given */
+    FAULT_FREEZE,    /* SIGSTOP for for_ns */
+    FAULT_RESTART,   /* SIGTERM, and started again when it has ended */
     FAULT_DELAY,     /* proxy: each direction */
     FAULT_CUT,       /* proxy: connections are broken; new ones are refused for for_ns */
     FAULT_BLACKHOLE, /* proxy: nothing passes, nothing is closed */
@@ -119,7 +132,7 @@ enum scenario_fault_action {
 };
 struct scenario_fault {
     enum scenario_fault_action action;
-    char target[BENCH_NAME_SIZE]; /* of a start or proxy */
+    char target[BENCH_NAME_SIZE]; /* of a start; of a group of nodes one may be named: node2 */
     char name[BENCH_NAME_SIZE];   /* what metrics call it: kill_hub, or what `as` says */
     uint32_t line;
     int64_t at_ns;            /* from the start of the phase, or of the run */
@@ -135,7 +148,7 @@ struct scenario_start {
     enum scenario_start_kind kind;
     char name[BENCH_NAME_SIZE];
     uint32_t line;
-    uint32_t count;               /* NODE: name1, name2, … */
+    uint32_t count;               /* NODE: when above 1, they are name1, name2, … */
     char to[BENCH_NAME_SIZE];     /* PROXY: to whom; NODE: through which (a hub or a proxy) */
     struct scenario_text command; /* EXEC: a program of its own, ${port} in it; ready when the port answers */
     char settings[16][96];        /* HUB: key=value */
@@ -182,13 +195,19 @@ struct scenario {
     void *memory;      /* of everything owned */
 };
 
-/* Reads a text. `folder` is where CSV and trace files are looked for. INVALID: ret_why is one sentence that begins with
- * "line L, column C: ". `defines` are NAME=VALUE that stand for $NAME in the text ("--set users=100"); a define that the text does not use is an error.
- * The struct is large: allocate it. */
+/* Reads a text. `folder` is where CSV, trace and body files are looked for; NULL: nowhere, naming one is a mistake. INVALID: ret_why is one
+ * sentence that begins with "line L, column C: ". `defines` are NAME=VALUE, ended by NULL, that stand for $NAME in the text in place of
+ * what `let NAME VALUE` says there; one that the text does not know is a mistake. Without phases a text is a mistake.
+ * The struct is large: allocate it. On any failure it is empty and needs no scenario_free. */
 STATUS_MUST_CHECK enum status scenario_parse(struct slice text, const char *folder, const char *const *defines,
                                              struct scenario *ret_scenario, char *ret_why, size_t why_size);
+/* NOT_FOUND, TOO_LARGE, IO: the file, and ret_why says so. */
 STATUS_MUST_CHECK enum status scenario_load(const char *path, const char *const *defines, struct scenario *ret_scenario,
                                             char *ret_why, size_t why_size);
 void scenario_free(struct scenario *scenario);
+/* The workload part of a scenario or workload file, for the simulator. All of the file is read and checked, but it needs no phases. */
+STATUS_MUST_CHECK enum status scenario_load_workload(const char *path, struct workload *ret_workload, char *ret_why,
+                                                     size_t why_size);
+const char *scenario_fault_name(enum scenario_fault_action action); /* "fill-disk" */
 
 #endif
