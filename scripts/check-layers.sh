@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Includes go downwards only, and what must be deterministic includes nothing that can touch the world.
 #
-#   base < proto < journal < core < net < hub; work on net; node on work; bench on net; cli on everything
+#   base < proto < journal < core < net < hub; work on net; node on work; sim on hub and node; bench on net; cli on
+#   everything
 #
 # Every quoted include of src/ names its layer ("core/core.h"), so that this can be checked by reading.
 set -euo pipefail
@@ -19,7 +20,7 @@ may_include() {
     work) echo "base proto net" ;;
     node) echo "base proto net work" ;;
     bench) echo "base proto net" ;;
-    sim) echo "base proto journal core net hub" ;;
+    sim) echo "base proto journal core net hub work node" ;;
     cli) echo "base proto journal core net hub sim work node bench" ;;
     *) return 1 ;;
     esac

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "base/mutation.h"
 #include "cli/cli.h"
 #include "sim/history_file.h"
@@ -303,6 +304,7 @@ enum status cli_sim(struct cli *cli)
                                   .steps = (uint64_t)cli_number(cli, "steps"),
                                   .fault_rate = (uint32_t)cli_number(cli, "fault-rate"),
                                   .workload = &workload};
+    log_setup(LOG_ERROR, false); /* hub and nodes would tell of every fault */
     if (!read_faults(slice_str(cli_text(cli, "faults")), &options.faults))
         return cli_fail(cli, STATUS_USAGE, "there is no such fault in \"%s\"; shoal sim --list names them",
                         cli_text(cli, "faults"));

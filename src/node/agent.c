@@ -33,6 +33,7 @@
 
 #include "base/ensure.h"
 #include "base/log.h"
+#include "base/mutation.h"
 #include "node/agent_internal.h"
 
 static void connect_now(struct agent *agent);
@@ -111,7 +112,7 @@ static void on_beat_timer(struct agent *agent)
     if (agent->state != AGENT_ONLINE)
         return;
     /* The hub answers every beat: silence means that the connection is dead, whatever TCP believes. */
-    if (agent_now_ns(agent) - agent->heard_ns > agent->lost_ms * NS_PER_MS) {
+    if (agent_now_ns(agent) - agent->heard_ns > agent->lost_ms * NS_PER_MS && !MUTATION(agent_deaf)) {
         log_warn("node.silent", "why=\"the hub has said nothing for %" PRId64 " ms\"", agent->lost_ms);
         close_connection(agent);
         return;
@@ -131,12 +132,13 @@ static void send_hello(struct agent *agent)
     buf_reset(&agent->list);
     uint32_t held_count = 0;
     for (const struct job *job = agent->jobs; job != NULL; job = job->next) {
-        if (job->end == END_DROPPED)
+        if (job->end == END_DROPPED || (job->state == JOB_FINISHED && MUTATION(agent_forgets_held)))
             continue;
         lease_token_put(&agent->list, &job->token);
         held_count++;
     }
-    agent->credit_unsaid = 0;
+    if (!MUTATION(agent_grants_twice))
+        agent->credit_unsaid = 0;
     agent->credit_at_hub = agent_takes_work(agent) ? agent->free_slots : 0;
     struct command_node_hello hello = {.node = agent->config.name,
                                        .instance = agent->config.instance,
@@ -172,7 +174,7 @@ static void handle_welcome(struct agent *agent, const struct work_welcome *welco
              welcome->drain ? " drain=on" : "", welcome->quiet ? " quiet=on" : "");
     for (uint32_t i = 0; i < welcome->lost_count; i++) {
         struct job *job = agent_job_find(agent, &welcome->lost[i]);
-        if (job != NULL)
+        if (job != NULL && !MUTATION(agent_keeps_lost))
             agent_job_drop(job, "the hub gave the task to somebody else while it was away");
     }
     for (struct job *job = agent->jobs; job != NULL; job = job->next)
@@ -205,7 +207,8 @@ static void handle_reported(struct agent *agent, const struct work_answer *answe
     struct job *next;
     for (struct job *job = agent->jobs; job != NULL; job = next) {
         next = job->next;
-        if (job->state == JOB_FINISHED && job->report_number != 0 && job->report_number <= agent->reports_answered)
+        bool is_answered = job->report_number <= agent->reports_answered || MUTATION(agent_frees_early);
+        if (job->state == JOB_FINISHED && job->report_number != 0 && is_answered)
             agent_job_free(job);
     }
     agent_check_end(agent);
@@ -217,7 +220,7 @@ static void handle_directive(struct agent *agent, const struct directive *direct
     switch (directive->type) {
     case DIRECTIVE_CANCEL:
         job = agent_job_find(agent, &directive->token);
-        if (job != NULL && job->state != JOB_FINISHED)
+        if (job != NULL && job->state != JOB_FINISHED && !MUTATION(agent_ignores_cancel))
             agent_job_drop(job, directive->reason);
         break;
     case DIRECTIVE_DRAIN:
@@ -364,8 +367,14 @@ void agent_on_closed(struct agent *agent, enum status status, const char *why)
     buf_reset(&agent->notes);
     agent_set_timer(agent, AGENT_TIMER_BEAT, AGENT_TIMER_OFF);
     agent_set_timer(agent, AGENT_TIMER_CONNECT, AGENT_TIMER_OFF);
-    for (struct job *job = agent->jobs; job != NULL; job = job->next)
-        job->report_number = 0;
+    struct job *next;
+    for (struct job *job = agent->jobs; job != NULL; job = next) {
+        next = job->next;
+        if (MUTATION(agent_forgets_report) && job->report_number != 0)
+            agent_job_free(job);
+        else
+            job->report_number = 0;
+    }
     if (agent->is_ending || before == AGENT_LEAVING) {
         end_with(agent, agent->end_status, agent->end_why);
         return;
@@ -449,7 +458,8 @@ void agent_check_end(struct agent *agent)
         return;
     enum status status = agent->is_killed ? STATUS_INTERRUPTED : STATUS_OK;
     const char *why = agent->is_killed ? "it was interrupted" : "it has drained";
-    if (agent->job_count == 0 && agent->notes.len == 0) {
+    uint32_t kept = MUTATION(agent_leaves_early) ? agent_runs(agent) : agent->job_count;
+    if (kept == 0 && agent->notes.len == 0) {
         if (agent->state == AGENT_LEAVING)
             return;
         if (agent->state != AGENT_ONLINE) {

@@ -92,7 +92,7 @@ struct agent_port {
  * is not called. */
 STATUS_MUST_CHECK enum status agent_make(const struct agent_config *config, const struct agent_port *port,
                                          struct agent **ret_agent);
-/* Called by the world, never from inside a call of the table. `message` is JSON with the parser's padding behind it. */
+/* Called by the world, never from inside a call of the table. `message` is JSON text, borrowed. */
 void agent_on_open(struct agent *agent);
 void agent_on_message(struct agent *agent, struct slice message);
 void agent_on_closed(struct agent *agent, enum status status, const char *why);

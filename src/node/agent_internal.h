@@ -3,6 +3,7 @@
 #define SHOAL_NODE_AGENT_INTERNAL_H
 
 #include "base/clock.h"
+#include "base/mutation.h"
 #include "base/rng.h"
 #include "node/agent.h"
 
@@ -101,7 +102,7 @@ static inline uint32_t agent_runs(const struct agent *agent)
 
 static inline bool agent_takes_work(const struct agent *agent)
 {
-    return !agent->is_draining && !agent->is_ending;
+    return (!agent->is_draining || MUTATION(agent_works_on)) && !agent->is_ending;
 }
 
 /* Something has to be said, or an end may have come: looked at before the loop waits again. */

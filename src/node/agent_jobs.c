@@ -4,6 +4,7 @@
 
 #include "base/ensure.h"
 #include "base/log.h"
+#include "base/mutation.h"
 #include "node/agent_internal.h"
 
 struct job *agent_job_find(struct agent *agent, const struct lease_token *token)
@@ -123,7 +124,7 @@ static void job_finish(struct job *job, const struct work_done *done)
     agent->slot_used[job->slot] = false;
     agent->free_slots++;
     job->run = NULL;
-    if (agent_takes_work(agent))
+    if (agent_takes_work(agent) && !(job->end == END_DROPPED && MUTATION(agent_no_credit)))
         agent->credit_unsaid++;
     agent_mark_dirty(agent);
     if (job->end == END_DROPPED) {
@@ -230,7 +231,9 @@ static void job_start(struct agent *agent, const struct work_lease *lease, const
                         .timeout_ms = lease->timeout_ms,
                         .extend_due_ns = now + lease->lease_ms * NS_PER_MS / 3,
                         .progress_due_ns = kind->launcher->progress != NULL ? now + PROGRESS_MS * NS_PER_MS : INT64_MAX,
-                        .timeout_due_ns = lease->timeout_ms > 0 ? now + lease->timeout_ms * NS_PER_MS : INT64_MAX};
+                        .timeout_due_ns = lease->timeout_ms > 0 && !MUTATION(agent_no_timeout)
+                                              ? now + lease->timeout_ms * NS_PER_MS
+                                              : INT64_MAX};
     buf_init(&job->outcome, LIMIT_INPUT_SIZE + 6 * LIMIT_ERROR_SIZE + 2048); /* a byte of a message may become \u00XX */
     agent->jobs = job;
     agent->job_count++;
@@ -313,7 +316,8 @@ void agent_on_work_timer(struct agent *agent)
             job_say_progress(job, now);
         if (job->extend_due_ns <= now) {
             const struct outcome outcome = {.type = OUTCOME_EXTEND, .token = job->token};
-            note_outcome(agent, &outcome);
+            if (!MUTATION(agent_never_extends))
+                note_outcome(agent, &outcome);
             job->extend_due_ns = now + job->lease_ms * NS_PER_MS / 3;
         }
     }

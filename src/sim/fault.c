@@ -172,6 +172,9 @@ static void happen(struct world *world, enum sim_fault fault)
     case SIM_FAULT_NODE_LIE:
         node_lie(world, index, stream_of(fault));
         break;
+    case SIM_FAULT_NODE_STOP:
+        node_stop(world, index, stream_of(fault));
+        break;
     case SIM_FAULT_CUT:
     case SIM_FAULT_HALF_OPEN:
         if (node->link != NULL) {

@@ -203,7 +203,7 @@ static void saw_state(struct history_check *check, struct history_op *op, const 
         MUST(check, shown->state == op->final_state && shown->result_hash == op->final_hash, "answers",
              "task %llx was %s at entry %llu and is shown as %s at entry %llu, or with another result", id,
              task_state_name(op->final_state), (ull)op->final_seq, name, version);
-    } else if (op->final_seq != 0 && is_final && stays) {
+    } else if (op->final_seq != 0 && is_final && !op->is_retried) { /* else it was what a retry took back */
         MUST(check, shown->state == op->final_state && shown->result_hash == op->final_hash, "answers",
              "task %llx was %s at entry %llu and %s at entry %llu, or with another result", id, name, version,
              task_state_name(op->final_state), (ull)op->final_seq);

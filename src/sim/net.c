@@ -203,7 +203,7 @@ void net_hub_died(struct world *world, bool is_silent)
 
 static void on_refused(struct world *world, const struct event *event)
 {
-    if (world->nodes[event->a].life == event->b) {
+    if (world->nodes[event->a].dial == event->b) {
         node_on_refused(world, (uint32_t)event->a);
     }
 }
@@ -213,7 +213,7 @@ static void on_connected(struct world *world, const struct event *event)
     struct link *link = link_at(world, event->a);
     struct sim_node *node = &world->nodes[link->node];
     link->pending--;
-    bool is_awaited = node->is_up && node->is_dialing && node->life == event->b;
+    bool is_awaited = node->is_up && node->is_dialing && node->dial == event->b;
     if (!link->is_open[SIDE_NODE]) { /* cut before it was used */
         if (is_awaited) {
             node_on_refused(world, link->node);
@@ -230,7 +230,7 @@ static void on_dial(struct world *world, const struct event *event)
     uint32_t index = (uint32_t)event->a;
     struct sim_node *node = &world->nodes[index];
     struct sim_hub *hub = &world->hub;
-    if (node->life != event->b) {
+    if (node->dial != event->b) {
         return;
     }
     struct session *session =
@@ -244,17 +244,18 @@ static void on_dial(struct world *world, const struct event *event)
     link->session = session;
     session_connected(session, (struct ws_connection *)link);
     link->pending++;
-    world_after(world, arrival_after(world, link, SIDE_NODE), on_connected, link->index, node->life, NULL);
+    world_after(world, arrival_after(world, link, SIDE_NODE), on_connected, link->index, node->dial, NULL);
 }
 
 void net_dial(struct world *world, uint32_t node)
 {
-    const struct sim_node *dialer = &world->nodes[node];
+    struct sim_node *dialer = &world->nodes[node];
     const int64_t *cut = dialer->cut_until_ns;
     int64_t until_ns = cut[SIDE_HUB] > cut[SIDE_NODE] ? cut[SIDE_HUB] : cut[SIDE_NODE];
     int64_t wait_ns = delay_ns(world);
     wait_ns = world->now_ns + wait_ns < until_ns ? until_ns - world->now_ns : wait_ns;
-    world_after(world, wait_ns, on_dial, node, dialer->life, NULL);
+    dialer->dial = ++world->number;
+    world_after(world, wait_ns, on_dial, node, dialer->dial, NULL);
 }
 
 /* --- the table for sessions.c --- */

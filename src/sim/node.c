@@ -1,5 +1,8 @@
 /* node.c - nodes: honest ones, slow ones, liars, and those that die.
  *
+ * Every second node runs the production agent (agent.c here, src/node/agent.c there). The others are played by this file: it
+ * speaks the same protocol by its own understanding of it, and can therefore break it on purpose.
+ *
  *   dial ──▶ hello (with what it still works on) ──▶ welcome ──▶ leases, work, reports, beats ──▶ connection gone ──▶ dial
  *
  * An outcome stays in the outbox until `reported` acknowledges it; after a new welcome it is said again. A free slot is
@@ -138,8 +141,8 @@ static void hello(struct world *world, struct sim_node *node)
 
 /* --- what it holds, and the outbox --- */
 
-static struct outbox_item *outbox_add(struct sim_node *node, enum outcome_type type, const struct lease_token *token,
-                                      uint64_t op)
+struct outbox_item *node_outbox_add(struct sim_node *node, enum outcome_type type, const struct lease_token *token,
+                                    uint64_t op)
 {
     if (node->outbox_count == SIM_OUTBOX_MAX) {
         return NULL;
@@ -150,16 +153,11 @@ static struct outbox_item *outbox_add(struct sim_node *node, enum outcome_type t
     return item;
 }
 
-static void outbox_remove(struct sim_node *node, uint32_t i)
+void node_outbox_remove(struct sim_node *node, uint32_t i)
 {
     buf_free(&node->outbox[i].large);
     memmove(&node->outbox[i], &node->outbox[i + 1], (node->outbox_count - i - 1) * sizeof node->outbox[0]);
     node->outbox_count--;
-}
-
-static bool is_same_token(const struct lease_token *a, const struct lease_token *b)
-{
-    return a->task_id == b->task_id && a->attempt == b->attempt && a->seq == b->seq;
 }
 
 static void held_remove(struct sim_node *node, uint32_t i)
@@ -187,7 +185,7 @@ static void drop_outcomes(struct sim_node *node, const struct lease_token *token
     for (uint32_t i = node->outbox_count; i-- > 0;) {
         if (is_same_token(&node->outbox[i].outcome.token, token) && !node->outbox[i].is_lie) {
             node->credit_owed += node->outbox[i].gives_credit;
-            outbox_remove(node, i);
+            node_outbox_remove(node, i);
         }
     }
 }
@@ -231,7 +229,7 @@ static void on_done(struct world *world, const struct event *event)
     if (world_chance(world, STREAM_NODE, kind->fail_permille)) {
         type = world_chance(world, STREAM_NODE, 100) ? OUTCOME_RELEASE : OUTCOME_FAIL;
     }
-    struct outbox_item *item = outbox_add(node, type, &held.token, held.op);
+    struct outbox_item *item = node_outbox_add(node, type, &held.token, held.op);
     if (item == NULL) {
         world_after(world, 5 * SIM_MS, on_done, event->a, event->b, NULL);
         return;
@@ -259,7 +257,7 @@ static void on_extend(struct world *world, const struct event *event)
         bool is_progress = world_chance(world, STREAM_NODE, 300);
         if (!is_frozen(world, node) && node->is_live) {
             struct outbox_item *item =
-                outbox_add(node, is_progress ? OUTCOME_PROGRESS : OUTCOME_EXTEND, &held->token, held->op);
+                node_outbox_add(node, is_progress ? OUTCOME_PROGRESS : OUTCOME_EXTEND, &held->token, held->op);
             if (item != NULL && is_progress) {
                 snprintf(item->payload, sizeof item->payload, "{\"at\":%llu}", (unsigned long long)world->step);
                 item->outcome.progress_permille = 500;
@@ -271,7 +269,7 @@ static void on_extend(struct world *world, const struct event *event)
     }
 }
 
-static uint64_t op_of_input(struct json_value input)
+uint64_t node_op_of_input(struct json_value input)
 {
     struct json_value member;
     uint64_t op = 0;
@@ -280,7 +278,7 @@ static uint64_t op_of_input(struct json_value input)
 
 static void on_lease(struct world *world, struct sim_node *node, uint32_t index, const struct work_lease *lease)
 {
-    uint64_t op = op_of_input(lease->input);
+    uint64_t op = node_op_of_input(lease->input);
     check_delivered(world, index, lease, op);
     CHECK_THAT(world, node->held_count < node->slots, "T5", "node %s was given more leases than it has slots",
                node->name);
@@ -326,7 +324,7 @@ static void on_reported(struct world *world, struct sim_node *node, uint32_t ind
         if (!is_refused) {
             check_accepted(world, index, item, seq);
         }
-        outbox_remove(node, i);
+        node_outbox_remove(node, i);
         if (is_refused && !is_lie) {
             drop_token(world, node, index, &token, 1);
         }
@@ -408,6 +406,10 @@ void node_on_text(struct world *world, uint32_t index, const struct link *link, 
     if (node->link != link) {
         return; /* it was cut before the node knew of it */
     }
+    if (node->agent != NULL) {
+        agent_node_on_text(node->agent, text);
+        return;
+    }
     if (!is_frozen(world, node)) {
         hear(world, index, text);
         return;
@@ -440,6 +442,10 @@ static void dial_soon(struct world *world, uint32_t index)
 void node_on_connected(struct world *world, uint32_t index, struct link *link)
 {
     struct sim_node *node = node_at(world, index);
+    if (node->agent != NULL) {
+        agent_node_on_connected(node->agent, link);
+        return;
+    }
     node->link = link;
     node->is_dialing = node->is_live = false;
     node->heard_ns = world->now_ns;
@@ -450,7 +456,9 @@ void node_on_connected(struct world *world, uint32_t index, struct link *link)
 void node_on_refused(struct world *world, uint32_t index)
 {
     struct sim_node *node = node_at(world, index);
-    if (node->is_up && node->is_dialing) {
+    if (node->is_up && node->is_dialing && node->agent != NULL) {
+        agent_node_on_refused(node->agent);
+    } else if (node->is_up && node->is_dialing) {
         node->is_dialing = false;
         dial_soon(world, index);
     }
@@ -459,7 +467,9 @@ void node_on_refused(struct world *world, uint32_t index)
 void node_on_closed(struct world *world, uint32_t index, const struct link *link)
 {
     struct sim_node *node = node_at(world, index);
-    if (node->link == link) {
+    if (node->link == link && node->agent != NULL) {
+        agent_node_on_closed(node->agent);
+    } else if (node->link == link) {
         node->link = NULL;
         node->is_live = false;
         dial_soon(world, index);
@@ -497,6 +507,10 @@ static void node_begin(struct world *world, uint32_t index)
     node->is_up = node->is_dialing = true;
     node->life++;
     node->instance = ++world->number;
+    if (node->agent != NULL) {
+        agent_node_begin(node->agent);
+        return;
+    }
     net_dial(world, index);
     world_after(world, LIMIT_BEAT_MS * SIM_MS, on_beat, index, node->life, NULL);
 }
@@ -513,6 +527,9 @@ void nodes_init(struct world *world)
         const struct workload_nodes *group = workload_group(workload, i);
         node->slots = group->slots < SIM_HELD_MAX ? group->slots : SIM_HELD_MAX;
         node->kinds = group->kinds;
+        if ((i + world->options.seed) % 2 == 0) {
+            node->agent = agent_node_new(world, i);
+        }
         node_begin(world, i);
     }
 }
@@ -520,7 +537,11 @@ void nodes_init(struct world *world)
 void nodes_free(struct world *world)
 {
     for (uint32_t i = 0; i < world->node_count; i++) {
-        forget_work(node_at(world, i));
+        struct sim_node *node = node_at(world, i);
+        if (node->agent != NULL) {
+            agent_node_free(node->agent);
+        }
+        forget_work(node);
     }
     free(world->nodes);
 }
@@ -533,20 +554,16 @@ static void on_restart(struct world *world, const struct event *event)
     }
 }
 
-void node_crash(struct world *world, uint32_t index)
+/* The process is gone; another one will come. */
+static void node_down(struct world *world, uint32_t index, bool is_silent)
 {
     struct sim_node *node = node_at(world, index);
-    if (!node->is_up) {
-        return;
-    }
-    trace(world, TRACE_NODE_CRASH, index, node->held_count, node->outbox_count);
     node->is_up = node->is_live = node->is_dialing = false;
     node->life++;
     node->frozen_until_ns = 0;
     forget_work(node);
     struct link *link = TAKE(node->link);
     if (link != NULL) {
-        bool is_silent = world_chance(world, STREAM_NODE, 300);
         link->is_open[SIDE_NODE] = false;
         if (!is_silent) {
             net_abort(world, link, SIDE_NODE, false);
@@ -554,6 +571,32 @@ void node_crash(struct world *world, uint32_t index)
     }
     int64_t wait_ns = (int64_t)(1 + world_below(world, STREAM_NODE, 2 * RESTART_MS)) * SIM_MS;
     world_after(world, wait_ns, on_restart, index, node->life, NULL);
+}
+
+void node_crash(struct world *world, uint32_t index)
+{
+    struct sim_node *node = node_at(world, index);
+    if (!node->is_up) {
+        return;
+    }
+    trace(world, TRACE_NODE_CRASH, index, node->held_count, node->outbox_count);
+    if (node->agent != NULL) {
+        agent_node_end(node->agent);
+    }
+    node_down(world, index, world_chance(world, STREAM_NODE, 300));
+}
+
+void node_stop(struct world *world, uint32_t index, enum stream stream)
+{
+    const struct sim_node *node = node_at(world, index);
+    if (node->agent != NULL) {
+        agent_node_stop(node->agent, stream);
+    }
+}
+
+void node_ended(struct world *world, uint32_t index)
+{
+    node_down(world, index, false);
 }
 
 void node_freeze(struct world *world, uint32_t index, int64_t for_ns)
@@ -595,11 +638,13 @@ static bool choose_lie(struct world *world, uint32_t index, enum stream stream, 
 void node_lie(struct world *world, uint32_t index, enum stream stream)
 {
     static const enum outcome_type types[] = {OUTCOME_COMPLETE, OUTCOME_COMPLETE, OUTCOME_FAIL, OUTCOME_RELEASE};
+    index = node_at(world, index)->agent == NULL ? index : (index + 1) % world->node_count;
     struct sim_node *node = node_at(world, index);
     uint64_t op;
     uint64_t way;
     struct lease_token token;
-    if (!node->is_live || is_frozen(world, node) || !choose_lie(world, index, stream, &op, &token, &way)) {
+    if (!node->is_live || node->agent != NULL || is_frozen(world, node) ||
+        !choose_lie(world, index, stream, &op, &token, &way)) {
         return;
     }
     for (uint32_t i = 0; i < node->outbox_count; i++) {
@@ -607,7 +652,7 @@ void node_lie(struct world *world, uint32_t index, enum stream stream)
             return; /* its answer could not be told from that of the lie */
         }
     }
-    struct outbox_item *item = outbox_add(node, types[world_below(world, stream, ARRAY_COUNT(types))], &token, op);
+    struct outbox_item *item = node_outbox_add(node, types[world_below(world, stream, ARRAY_COUNT(types))], &token, op);
     if (item != NULL) {
         item->is_lie = true;
         snprintf(item->payload, sizeof item->payload, "{\"lie\":%llu}", (unsigned long long)way);

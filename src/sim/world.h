@@ -102,16 +102,20 @@ struct outbox_item {
     uint32_t report; /* number of the report it went out with on this connection; 0: not yet */
     bool gives_credit;
     bool is_lie;
+    bool is_refusal; /* of a lease that was never begun */
     char payload[96];
     struct buf large; /* a payload that is larger */
 };
+struct sim_agent;
 struct sim_node {
     char name[16];
+    struct sim_agent *agent; /* owned; runs the production agent. NULL: one that node.c plays, which also lies */
     uint64_t instance;
     uint32_t slots, kinds;
     bool is_up, is_live; /* live: welcomed on its link */
     bool is_dialing;
     uint32_t life;     /* of the process */
+    uint64_t dial;     /* number of the newest attempt to connect */
     struct link *link; /* NULL: none */
     int64_t heard_ns;  /* from the hub */
     int64_t told_ns;   /* when the hub last got something of it */
@@ -128,11 +132,37 @@ void nodes_free(struct world *world);
 void node_crash(struct world *world, uint32_t index);
 void node_freeze(struct world *world, uint32_t index, int64_t for_ns);
 void node_lie(struct world *world, uint32_t index, enum stream stream);
+/* An agent's process is told to end (SIGTERM, and perhaps SIGINT later). */
+void node_stop(struct world *world, uint32_t index, enum stream stream);
+/* An agent's process has ended by itself; another one follows. */
+void node_ended(struct world *world, uint32_t index);
 void node_on_connected(struct world *world, uint32_t index, struct link *link);
 void node_on_refused(struct world *world, uint32_t index);
 void node_on_text(struct world *world, uint32_t index, const struct link *link, struct slice text);
 void node_on_closed(struct world *world, uint32_t index, const struct link *link);
 void nodes_heal(struct world *world);
+/* NULL: there is no room. */
+struct outbox_item *node_outbox_add(struct sim_node *node, enum outcome_type type, const struct lease_token *token,
+                                    uint64_t op);
+void node_outbox_remove(struct sim_node *node, uint32_t i);
+/* The number of the op that a lease's input names; 0: none. */
+uint64_t node_op_of_input(struct json_value input);
+static inline bool is_same_token(const struct lease_token *a, const struct lease_token *b)
+{
+    return a->task_id == b->task_id && a->attempt == b->attempt && a->seq == b->seq;
+}
+
+/* --- nodes that run the production agent: agent.c, shadow.c. Called by node.c --- */
+struct sim_agent *agent_node_new(struct world *world, uint32_t index);
+void agent_node_free(struct sim_agent *sim);
+void agent_node_begin(struct sim_agent *sim);
+/* The process is gone, whatever it was doing. */
+void agent_node_end(struct sim_agent *sim);
+void agent_node_stop(struct sim_agent *sim, enum stream stream);
+void agent_node_on_connected(struct sim_agent *sim, struct link *link);
+void agent_node_on_refused(struct sim_agent *sim);
+void agent_node_on_text(struct sim_agent *sim, struct slice text);
+void agent_node_on_closed(struct sim_agent *sim);
 
 /* --- the hub's process: hub.c --- */
 struct sim_hub {
