@@ -130,10 +130,12 @@ await run({
     };
     for (const how of ['SIGKILL', 'SIGSTOP']) {
       const first = await start(`real-${how}-a`);
+      const second = await start(`real-${how}-b`); // before the work begins: its start may take longer than the work
+      await hub.ok('POST', `/v1/nodes/real-${how}-b:drain`, {});
       const { id } = await hub.submit({ kind: 'code.run', input: { lang: 'python', files: [{ path: 'main.py',
         text: 'import time\nfor i in range(40):\n    time.sleep(0.1)\nprint("done")\n' }], limits: { wall_ms: 30000 } } });
       await until('leased', 10000 * SLOW, async () => (await hub.ok('GET', `/v1/tasks/${id}`)).state === 'leased');
-      const second = await start(`real-${how}-b`);
+      await hub.ok('POST', `/v1/nodes/real-${how}-b:undrain`, {});
       const began = Date.now();
       first.kill(how);
       await until('leased again', 10000 * SLOW, async () => {
