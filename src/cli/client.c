@@ -243,6 +243,31 @@ enum status client_call(struct client *client, const char *method, const char *p
     return status;
 }
 
+enum status client_call_thing(struct client *client, const char *collection, const char *query, const char *verb,
+                              const char *name, struct client_answer *ret_answer)
+{
+    struct buf path;
+    bool is_add = verb != NULL && strcmp(verb, "add") == 0;
+    buf_init(&path, 4096);
+    buf_append_str(&path, collection);
+    if (name != NULL) {
+        buf_append_char(&path, '/');
+        client_escape(&path, slice_str(name));
+    } else {
+        buf_append_str(&path, query);
+    }
+    if (verb != NULL && !is_add)
+        buf_printf(&path, ":%s", verb);
+    enum status status = client_call(client,
+                                     verb == NULL ? "GET"
+                                     : is_add     ? "PUT"
+                                                  : "POST",
+                                     buf_cstr(&path), verb != NULL ? "application/json" : NULL,
+                                     verb != NULL ? SLICE("{}") : (struct slice){NULL, 0}, 0, ret_answer);
+    buf_free(&path);
+    return status;
+}
+
 enum status client_upload(struct client *client, int fd, uint64_t size, char ret_blob[CLIENT_BLOB_SIZE])
 {
     struct client_answer answer = {0};

@@ -89,23 +89,12 @@ enum status cli_nodes(struct cli *cli)
     struct client *client = client_new(cli);
     if (client == NULL)
         return STATUS_USAGE;
-    struct buf path, out;
-    buf_init(&path, 4096);
+    struct buf out;
     buf_init(&out, 64u << 20);
-    buf_append_str(&path, "/v1/nodes");
-    if (name != NULL) {
-        buf_append_char(&path, '/');
-        client_escape(&path, slice_str(name));
-    } else {
-        buf_printf(&path, "?limit=%d", LIMIT_PAGE_MAX);
-    }
+    char query[32];
+    snprintf(query, sizeof query, "?limit=%d", LIMIT_PAGE_MAX);
     struct client_answer answer;
-    if (verb == NULL) {
-        status = client_call(client, "GET", buf_cstr(&path), NULL, (struct slice){NULL, 0}, 0, &answer);
-    } else {
-        buf_printf(&path, ":%s", verb);
-        status = client_call(client, "POST", buf_cstr(&path), "application/json", SLICE("{}"), 0, &answer);
-    }
+    status = client_call_thing(client, "/v1/nodes", query, verb, name, &answer);
     if (status == STATUS_OK) {
         bool has_color = cli_has_color(STDOUT_FILENO);
         struct json_value items, item;
@@ -126,7 +115,6 @@ enum status cli_nodes(struct cli *cli)
         }
         status = cli_print(buf_slice(&out));
     }
-    buf_free(&path);
     buf_free(&out);
     client_free(client);
     return status;

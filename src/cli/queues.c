@@ -33,23 +33,10 @@ enum status cli_queues(struct cli *cli)
     struct client *client = client_new(cli);
     if (client == NULL)
         return STATUS_USAGE;
-    struct buf path, out;
-    buf_init(&path, 4096);
+    struct buf out;
     buf_init(&out, 64u << 20);
-    buf_append_str(&path, "/v1/queues");
-    if (name != NULL) {
-        buf_append_char(&path, '/');
-        client_escape(&path, slice_str(name));
-    }
     struct client_answer answer;
-    if (verb == NULL) {
-        status = client_call(client, "GET", buf_cstr(&path), NULL, (struct slice){NULL, 0}, 0, &answer);
-    } else if (strcmp(verb, "add") == 0) {
-        status = client_call(client, "PUT", buf_cstr(&path), "application/json", SLICE("{}"), 0, &answer);
-    } else {
-        buf_printf(&path, ":%s", verb);
-        status = client_call(client, "POST", buf_cstr(&path), "application/json", SLICE("{}"), 0, &answer);
-    }
+    status = client_call_thing(client, "/v1/queues", "", verb, name, &answer);
     if (status == STATUS_OK) {
         if (cli_flag(cli, "json")) {
             json_print(&out, answer.root);
@@ -68,7 +55,6 @@ enum status cli_queues(struct cli *cli)
         }
         status = cli_print(buf_slice(&out));
     }
-    buf_free(&path);
     buf_free(&out);
     client_free(client);
     return status;

@@ -301,7 +301,7 @@ bool call_parse_body(struct call *call, struct problem *problem, struct json_val
     return fields_parse(call->hub->json, body, problem, ret_root);
 }
 
-bool call_expect_empty(struct call *call)
+bool call_parse_member(struct call *call, const char *name, void (*take)(struct field *field, void *ctx), void *ctx)
 {
     struct problem problem;
     problem_init(&problem);
@@ -310,14 +310,25 @@ bool call_expect_empty(struct call *call)
     if (call_parse_body(call, &problem, &root, &is_empty)) {
         struct field field = {.problem = &problem, .base = "", .value = root};
         struct json_iter it = json_iter_of(root);
-        if (field_object(&field))
-            while (json_next(&it, &field.key, &field.value))
-                field_unknown(&field);
+        uint64_t seen = 0;
+        if (field_object(&field)) {
+            while (json_next(&it, &field.key, &field.value)) {
+                if (name == NULL || !slice_equal_str(field.key, name))
+                    field_unknown(&field);
+                else if (field_is_first(&field, &seen, 0))
+                    take(&field, ctx);
+            }
+        }
     }
     if (problem_is_ok(&problem))
         return true;
     call_refuse(call, &problem);
     return false;
+}
+
+bool call_expect_empty(struct call *call)
+{
+    return call_parse_member(call, NULL, NULL, NULL);
 }
 
 bool call_query(struct call *call, const char *name, struct slice *ret)

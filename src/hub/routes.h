@@ -96,7 +96,11 @@ void call_refuse_range(struct call *call, uint64_t size);
 /* Checks Content-Type and parses the body. An empty one is `{}` where the route has BODY_OPTIONAL (*ret_is_empty is then
  * true), else BAD_JSON. False: the problem says why. */
 bool call_parse_body(struct call *call, struct problem *problem, struct json_value *ret_root, bool *ret_is_empty);
-/* The same and the body must be an object with nothing in it. False: answered. */
+/* The same and the body must be an object that has no member but this one, which `take` reads when it is there (fields.h). False:
+ * answered. */
+struct field;
+bool call_parse_member(struct call *call, const char *name, void (*take)(struct field *field, void *ctx), void *ctx);
+/* The same with nothing in it. */
 bool call_expect_empty(struct call *call);
 /* 0 when missing. False: answered (400). */
 bool call_query_wait_ms(struct call *call, int64_t *ret);

@@ -118,32 +118,17 @@ static bool check_name(struct call *call, bool must_exist)
     return false;
 }
 
+static void take_paused(struct field *field, void *ctx)
+{
+    struct command_queue_set *command = ctx;
+    command->has_paused = field_bool(field, &command->paused);
+}
+
 void handle_queue_put(struct call *call)
 {
-    struct problem problem;
-    problem_init(&problem);
-    struct json_value root;
-    bool is_empty;
     struct command_queue_set command = {0};
-    if (!check_name(call, false))
+    if (!check_name(call, false) || !call_parse_member(call, "paused", take_paused, &command))
         return;
-    if (call_parse_body(call, &problem, &root, &is_empty)) {
-        struct field field = {.problem = &problem, .base = "", .value = root};
-        struct json_iter it = json_iter_of(root);
-        uint64_t seen = 0;
-        if (field_object(&field)) {
-            while (json_next(&it, &field.key, &field.value)) {
-                if (!slice_equal(field.key, SLICE("paused")))
-                    field_unknown(&field);
-                else if (field_is_first(&field, &seen, 0))
-                    command.has_paused = field_bool(&field, &command.paused);
-            }
-        }
-    }
-    if (!problem_is_ok(&problem)) {
-        call_refuse(call, &problem);
-        return;
-    }
     struct queue_view view;
     call->is_new = !core_queue_find(core_of(call), call_param(call), &view);
     set_queue(call, command);

@@ -351,32 +351,17 @@ static bool take_id(struct call *call)
     return false;
 }
 
+static void take_reason(struct field *field, void *ctx)
+{
+    struct command_task *command = ctx;
+    field_text(field, LIMIT_ERROR_SIZE, &command->reason);
+}
+
 void handle_task_cancel(struct call *call)
 {
-    struct problem problem;
-    problem_init(&problem);
-    struct json_value root;
-    bool is_empty;
     struct command_task command = {0};
-    if (!take_id(call))
+    if (!take_id(call) || !call_parse_member(call, "reason", take_reason, &command))
         return;
-    if (call_parse_body(call, &problem, &root, &is_empty)) {
-        struct field field = {.problem = &problem, .base = "", .value = root};
-        struct json_iter it = json_iter_of(root);
-        uint64_t seen = 0;
-        if (field_object(&field)) {
-            while (json_next(&it, &field.key, &field.value)) {
-                if (!slice_equal(field.key, SLICE("reason")))
-                    field_unknown(&field);
-                else if (field_is_first(&field, &seen, 0))
-                    field_text(&field, LIMIT_ERROR_SIZE, &command.reason);
-            }
-        }
-    }
-    if (!problem_is_ok(&problem)) {
-        call_refuse(call, &problem);
-        return;
-    }
     struct buf *out = call_begin(call);
     if (out == NULL)
         return;

@@ -1,21 +1,5 @@
 /* Unique keys and idempotency keys. */
-#include "fixture.h"
-
-static struct fixture f;
-
-static int begin(void **state)
-{
-    (void)state;
-    fixture_begin(&f);
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    fixture_end(&f);
-    return 0;
-}
+#include "fixture_each.h"
 
 static struct command_submit unique(enum unique_mode mode, const char *key)
 {

@@ -1,21 +1,5 @@
 /* What happens to a lease: granted, reported, extended, ended by time, by its node, by a stale token. */
-#include "fixture.h"
-
-static struct fixture f;
-
-static int begin(void **state)
-{
-    (void)state;
-    fixture_begin(&f);
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    fixture_end(&f);
-    return 0;
-}
+#include "fixture_each.h"
 
 static void test_grant_and_complete(void **state)
 {

@@ -1,21 +1,5 @@
 /* Sessions: hello, resume, replace, lost; credit, drain, quiet; what a node can run. */
-#include "fixture.h"
-
-static struct fixture f;
-
-static int begin(void **state)
-{
-    (void)state;
-    fixture_begin(&f);
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    fixture_end(&f);
-    return 0;
-}
+#include "fixture_each.h"
 
 static struct node_view view_of(const char *name)
 {

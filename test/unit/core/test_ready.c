@@ -1,24 +1,7 @@
 /* The order in which ready tasks are handed out: priority, fair shares between keys (T7), first in first out. */
 #include <string.h>
 
-#include "fixture.h"
-
-static struct fixture f;
-
-static int begin(void **state)
-{
-    (void)state;
-    fixture_begin(&f);
-    f.is_unchecked = false;
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    fixture_end(&f);
-    return 0;
-}
+#include "fixture_each.h"
 
 static uint64_t add(const char *key, uint32_t weight, uint8_t priority)
 {

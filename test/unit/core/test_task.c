@@ -1,21 +1,5 @@
 /* A task's life apart from leases: submit, schedule, ttl, cancel, retry, limits, leaving memory. */
-#include "fixture.h"
-
-static struct fixture f;
-
-static int begin(void **state)
-{
-    (void)state;
-    fixture_begin(&f);
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    fixture_end(&f);
-    return 0;
-}
+#include "fixture_each.h"
 
 static void test_submit_is_ready_and_seen(void **state)
 {

@@ -1,6 +1,5 @@
 /* Uploads and reads through the loop: what arrives whole is there, and nothing else ever is. */
 #include <dirent.h>
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "../scratch.h"
 #include "base/buf.h"
 #include "base/rng.h"
 #include "hub/blobs.h"
@@ -36,14 +36,6 @@ static int setup(void **state)
     return 0;
 }
 
-static int remove_one(const char *path, const struct stat *info, int type, struct FTW *ftw)
-{
-    (void)info;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
 static int teardown(void **state)
 {
     struct fixture *fixture = *state;
@@ -51,7 +43,7 @@ static int teardown(void **state)
     loop_stop(&fixture->loop);
     loop_run(&fixture->loop);
     loop_free(&fixture->loop);
-    int result = nftw(fixture->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    int result = scratch_remove(fixture->dir);
     free(fixture);
     return result;
 }

@@ -1,5 +1,4 @@
 /* The journal with its real threads, disk and loop: order, durability and an end at any moment. */
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "../scratch.h"
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/rng.h"
@@ -108,19 +108,11 @@ static int setup(void **state)
     return 0;
 }
 
-static int remove_one(const char *path, const struct stat *info, int type, struct FTW *ftw)
-{
-    (void)info;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
 static int teardown(void **state)
 {
     struct fixture *fixture = *state;
     disk_posix_close(fixture->disk);
-    int result = nftw(fixture->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    int result = scratch_remove(fixture->dir);
     free(fixture);
     return result;
 }
