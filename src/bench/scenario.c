@@ -1,7 +1,7 @@
 /* scenario.c - reads scenario files: the walk over the lines, what stands for what, and the small statements.
  *
  *   title TEXT | seed N | sample every D
- *   let NAME VALUE                     $NAME below stands for VALUE, unless it was given another one from outside
+ *   let NAME VALUE                     $NAME or ${NAME} below is VALUE, or what was given from outside
  *   target URL|NAME [connections N] [timeout D] [threads N]
  *   start …, fault …                   scenario_fault.c
  *   feed …                             scenario_text.c
@@ -181,7 +181,24 @@ static enum status complain_define(struct parser *parser, const struct words_wor
                           nearest != NULL ? nearest : "", nearest != NULL ? "?" : " (and $$ is a plain $)");
 }
 
-/* Replaces each $name in the word. ${name} and $$ are left to those who read texts. */
+/* A $name or ${name} at text[at]: its end and the name; false when there is none. */
+static bool find_name(struct slice text, size_t at, size_t *ret_end, struct slice *ret_name, bool *ret_has_braces)
+{
+    size_t start = at + 1, end;
+    *ret_has_braces = start < text.len && text.data[start] == '{';
+    start += *ret_has_braces;
+    for (end = start; end < text.len && is_name_character(text.data[end], end == start); end++) {
+    }
+    *ret_name = slice_of(text.data + start, end - start);
+    if (end == start || (*ret_has_braces && (end == text.len || text.data[end] != '}'))) {
+        return false;
+    }
+    *ret_end = end + *ret_has_braces;
+    return true;
+}
+
+/* Replaces each $name in the word, and ${name} where a let or a value from outside has that name. Other ${name} and $$ are left to
+ * those who read texts. */
 static enum status expand(struct parser *parser, struct words_word *word)
 {
     struct slice text = word->text;
@@ -194,23 +211,24 @@ static enum status expand(struct parser *parser, struct words_word *word)
     buf_init(&out, SOURCE_SIZE_MAX);
     for (size_t at = 0; at < text.len && status == STATUS_OK;) {
         size_t end = at + 1;
-        if (text.data[at] != '$' || end == text.len || !is_name_character(text.data[end], true)) {
+        struct slice name;
+        bool has_braces;
+        if (text.data[at] != '$' || !find_name(text, at, &end, &name, &has_braces)) {
             /* "$$name" is no $name: both signs are passed over. */
+            end = at + 1;
             end += text.data[at] == '$' && end < text.len && text.data[end] == '$';
             buf_append(&out, text.data + at, end - at);
             at = end;
             continue;
         }
-        while (end < text.len && is_name_character(text.data[end], false)) {
-            end++;
-        }
-        struct slice name = slice_of(text.data + at + 1, end - at - 1);
         struct scenario_define *define = find_define(parser, name);
-        if (define == NULL) {
-            status = complain_define(parser, word, name);
-        } else {
+        if (define != NULL) {
             define->is_used = has_any = true;
             buf_append_slice(&out, define->value);
+        } else if (has_braces) {
+            buf_append(&out, text.data + at, end - at);
+        } else {
+            status = complain_define(parser, word, name);
         }
         at = end;
     }

@@ -1,9 +1,9 @@
 /* scenario_flow.c - flows: what one user, or one arrival, does.
  *
  *   flow NAME [share N]                        the steps below belong to it, until another statement comes
- *     get|post|put|patch|delete|head PATH [header "K: V"]… [body TEXT | body-file FILE] [expect 200|2xx|200..299]
+ *     get|post|put|patch|delete PATH [header "K: V"]… [body TEXT | body-file FILE] [expect 200|2xx|200..299]
  *                               [match TEXT] [take VAR=/pointer]… [as LABEL] [timeout D] [times N]
- *     submit [N] [as LABEL] [timeout D] [times N]
+ *     submit [N] [expect …] [match TEXT] [take …]… [as LABEL] [timeout D] [times N]
  *     task [as LABEL] [timeout D] [times N]
  *     think RANGE
  *     ws-open PATH [protocol P] [as LABEL] [timeout D]
@@ -320,7 +320,7 @@ static enum status read_path(struct step_reader *reader, const char *name)
     if (status != STATUS_OK) {
         return status;
     }
-    if (word.text.len == 0 || word.text.data[0] != '/') {
+    if (!slice_starts_with(word.text, SLICE("/")) && !slice_starts_with(word.text, SLICE("${"))) {
         return words_complain(&parser->words, &word, "\"%.*s\" is no path: it begins with /", SLICE_ARG(word.text));
     }
     for (size_t i = 0; i < word.text.len; i++) {
@@ -369,10 +369,11 @@ static enum status read_action(struct step_reader *reader, const char *name)
     case SCENARIO_REQUEST:
         status = read_path(reader, name);
         allowed |= PROPERTY_HEADER | PROPERTY_EXPECT | PROPERTY_MATCH | PROPERTY_TAKE;
-        allowed |= strcmp(name, "get") != 0 && strcmp(name, "head") != 0 ? PROPERTY_BODY : 0;
+        allowed |= strcmp(name, "get") != 0 ? PROPERTY_BODY : 0;
         break;
     case SCENARIO_SUBMIT:
         status = read_submit(reader);
+        allowed |= PROPERTY_EXPECT | PROPERTY_MATCH | PROPERTY_TAKE;
         break;
     case SCENARIO_TASK:
         step->batch = 1;
