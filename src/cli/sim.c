@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/mutation.h"
+#include "bench/scenario.h"
 #include "cli/cli.h"
 #include "sim/history_file.h"
 
@@ -56,26 +57,20 @@ static void write_faults(struct buf *out, unsigned faults)
     }
 }
 
+/* Of a workload file, or of a scenario of the load generator: one grammar. */
 static enum status read_workload(struct cli *cli, const char *path, struct workload *ret_workload)
 {
-    static char text[WORKLOAD_SIZE_MAX];
-    char why[320] = "";
+    char why[512] = "";
     if (path == NULL) {
         workload_default(ret_workload);
         return STATUS_OK;
     }
-    FILE *file = fopen(path, "r");
-    if (file == NULL)
-        return cli_fail(cli, STATUS_NOT_FOUND, "the workload %s cannot be opened", path);
-    size_t len = fread(text, 1, sizeof text, file);
-    bool is_whole = feof(file) != 0 && ferror(file) == 0;
-    (void)fclose(file);
-    if (!is_whole)
-        return cli_fail(cli, STATUS_TOO_LARGE, "the workload %s cannot be read, or has more than 64 KiB", path);
-    enum status status = workload_parse(slice_of(text, len), ret_workload, why, sizeof why);
+    enum status status = scenario_load_workload(path, ret_workload, why, sizeof why);
     if (status == STATUS_OK)
         status = sim_accepts(ret_workload, why, sizeof why);
-    return status == STATUS_OK ? status : cli_fail(cli, STATUS_USAGE, "%s: %s", path, why);
+    if (status == STATUS_OK)
+        return status;
+    return cli_fail(cli, status == STATUS_INVALID ? STATUS_USAGE : status, "%s: %s", path, why);
 }
 
 /* The command that shows this history again. */
