@@ -1,6 +1,8 @@
 /* fuzz_scenario.c - scenario and workload files, and the CSV and trace files that they name. Either a struct in which every number is
  * in its bounds and every name is of something, or one sentence that begins with line and column; the same text gives the same.
  * A first byte of 1 makes the rest a CSV file, 2 a trace. */
+#include <stdio.h>
+
 #include "bench/scenario_internal.h"
 #include "test/fuzz/fuzz.h"
 
