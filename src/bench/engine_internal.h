@@ -31,6 +31,7 @@ struct step_plan {
     uint32_t label;   /* of engine->labels */
     struct buf fixed; /* the whole request when nothing in it varies; else empty */
     bool may_repeat;  /* sending it twice does no harm */
+    bool is_head;
     bool has_host, has_content_type;
 };
 struct flow_plan {
@@ -161,6 +162,7 @@ struct engine {
     struct flow_plan flows[SCENARIO_FLOWS_MAX];
     char labels[ENGINE_LABELS_MAX][BENCH_NAME_SIZE];
     uint32_t label_count;
+    bool has_takes;                  /* some flow takes values from answers */
     struct variable_plan *variables; /* owned */
     uint64_t feed_next[SCENARIO_FEEDS_MAX];
     struct buf letters; /* random text that TEXT feeds and inputs are cut from */

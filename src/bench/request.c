@@ -77,7 +77,9 @@ static void append_variable(struct buf *out, struct user *user, int variable)
         append_feed(out, user, plan);
         break;
     case VARIABLE_TAKEN:
-        buf_append(out, user->values[variable].text, user->values[variable].len);
+        if (user->values != NULL) {
+            buf_append(out, user->values[variable].text, user->values[variable].len);
+        }
         break;
     }
 }
@@ -230,7 +232,7 @@ static void make_plain(struct buf *out, struct user *user, const struct step_pla
     request_append_text(body, user, &step->body);
     begin_head(out, user->engine, plan, step->method);
     request_append_text(out, user, &step->path);
-    bool is_sent_with_body = strcmp(step->method, "GET") != 0 && strcmp(step->method, "DELETE") != 0;
+    bool is_sent_with_body = !plan->is_head && strcmp(step->method, "GET") != 0 && strcmp(step->method, "DELETE") != 0;
     end_head(out, user, plan, is_sent_with_body || body->len > 0, body->len);
     buf_append_slice(out, buf_slice(body));
 }
@@ -431,9 +433,11 @@ static enum status compile_step(struct engine *engine, const struct scenario_ste
     buf_init(&plan->fixed, REQUEST_SIZE_MAX);
     plan->has_host = text_has(&step->headers, "host:");
     plan->has_content_type = text_has(&step->headers, "content-type:");
+    plan->is_head = strcmp(step->method, "HEAD") == 0;
+    engine->has_takes = engine->has_takes || step->take_count > 0;
     plan->may_repeat =
-        step->action == SCENARIO_REQUEST &&
-        (strcmp(step->method, "GET") == 0 || strcmp(step->method, "PUT") == 0 || strcmp(step->method, "DELETE") == 0);
+        step->action == SCENARIO_REQUEST && (plan->is_head || strcmp(step->method, "GET") == 0 ||
+                                             strcmp(step->method, "PUT") == 0 || strcmp(step->method, "DELETE") == 0);
     if (step->action != SCENARIO_REQUEST || !is_literal(&step->path) || !is_literal(&step->body) ||
         !is_literal(&step->headers)) {
         return STATUS_OK;
@@ -448,11 +452,10 @@ static void compile_variables(struct engine *engine)
     const struct scenario *scenario = engine->scenario;
     for (uint32_t i = 0; i < scenario->variable_count; i++) {
         struct variable_plan *plan = &engine->variables[i];
-        const char *name = scenario->variables[i];
-        plan->kind = strcmp(name, "index") == 0  ? VARIABLE_INDEX
-                     : strcmp(name, "user") == 0 ? VARIABLE_USER
-                     : strcmp(name, "uuid") == 0 ? VARIABLE_UUID
-                                                 : VARIABLE_TAKEN;
+        plan->kind = i == SCENARIO_INDEX  ? VARIABLE_INDEX
+                     : i == SCENARIO_USER ? VARIABLE_USER
+                     : i == SCENARIO_UUID ? VARIABLE_UUID
+                                          : VARIABLE_TAKEN;
         for (uint32_t f = 0; f < scenario->feed_count; f++) {
             const struct scenario_feed *feed = &scenario->feeds[f];
             uint32_t columns = feed->kind == FEED_CSV ? feed->columns : 1;

@@ -116,11 +116,7 @@ static enum bench_error open_socket(struct user *user, const struct step_plan *p
     buf_reset(url);
     buf_printf(url, "http://%s", http_origin_authority(engine->origin));
     request_append_text(url, user, &plan->step->path);
-    char subprotocol[64] = "";
-    struct buf *text = &user->out;
-    buf_reset(text);
-    request_append_text(text, user, &plan->step->body); /* of ws-open: the subprotocol */
-    snprintf(subprotocol, sizeof subprotocol, "%.*s", SLICE_ARG(buf_slice(text)));
+    const char *subprotocol = plan->step->protocol;
     socket->user = user;
     socket->sent_ns = clock_mono_ns();
     enum status status =
@@ -144,7 +140,7 @@ static void send_message(struct user *user, const struct step_plan *plan)
     request_append_text(text, user, &plan->step->body);
     socket->sent_ns = clock_mono_ns();
     socket->bytes_out = text->len;
-    socket->is_asked = plan->step->match[0] != '\0';
+    socket->is_asked = plan->step->expects_answer;
     ws_client_send_text(socket->client, buf_slice(text));
     if (!socket->is_asked) {
         step_ended(socket, BENCH_ERROR_COUNT, 0);

@@ -51,7 +51,7 @@ static struct user *user_new(struct phase_run *phase)
         user->magic = USER_MAGIC;
         user->engine = engine;
         buf_init(&user->out, REQUEST_SIZE_MAX);
-        if (engine->scenario->variable_count > 0) {
+        if (engine->has_takes) {
             user->values = calloc(engine->scenario->variable_count, sizeof *user->values);
             if (user->values == NULL) {
                 alarm_close(&user->alarm);
@@ -97,8 +97,9 @@ static void user_end(struct user *user, int64_t now_ns)
     engine->free_users = user;
     phase->users_now--;
     engine->users_now--;
-    if (phase->users_now == 0 && phase->state == PHASE_RUNS && phase->plan.model == SCENARIO_USERS &&
-        phase->plan.iterations_max > 0 && phase->iterations >= phase->plan.iterations_max) {
+    bool is_done =
+        phase->takes_no_more || (phase->plan.iterations_max > 0 && phase->iterations >= phase->plan.iterations_max);
+    if (is_done && phase->users_now == 0 && phase->state == PHASE_RUNS && phase->plan.model == SCENARIO_USERS) {
         phase_end_now(phase, now_ns);
     }
     if (connection != NULL) {
@@ -207,6 +208,7 @@ static void send_now(struct user *user)
     const struct step_plan *plan = &user->flow->steps[user->step];
     struct http_request_bytes request = {.deadline_ns = user->at_ns + plan->step->timeout_ns,
                                          .may_repeat = plan->may_repeat,
+                                         .is_head = plan->is_head,
                                          .body_max = request_wants_body(plan->step) ? BODY_SIZE_MAX : 0};
     if (!request_make(user, plan, &request.parts[0])) {
         /* Too large a text; nothing was sent. The deadline is over, so the client says so itself. */

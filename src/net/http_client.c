@@ -77,6 +77,7 @@ struct http_client {
     bool is_reused;    /* the request was sent on a connection that had served before */
     bool is_repeated;  /* it is the second try */
     bool wants_writable;
+    bool is_failed;   /* libuv watches the socket no longer; what it holds is being read */
     bool is_parsing;  /* the parser has seen bytes of this answer */
     bool has_head;    /* of this answer */
     bool until_end;   /* its body has no length but ends with the connection */
@@ -204,6 +205,7 @@ static void close_socket(struct http_client *client)
     client->state = CLOSING;
     client->must_connect = false;
     client->wants_writable = false;
+    client->is_failed = false;
     buf_free(&client->unsent);
     uv_close((uv_handle_t *)&client->poll, on_poll_closed);
     close(client->fd);
@@ -390,6 +392,9 @@ static enum http1_next on_head(void *ctx)
     }
     client->has_head = true;
     client->keeps_alive = head->keeps_alive;
+    if (client->request.is_head) {
+        return HTTP1_NO_BODY;
+    }
     client->until_end = !head->is_chunked && http1_header(head, "content-length").len == 0 &&
                         head->status_code != 204 && head->status_code != 304 && head->status_code != 101;
     return HTTP1_GO_ON;
@@ -443,8 +448,8 @@ static struct slice collected(struct http_client *client)
 static void remember(struct http_client *client, struct slice bytes)
 {
     const struct http1_head *head = &client->head;
-    if (head->is_chunked || client->until_end || head->status_code < 200 || head->status_code == 204 ||
-        head->status_code == 304) {
+    if (client->request.is_head || head->is_chunked || client->until_end || head->status_code < 200 ||
+        head->status_code == 204 || head->status_code == 304) {
         return;
     }
     const char *end = memmem(bytes.data, bytes.len, "\r\n\r\n", 4);
@@ -513,7 +518,8 @@ static void take_counted(struct http_client *client, struct slice piece, int64_t
 static bool take_known(struct http_client *client, struct slice bytes, int64_t now_ns)
 {
     const struct memo *memo = &client->origin->memo;
-    if (memo->len == 0 || bytes.len < memo->len || memcmp(bytes.data, memo->head, memo->len) != 0) {
+    if (memo->len == 0 || client->request.is_head || bytes.len < memo->len ||
+        memcmp(bytes.data, memo->head, memo->len) != 0) {
         return false;
     }
     client->status_code = memo->status_code;
@@ -543,27 +549,28 @@ static void on_ended(struct http_client *client, int64_t now_ns)
     }
 }
 
-static void on_readable(struct http_client *client)
+/* One read. False: there was nothing to read. */
+static bool on_readable(struct http_client *client)
 {
     struct loop *loop = client->origin->loop;
     ssize_t got = read(client->fd, loop->read_buffer, LOOP_READ_BUFFER_SIZE);
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
-        return;
+        return false;
     }
     int64_t now_ns = clock_mono_ns();
     alarms_look(client->origin->alarms, now_ns);
     if (client->state != OPEN) {
-        return; /* the alarm that ran was its own */
+        return true; /* the alarm that ran was its own */
     }
     if (got <= 0) {
         on_ended(client, now_ns);
-        return;
+        return true;
     }
     struct slice bytes = slice_of(loop->read_buffer, (size_t)got);
     if (!client->is_busy) {
         client->origin->stats.unasked++;
         close_socket(client);
-        return;
+        return true;
     }
     bool is_first = client->bytes_in == 0;
     client->bytes_in += bytes.len;
@@ -571,6 +578,18 @@ static void on_readable(struct http_client *client)
         take_counted(client, bytes, now_ns);
     } else if (!is_first || !take_known(client, bytes, now_ns)) {
         parse(client, bytes, now_ns);
+    }
+    return true;
+}
+
+/* libuv has taken the socket off its list because of an error. What came before the error is read, and nothing is sent any more. */
+static void on_error(struct http_client *client)
+{
+    client->is_failed = true;
+    while (client->state == OPEN) {
+        if (!on_readable(client)) {
+            on_ended(client, clock_mono_ns());
+        }
     }
 }
 
@@ -617,8 +636,10 @@ static void on_event(uv_poll_t *poll, int status, int events)
     if (client->state == OPEN && client->wants_writable && (events & UV_WRITABLE) != 0) {
         write_more(client);
     }
-    if (client->state == OPEN && (status < 0 || (events & UV_READABLE) != 0)) {
-        on_readable(client);
+    if (client->state == OPEN && status < 0) {
+        on_error(client);
+    } else if (client->state == OPEN && (events & UV_READABLE) != 0) {
+        (void)on_readable(client);
     }
 }
 
@@ -700,6 +721,9 @@ void http_client_send(struct http_client *client, const struct http_request_byte
     client->sent_ns = 0;
     reset_answer(client);
     alarm_set(&client->alarm, request->deadline_ns);
+    if (client->is_failed) {
+        close_socket(client);
+    }
     client->is_reused = client->state == OPEN;
     if (client->state == OPEN) {
         write_request(client);

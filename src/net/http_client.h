@@ -52,6 +52,7 @@ enum http_failure {
 struct http_request_bytes {
     struct slice parts[HTTP_REQUEST_PARTS]; /* sent one after the other; they stay until on_done */
     int64_t deadline_ns;                    /* ALARM_NEVER: none */
+    bool is_head;                           /* no body follows the answer's head */
     size_t body_max;                        /* a body is collected up to this size; 0: only counted */
     bool may_repeat; /* sent once more on a new connection when a kept one turns out to have been closed meanwhile */
 };

@@ -349,8 +349,9 @@ static int on_headers_complete(llhttp_t *llhttp)
     parser->in_head = false;
     parser->keeps_alive = head->keeps_alive;
     parser->head = NULL;
-    /* llhttp takes 0 as "go on" and pauses on HPE_PAUSED; 1 and 2 would mean other things. */
-    return next_to_llhttp(parser->events->on_head(parser->ctx));
+    /* llhttp takes 0 as "go on", pauses on HPE_PAUSED and takes 1 as "there is no body"; 2 would mean another thing. */
+    enum http1_next next = parser->events->on_head(parser->ctx);
+    return next == HTTP1_NO_BODY && !is_request ? 1 : next_to_llhttp(next);
 }
 
 static int on_body(llhttp_t *llhttp, const char *at, size_t len)

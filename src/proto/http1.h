@@ -59,7 +59,11 @@ struct slice http1_header(const struct http1_head *head, const char *name);
 /* Whether a comma-separated list (Connection, Upgrade, …) contains the token, in any case. */
 bool http1_list_has(struct slice list, const char *token);
 
-enum http1_next { HTTP1_GO_ON, HTTP1_PAUSE };
+enum http1_next {
+    HTTP1_GO_ON,
+    HTTP1_PAUSE,
+    HTTP1_NO_BODY /* from on_head of a response: it answers a HEAD, so no body follows whatever its fields say */
+};
 
 struct http1_events {
     /* The first byte of a message: where its head goes (reset by the caller). NULL: no memory; parsing ends. */
