@@ -15,7 +15,7 @@
 
 #define COLUMNS_MAX 64
 #define ROWS_MAX 10000000
-#define TEXT_SIZE_MAX (8u << 20)
+#define TEXT_SIZE_MAX (128u << 20) /* as large as the files that people move about */
 
 /* --- variables --- */
 

@@ -86,6 +86,37 @@ static void test_templates(void **state)
     claims_free(&claims);
 }
 
+/* The scenario of each run is sound, in full and quick. */
+static void test_scenarios(void **state)
+{
+    (void)state;
+    struct slice table, map;
+    struct claims claims;
+    unsigned wrong = 0;
+    struct scenario *scenario = malloc(sizeof *scenario);
+    assert_non_null(scenario);
+    claims_default(&table, &map);
+    assert_int_equal(claims_read(table, map, &claims, why, sizeof why), STATUS_OK);
+    for (uint32_t i = 0; i < claims.run_count; i++) {
+        const struct claim_run *run = &claims.runs[i];
+        for (unsigned is_quick = 0; is_quick < 2; is_quick++) {
+            const char *defines[9] = {NULL};
+            for (uint32_t j = 0; j < run->define_count; j++) {
+                defines[j] = run->defines[is_quick][j];
+            }
+            if (scenario_parse(claims_scenario(run->scenario), ".", defines, scenario, why, sizeof why) != STATUS_OK) {
+                print_message("run %s, %s.scenario: %s\n", run->name, run->scenario, why);
+                wrong++;
+                continue;
+            }
+            scenario_free(scenario);
+        }
+    }
+    free(scenario);
+    claims_free(&claims);
+    assert_int_equal(wrong, 0);
+}
+
 /* --- made-up claims --- */
 
 static const char head[] = "id\tseed\tclass\tscenario\tload\tmetric\tunit\top\tclaimed\ttarget\n";
@@ -249,6 +280,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ours),
+        cmocka_unit_test(test_scenarios),
         cmocka_unit_test(test_templates),
         cmocka_unit_test(test_verdicts),
         cmocka_unit_test(test_mistakes),
