@@ -124,6 +124,7 @@ enum status cli_stats(struct cli *cli);
 enum status cli_verify(struct cli *cli);
 enum status cli_repair(struct cli *cli);
 enum status cli_sim(struct cli *cli);
+enum status cli_bench(struct cli *cli);
 enum status cli_doctor(struct cli *cli);
 enum status cli_version(struct cli *cli);
 enum status cli_help(struct cli *cli);

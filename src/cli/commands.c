@@ -226,6 +226,26 @@ static const struct cli_option sim_options[] = {
     OPTION_END,
 };
 
+static const struct cli_option bench_options[] = {
+    {"set", CLI_LIST, "NAME=VALUE", NULL, NULL, "Stands for $NAME in the scenario.", 0, 0},
+    {"out", CLI_TEXT, "FOLDER", NULL, NULL,
+     "Writes the report there; without the option, into a folder of its own in bench-runs.", 0, 0},
+    {"no-report", CLI_FLAG, NULL, NULL, NULL, "Writes no report.", 0, 0},
+    {"time-scale", CLI_TEXT, "X", NULL, NULL, "Multiplies the durations of phases.", 0, 0},
+    {"quick", CLI_FLAG, NULL, NULL, NULL, "The same as --time-scale 0.1.", 0, 0},
+    {"no-live", CLI_FLAG, NULL, NULL, NULL, "Shows nothing while it runs.", 0, 0},
+    {"for", CLI_DURATION, "TIME", "10s", NULL, "http: how long.", 1, DURATION_MAX},
+    {"users", CLI_NUMBER, "N", NULL, NULL, "http: users that ask again as soon as they have an answer.", 1, 1000000},
+    {"connections", CLI_NUMBER, "N", "10", NULL, "http: connections; without --rate as many users.", 1, 1000000},
+    {"rate", CLI_TEXT, "R", NULL, NULL, "http: requests a second, whatever the answers take.", 0, 0},
+    {"timeout", CLI_DURATION, "TIME", "10s", NULL, "http: when a request counts as failed.", 1, DURATION_MAX},
+    {"header", CLI_LIST, "LINE", NULL, NULL, "http: a header, such as \"Accept: text/plain\".", 0, 0},
+    {"body", CLI_TEXT, "TEXT", NULL, NULL, "http: posts this.", 0, 0},
+    OPTION_JSON,
+    OPTION_HELP,
+    OPTION_END,
+};
+
 static const struct cli_option plain_options[] = {OPTION_JSON, OPTION_HELP, OPTION_END};
 
 static const struct cli_option help_options[] = {
@@ -294,6 +314,19 @@ const struct cli_command cli_commands[] = {
      "that shows it again, made smaller.",
      "  shoal sim --seed 7 --steps 50000\n  shoal sim --seeds 200\n  shoal sim --time 1h --fault-rate 300\n",
      sim_options, cli_sim},
+    {"bench", "VERB [WORD...]", 1, 1000, "load a hub, or any HTTP server, and judge what it does",
+     "run FILE: runs a scenario (docs/bench.md), shows and writes a report. Exit code 0 when every gate is met, 3 when one is "
+     "missed, 4 when the run says nothing about its target, 130 when it was interrupted.\n"
+     "http URL: asks for one URL, by users (--connections) or at a rate (--rate).\n"
+     "check FILE...: reads scenarios and says where a mistake is.\n"
+     "list [FOLDER]: the scenarios of a folder.\n"
+     "show RUN: what a report's folder says.\n"
+     "metrics: the names that gates know.",
+     "  shoal bench run bench/scenarios/steady.scenario\n"
+     "  shoal bench run users.scenario --set users=500 --quick --out /tmp/run\n"
+     "  shoal bench http http://127.0.0.1:8080/ --connections 50 --for 30s\n"
+     "  shoal bench http http://127.0.0.1:8080/ --rate 2000 --json\n",
+     bench_options, cli_bench},
     {"doctor", "", 0, 0, "check this machine",
      "Looks at what a hub and a node need: kernel, sandbox, languages, disk, port. Says what is missing and what to do about "
      "it.",

@@ -534,7 +534,7 @@ void nodes_init(struct world *world)
     }
 }
 
-void nodes_free(struct world *world)
+void world_nodes_free(struct world *world)
 {
     for (uint32_t i = 0; i < world->node_count; i++) {
         struct sim_node *node = node_at(world, i);

@@ -215,7 +215,7 @@ static void world_close(struct world *world)
 {
     hub_free(world);
     clients_free(world);
-    nodes_free(world);
+    world_nodes_free(world);
     net_free(world);
     for (size_t i = 0; i < world->event_count; i++) {
         free(world->events[i].owned);

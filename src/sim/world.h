@@ -128,7 +128,7 @@ struct sim_node {
     uint32_t credit_owed;                  /* freed slots that the hub was not told of */
 };
 void nodes_init(struct world *world);
-void nodes_free(struct world *world);
+void world_nodes_free(struct world *world);
 void node_crash(struct world *world, uint32_t index);
 void node_freeze(struct world *world, uint32_t index, int64_t for_ns);
 void node_lie(struct world *world, uint32_t index, enum stream stream);
