@@ -52,7 +52,7 @@ while IFS=: read -r file line include; do
         target=${header%%/*}
         if [ "$target" = "$header" ]; then
             complain "$file:$line: \"$header\" lacks its layer in front"
-        elif ! [ -e "src/$header" ]; then
+        elif ! [ -e "src/$header" ] && ! [ -e "src/$header.in" ]; then # or made from that by the build
             complain "$file:$line: there is no src/$header"
         elif [ "$target" != "$layer" ] && [[ " $allowed " != *" $target "* ]]; then
             complain "$file:$line: $layer must not include \"$header\""
