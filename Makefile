@@ -12,7 +12,7 @@ meson_options := $(if $(SANITIZE),-Db_sanitize=$(SANITIZE) -Db_lundef=false)
 export SANITIZE BUILD_DIR
 
 .DEFAULT_GOAL := build
-.PHONY: bench bench-peers build clean demo fuzz help lint run setup soak test
+.PHONY: bench bench-peers build chaos clean demo fuzz help lint run setup soak test
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -44,6 +44,10 @@ run: build ## hub and one node until Ctrl-C
 lint: ## form, layers and common mistakes of the source
 	@scripts/setup.sh build lint
 	@scripts/lint.sh
+
+chaos: build ## real hub and nodes under KILLS=100 times kill -9 and other faults; about ten minutes
+	@CHAOS_KILLS=$(or $(KILLS),100) E2E_SECONDS=7200 scripts/test.sh e2e/test_chaos.mjs
+	@sed -n '/^     /p' $(BUILD_DIR)/test-logs/test_chaos.mjs.log
 
 soak: build ## new seeds in the simulator, for TIME=1h, FAULT_RATE=100
 	@test/sim/soak.sh $(abspath $(BUILD_DIR))/shoal

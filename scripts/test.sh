@@ -5,7 +5,8 @@
 #   scripts/test.sh [WORD...]   only tests whose name holds one of the words, such as "base/" or "e2e/"
 #
 # An end-to-end test is one executable file. It gets SHOAL (the built binary), SHOAL_TMP (a scratch folder of its own that
-# any user may enter) and SANITIZE; exit 0 passes, 77 skips, anything else fails. Ten minutes are the most it may take.
+# any user may enter) and SANITIZE; exit 0 passes, 77 skips, anything else fails. Ten minutes are the most it may take,
+# or E2E_SECONDS.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -88,7 +89,7 @@ e2e_test() { # file
     export SHOAL_TMP
     start=$EPOCHREALTIME
     # timeout gives the test a process group of its own, whose leftovers are ended afterwards.
-    timeout --kill-after=20 $((600 * slower)) "$file" >"$log" 2>&1 </dev/null &
+    timeout --kill-after=20 $((${E2E_SECONDS:-600} * slower)) "$file" >"$log" 2>&1 </dev/null &
     pid=$!
     trap 'kill -KILL -- "-$pid" 2>/dev/null; exit 130' INT TERM
     wait "$pid" || status=$?

@@ -274,17 +274,17 @@ static bool read_all(struct recording *recording, struct slice text)
     for (size_t at = 0; at < text.len;) {
         const char *end = memchr(text.data + at, '\n', text.len - at);
         size_t len = end != NULL ? (size_t)(end - text.data) - at : text.len - at;
+        struct record record;
         recording->line++;
+        if (!read_record(recording, slice_of(text.data + at, len), &record)) {
+            return false;
+        }
         if (recording->count == recording->cap) {
             recording->cap = recording->cap == 0 ? 4096 : recording->cap * 2;
             recording->records = realloc(recording->records, recording->cap * sizeof *recording->records);
             ensure(recording->records != NULL);
         }
-        struct record *record = &recording->records[recording->count];
-        if (!read_record(recording, slice_of(text.data + at, len), record)) {
-            return false;
-        }
-        recording->count++;
+        recording->records[recording->count++] = record;
         at += len + 1;
     }
     return true;

@@ -39,11 +39,13 @@ export async function until(what, ms, condition) {
 // --- processes ---
 const children = new Set();
 export class Process {
-  constructor(args, { name = args[0], env = {}, quiet = false } = {}) {
+  // `through` is a command that runs it, such as nsenter; it must become the process, not start it.
+  constructor(args, { name = args[0], env = {}, quiet = false, through = [] } = {}) {
     this.name = name;
     this.out = '';
     this.err = '';
-    this.child = spawn(SHOAL, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } });
+    const [program, ...rest] = [...through, SHOAL, ...args];
+    this.child = spawn(program, rest, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } });
     children.add(this.child);
     this.exited = new Promise((resolve) => this.child.on('exit', (code, signal) => {
       children.delete(this.child);
@@ -80,14 +82,16 @@ export class Process {
 process.on('exit', () => { for (const child of children) child.kill('SIGKILL'); });
 
 export class Hub {
-  constructor({ data = path.join(TMP, 'hub'), args = [], port = 0 } = {}) {
+  constructor({ data = path.join(TMP, 'hub'), args = [], port = 0, through = [] } = {}) {
+    this.through = through;
     this.data = data;
     this.args = args;
     this.port = port;
     mkdirSync(data, { recursive: true });
   }
   async start() {
-    this.process = new Process(['hub', '--data', this.data, '--listen', `127.0.0.1:${this.port}`, ...this.args], { name: 'hub' });
+    this.process = new Process(['hub', '--data', this.data, '--listen', `127.0.0.1:${this.port}`, ...this.args],
+      { name: 'hub', through: this.through });
     const [, port] = await this.process.line(/listening on http:\/\/127\.0\.0\.1:(\d+)/);
     this.port = Number(port);
     this.url = `http://127.0.0.1:${port}`;

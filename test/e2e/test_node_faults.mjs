@@ -1,29 +1,10 @@
 #!/usr/bin/env node
 // A node dies, freezes or is cut off: its work is leased again within 3 s, and a late report is refused.
 import { Hub, FakeNode, Process, nodeReady, run, check, equal, sleep, until, SLOW, TMP } from './lib.mjs';
-import net from 'node:net';
+import { Proxy } from './proxy.mjs';
 import path from 'node:path';
 
 const LEASED_AGAIN_MS = 3000;
-
-// A proxy on loopback that can be cut or made to swallow everything.
-async function proxyTo(port) {
-  const pairs = new Set();
-  const state = { isMute: false };
-  const server = net.createServer((left) => {
-    const right = net.connect(port, '127.0.0.1');
-    const pair = { left, right };
-    pairs.add(pair);
-    left.on('data', (d) => { if (!state.isMute) right.write(d); });
-    right.on('data', (d) => { if (!state.isMute) left.write(d); });
-    const end = () => { left.destroy(); right.destroy(); pairs.delete(pair); };
-    for (const s of [left, right]) { s.on('error', end); s.on('close', end); }
-  });
-  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return { port: server.address().port, state,
-    cut() { for (const p of pairs) { p.left.resetAndDestroy?.(); p.right.resetAndDestroy?.(); } },
-    close() { this.cut(); server.close(); } };
-}
 
 const hub = await new Hub().start();
 await hub.ok('PUT', '/v1/kinds/test.job');
@@ -88,11 +69,11 @@ await run({
   },
   async 'a cut connection, and one that swallows everything'() {
     for (const how of ['cut', 'mute']) {
-      const proxy = await proxyTo(hub.port);
+      const proxy = await new Proxy(hub.port).start();
       const far = await new FakeNode(proxy.port, { name: `far-${how}` }).connect();
       const { id, lease } = await submitTo(far);
       const spare = await leasedTo(`spare-${how}`);
-      if (how === 'cut') proxy.cut(); else proxy.state.isMute = true;
+      if (how === 'cut') proxy.cut(); else proxy.swallow('both');
       far.stopBeating();
       const again = await leasedAgain(id, lease, spare);
       await lateReportIsRefused(far, spare, id, again);
