@@ -112,8 +112,8 @@ void live_line(const struct bench_progress *progress, struct buf *out)
     bench_value_text((double)progress->hub_memory_bytes, "bytes", memory, sizeof memory);
     buf_printf(out,
                "%.0f s %s: %.0f /s meant, %" PRIu64 " /s made, p50 %s, p99 %s, %" PRIu64 " errors, hub %.0f %% %s\n",
-               (double)progress->at_ns / 1e9, progress->phase, now->rate_meant, now->counts.ok, p50, p99,
-               bad(progress->total), progress->hub_cpu_percent, memory);
+               (double)progress->at_ns / 1e9, progress->phase[0] != '\0' ? progress->phase : "the rest",
+               now->rate_meant, now->counts.ok, p50, p99, bad(progress->total), progress->hub_cpu_percent, memory);
 }
 
 void live_begin(struct live *live, int fd, bool is_terminal, int columns)

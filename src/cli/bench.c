@@ -70,7 +70,9 @@ static enum status scenario_result(const struct cli *cli, const char *name, enum
     }
     free(scenario);
     /* A missing file is a mistake of the command line here: exit code 3 says that a gate was missed. */
-    return cli_fail(cli, status == STATUS_NO_MEMORY ? status : STATUS_USAGE, "%s: %s", name, why);
+    bool has_place = strncmp(why, "line ", 5) == 0;
+    return cli_fail(cli, status == STATUS_NO_MEMORY ? status : STATUS_USAGE, "%s%s%s", has_place ? name : "",
+                    has_place ? ", " : "", why);
 }
 
 enum status bench_scenario_load(const struct cli *cli, const char *path, const char *const *defines,
