@@ -96,18 +96,18 @@ static void gate_text(const struct bench_gate_result *gate, char *ret, size_t si
 
 static void event_times(const struct bench_event *event, char *ret, size_t size)
 {
-    char detected[32] = "unnoticed", recovered[32] = "never";
+    char detected[24], recovered[24];
     ret[0] = '\0';
     if (event->fault[0] == '\0')
         return;
-    if (event->detected_ns >= 0)
-        bench_value_text((double)event->detected_ns, "ns", detected, sizeof detected);
-    if (event->recovered_ns >= 0)
-        bench_value_text((double)event->recovered_ns, "ns", recovered, sizeof recovered);
-    if (event->detected_ns < 0 && event->recovered_ns == 0)
-        snprintf(ret, size, "unnoticed");
-    else
-        snprintf(ret, size, "noticed after %s, over after %s", detected, recovered);
+    bench_value_text((double)event->detected_ns, "ns", detected, sizeof detected);
+    bench_value_text((double)event->recovered_ns, "ns", recovered, sizeof recovered);
+    snprintf(ret, size, "%s%s, %s%s", event->detected_ns >= 0 ? "noticed after " : "no request failed",
+             event->detected_ns >= 0 ? detected : "",
+             event->recovered_ns > 0    ? "as before after "
+             : event->recovered_ns == 0 ? "nothing slowed down"
+                                        : "not as before within the run",
+             event->recovered_ns > 0 ? recovered : "");
 }
 
 /* --- terminal --- */
@@ -116,7 +116,7 @@ void report_terminal(const struct bench_result *result, bool has_color, struct b
 {
     const char *good = has_color ? "\033[32m" : "", *bad = has_color ? "\033[31m" : "",
                *end = has_color ? "\033[0m" : "";
-    char name[128], text[64], duration[32];
+    char name[128], text[128], duration[32];
     bench_value_text((double)result->duration_ns, "ns", duration, sizeof duration);
     buf_printf(out, "%s%s%s, %s\n\n", result->scenario, result->title[0] != '\0' ? ": " : "", result->title, duration);
     buf_printf(out, "%-28s", "");
@@ -213,7 +213,7 @@ static void markdown_series(const struct bench_result *result, struct buf *out)
 
 static void markdown_rest(const struct bench_result *result, struct buf *out)
 {
-    char text[96], peak[32];
+    char text[128], peak[32];
     buf_append_str(out, "\n## The run\n\n| what | value |\n|---|---:|\n");
     for (size_t i = 0; i < sizeof run_metrics / sizeof run_metrics[0]; i++) {
         if (run_metric(result, i, text, sizeof text))

@@ -171,7 +171,8 @@ static enum status write_report(const struct cli *cli, const struct report_conte
     const char *out = cli_text(cli, "out");
     enum status status = STATUS_OK;
     ret_dir[0] = '\0';
-    if (cli_flag(cli, "no-report"))
+    bool is_one_line = strcmp(cli->args[0], "http") == 0; /* whose report is written only when it is asked for */
+    if (cli_flag(cli, "no-report") || (is_one_line && out == NULL))
         return STATUS_OK;
     if (out == NULL) {
         status = report_make_dir(RUNS_DIR, result, ret_dir, dir_size, why, sizeof why);

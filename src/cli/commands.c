@@ -229,7 +229,8 @@ static const struct cli_option sim_options[] = {
 static const struct cli_option bench_options[] = {
     {"set", CLI_LIST, "NAME=VALUE", NULL, NULL, "Stands for $NAME in the scenario.", 0, 0},
     {"out", CLI_TEXT, "FOLDER", NULL, NULL,
-     "Writes the report there; without the option, into a folder of its own in bench-runs.", 0, 0},
+     "Writes the report there; without the option, run writes it into a folder of its own in bench-runs, and http none.",
+     0, 0},
     {"no-report", CLI_FLAG, NULL, NULL, NULL, "Writes no report.", 0, 0},
     {"time-scale", CLI_TEXT, "X", NULL, NULL, "Multiplies the durations of phases.", 0, 0},
     {"quick", CLI_FLAG, NULL, NULL, NULL, "The same as --time-scale 0.1.", 0, 0},
