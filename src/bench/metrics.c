@@ -48,7 +48,7 @@ struct query {
     enum id id;
     enum form form;
     double percent;
-    char of[96]; /* process, fault, class or line of /metrics */
+    char of[96];      /* process, fault, class or line of /metrics */
     int64_t limit_ns; /* WITHIN */
     char step[BENCH_NAME_SIZE], phase[BENCH_NAME_SIZE];
     bool has_window;

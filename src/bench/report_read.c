@@ -423,9 +423,11 @@ static void read_scrape(struct reading *reading, struct json_value object, struc
     if ((scrape->count & (scrape->count - 1)) == 0) { /* at powers of two it grows to the next one */
         uint32_t capacity = scrape->count == 0 ? 1 : scrape->count * 2;
         uint32_t *seconds = realloc(scrape->seconds, capacity * sizeof *seconds);
+        if (seconds != NULL)
+            scrape->seconds = seconds;
         double *values = realloc(scrape->values, capacity * sizeof *values);
-        scrape->seconds = seconds != NULL ? seconds : scrape->seconds;
-        scrape->values = values != NULL ? values : scrape->values;
+        if (values != NULL)
+            scrape->values = values;
         if (seconds == NULL || values == NULL) {
             fail(reading, STATUS_NO_MEMORY, "there is no memory left");
             return;
