@@ -6,7 +6,8 @@
  *              [attempts N] [backoff D]
  *   queue NAME [share N] [keys N] [priority RANGE]
  *   nodes N    [slots N] [kinds NAME,NAME]            after the kinds
- *   mix        [submit N] [get N] [cancel N] [retry N] [pause N] [drain N]
+ *   workers N  [slots N] [kinds NAME,NAME]            the same, over plain HTTP
+ *   mix        [submit N] [get N] [cancel N] [retry N] [pause N] [drain N] [wait N]
  *   submits    [keyless P%] [unique P%]
  *
  * A RANGE is VALUE or VALUE..VALUE. Durations have a unit (us, ms, s, m, h), sizes may have k or M, percentages end with "%". */
@@ -24,22 +25,32 @@
 #define SHARE_MAX 1000
 #define CLIENTS_DEFAULT 8
 
-static const char *const op_names[WORKLOAD_OP_COUNT] = {"submit", "get", "cancel", "retry", "pause", "drain"};
-const char *const workload_statements[] = {"clients", "kind", "queue", "nodes", "mix", "submits", NULL};
+static const char *const op_names[WORKLOAD_OP_COUNT] = {"submit", "get", "cancel", "retry", "pause", "drain", "wait"};
+const char *const workload_statements[] = {"clients", "kind", "queue", "nodes", "workers", "mix", "submits", NULL};
 
 const char *workload_op_name(enum workload_op op)
 {
     return (size_t)op < ARRAY_COUNT(op_names) ? op_names[op] : "?";
 }
 
+static const struct workload_nodes *group_of(const struct workload_nodes *groups, uint32_t index)
+{
+    for (; index >= groups->count; groups++) {
+        index -= groups->count;
+    }
+    return groups;
+}
+
 const struct workload_nodes *workload_group(const struct workload *workload, uint32_t index)
 {
-    uint32_t group = 0;
     ensure(index < workload->node_count);
-    for (; index >= workload->groups[group].count; group++) {
-        index -= workload->groups[group].count;
-    }
-    return &workload->groups[group];
+    return group_of(workload->groups, index);
+}
+
+const struct workload_nodes *workload_worker_group(const struct workload *workload, uint32_t index)
+{
+    ensure(index < workload->worker_count);
+    return group_of(workload->worker_groups, index);
 }
 
 /* --- statements --- */
@@ -137,17 +148,20 @@ static enum status read_kinds(struct words *words, const struct workload *worklo
     return *ret_kinds != 0 ? STATUS_OK : words_complain(words, &word, "a list of kinds is needed, such as quick,slow");
 }
 
-static enum status read_nodes(struct words *words, struct workload *workload)
+/* A group of nodes, or of workers, for a list of them. */
+static enum status read_group(struct words *words, const char *what, const struct workload *workload,
+                              struct workload_nodes *groups, uint32_t *group_count, uint32_t *total)
 {
-    if (workload->group_count == WORKLOAD_GROUPS_MAX) {
-        return words_complain(words, &words->list[0], "a workload takes at most %d groups of nodes",
-                              WORKLOAD_GROUPS_MAX);
+    if (*group_count == WORKLOAD_GROUPS_MAX) {
+        return words_complain(words, &words->list[0], "a workload takes at most %d groups of %s", WORKLOAD_GROUPS_MAX,
+                              what);
     }
     struct workload_nodes group = {.slots = 2, .kinds = (1u << workload->kind_count) - 1};
     int64_t count;
-    enum status status = words_take_value(words, "nodes", WORDS_COUNT, 1, WORKLOAD_NODES_MAX, &count);
-    if (status == STATUS_OK && (uint64_t)count + workload->node_count > WORKLOAD_NODES_MAX) {
-        return words_complain(words, &words->list[1], "all groups together take at most %d nodes", WORKLOAD_NODES_MAX);
+    enum status status = words_take_value(words, what, WORDS_COUNT, 1, WORKLOAD_NODES_MAX, &count);
+    if (status == STATUS_OK && (uint64_t)count + *total > WORKLOAD_NODES_MAX) {
+        return words_complain(words, &words->list[1], "all groups together take at most %d %s", WORKLOAD_NODES_MAX,
+                              what);
     }
     while (status == STATUS_OK && !words_is_done(words)) {
         const struct words_property properties[] = {
@@ -159,10 +173,21 @@ static enum status read_nodes(struct words *words, struct workload *workload)
     }
     if (status == STATUS_OK) {
         group.count = (uint32_t)count;
-        workload->node_count += group.count;
-        workload->groups[workload->group_count++] = group;
+        *total += group.count;
+        groups[(*group_count)++] = group;
     }
     return status;
+}
+
+static enum status read_nodes(struct words *words, struct workload *workload)
+{
+    return read_group(words, "nodes", workload, workload->groups, &workload->group_count, &workload->node_count);
+}
+
+static enum status read_workers(struct words *words, struct workload *workload)
+{
+    return read_group(words, "workers", workload, workload->worker_groups, &workload->worker_group_count,
+                      &workload->worker_count);
 }
 
 static enum status read_clients(struct words *words, struct workload *workload)
@@ -204,8 +229,8 @@ static enum status read_mix(struct words *words, struct workload *workload)
 
 enum status workload_statement(struct words *words, struct workload *workload)
 {
-    static enum status (*const readers[])(struct words *, struct workload *) = {read_clients, read_kind, read_queue,
-                                                                                read_nodes,   read_mix,  read_submits};
+    static enum status (*const readers[])(struct words *, struct workload *) = {
+        read_clients, read_kind, read_queue, read_nodes, read_workers, read_mix, read_submits};
     static_assert(ARRAY_COUNT(readers) + 1 == ARRAY_COUNT(workload_statements), "a reader for each statement");
     for (size_t i = 0; i < ARRAY_COUNT(readers); i++) {
         if (words_take_if(words, workload_statements[i])) {
@@ -235,6 +260,9 @@ enum status workload_check(struct workload *workload, const struct words *words,
             return words_complain(words, NULL, "nodes do kinds of tasks; \"kind NAME\" stands above \"nodes\"");
         }
         kinds |= workload->groups[i].slots > 0 ? workload->groups[i].kinds : 0;
+    }
+    for (uint32_t i = 0; i < workload->worker_group_count; i++) {
+        kinds |= workload->worker_groups[i].slots > 0 ? workload->worker_groups[i].kinds : 0;
     }
     for (uint32_t i = 0; i < workload->queue_count; i++) {
         queue_shares += workload->queues[i].share;

@@ -52,6 +52,7 @@ enum workload_op {
     WORKLOAD_RETRY,
     WORKLOAD_PAUSE, /* a queue, or its resumption */
     WORKLOAD_DRAIN, /* a node, or the end of it */
+    WORKLOAD_WAIT,  /* a look that waits for the end of the task (wait_ms) */
     WORKLOAD_OP_COUNT
 };
 const char *workload_op_name(enum workload_op op);
@@ -63,11 +64,12 @@ struct workload {
     uint32_t keyless_permille; /* submits without an idempotency key, which are not repeated */
     uint32_t unique_permille;  /* submits with one of a few unique keys */
     uint32_t mix[WORKLOAD_OP_COUNT];
-    uint32_t kind_count, queue_count, group_count;
-    uint32_t node_count; /* of all groups */
+    uint32_t kind_count, queue_count, group_count, worker_group_count;
+    uint32_t node_count, worker_count; /* of all groups */
     struct workload_kind kinds[WORKLOAD_KINDS_MAX];
     struct workload_queue queues[WORKLOAD_QUEUES_MAX];
     struct workload_nodes groups[WORKLOAD_GROUPS_MAX];
+    struct workload_nodes worker_groups[WORKLOAD_GROUPS_MAX]; /* workers over plain HTTP */
 };
 
 /* The workload without a file. */
@@ -85,7 +87,8 @@ STATUS_MUST_CHECK enum status workload_statement(struct words *words, struct wor
 STATUS_MUST_CHECK enum status workload_check(struct workload *workload, const struct words *words, bool needs_nodes);
 /* The first words of statements, NULL at the end. */
 extern const char *const workload_statements[];
-/* The group of node `index`, which is below node_count. */
+/* The group of node `index`, which is below node_count; of worker `index`, below worker_count. */
 const struct workload_nodes *workload_group(const struct workload *workload, uint32_t index);
+const struct workload_nodes *workload_worker_group(const struct workload *workload, uint32_t index);
 
 #endif

@@ -16,6 +16,7 @@
 #include "base/ensure.h"
 #include "base/heap.h"
 #include "base/map.h"
+#include "base/mutation.h"
 #include "base/slab.h"
 
 #define TASK_WAITS_MAGIC 0x54575453u
@@ -204,6 +205,9 @@ void task_waits_on_task(void *hub, const struct effect_task *task, uint64_t seq)
     if (waits->slab.used == 0 || !task_state_is_final(task->state))
         return;
     ensure_magic(waits, TASK_WAITS_MAGIC);
-    for (uint32_t wait; (wait = find(waits, task->task_id)) != MAP_NONE;)
+    for (uint32_t wait; (wait = find(waits, task->task_id)) != MAP_NONE;) {
         finish(waits, wait, true);
+        if (MUTATION(wait_forgotten))
+            break;
+    }
 }

@@ -23,6 +23,7 @@
 
 #include "base/clock.h"
 #include "base/ensure.h"
+#include "base/mutation.h"
 #include "hub/sessions_internal.h"
 #include "hub/task_json.h"
 #include "hub/task_waits.h"
@@ -138,7 +139,7 @@ enum status workers_adopt(struct sessions *sessions, const struct node_view *vie
     session_set_number(session, view->session);
     session_set_phase(session, SESSION_WORKER);
     struct hub *hub = sessions->hub;
-    struct buf *out = view->credit > 0 ? sequencer_begin(hub->sequencer) : NULL;
+    struct buf *out = view->credit > 0 && !MUTATION(worker_credit_stays) ? sequencer_begin(hub->sequencer) : NULL;
     if (out != NULL) { /* of a poll whose caller is gone with the process before */
         command_put_node_report(out, &(struct command_node_report){.session = view->session, .has_credit = true});
         sequencer_commit(hub->sequencer, NULL);
@@ -299,7 +300,9 @@ static void poll_answer(struct poll *poll)
     buf_append_slice(out, buf_slice(&poll->leases));
     buf_append_slice(out, SLICE("]}"));
     sessions->stats.leases_pushed += poll->lease_count;
-    sessions->port.answer(call, sequencer_durable_seq(sessions->hub->sequencer));
+    const struct sequencer *sequencer =
+        sessions->hub->sequencer; /* NULL: the hub ends, and the next in line hears of it */
+    sessions->port.answer(call, sequencer != NULL ? sequencer_durable_seq(sequencer) : 0);
     poll_free(poll);
 }
 
@@ -331,7 +334,7 @@ static void let_go(struct poll *poll)
  * they go back now instead of when their time is over. */
 static bool has_left(struct poll *poll)
 {
-    if (poll->lease_count == 0 || poll->session->sessions->port.is_there(poll->call))
+    if (poll->lease_count == 0 || poll->session->sessions->port.is_there(poll->call) || MUTATION(worker_answers_gone))
         return false;
     let_go(poll);
     return true;
@@ -472,6 +475,8 @@ static void poll_withdraw(struct poll *poll)
     struct command_node_report command = {.session = poll->session->session, .has_credit = true};
     if (poll->call == NULL || poll->refused != STATUS_OK) {
         const struct lease_token *tokens = (const struct lease_token *)(const void *)poll->tokens.data;
+        if (MUTATION(worker_lease_leaks))
+            drop_leases(poll);
         buf_reset(&sessions->refused);
         for (uint32_t i = 0; i < poll->lease_count; i++)
             outcome_put(&sessions->refused, &(struct outcome){.type = OUTCOME_RELEASE,
@@ -525,7 +530,7 @@ static void write_results(struct poll *poll, const struct effect_reply *reply)
         buf_append_slice(&poll->results, i == 0 ? SLICE("{\"token\":\"") : SLICE(",{\"token\":\""));
         buf_append_str(&poll->results, token);
         buf_append_slice(&poll->results, SLICE("\",\"ok\":"));
-        if (!has_refused || refused != i) {
+        if (!has_refused || refused != i || MUTATION(worker_report_unfenced)) {
             buf_append_slice(&poll->results, SLICE("true}"));
             continue;
         }
@@ -726,9 +731,23 @@ static void give_back(struct session *session, const struct lease_token *token)
     sessions_flush_soon(sessions);
 }
 
+/* Any poll that is there; for a planted bug. */
+static struct poll *some_poll(const struct sessions *sessions)
+{
+    for (uint32_t i = slab_next(&sessions->slab, 0); i != SLAB_NONE; i = slab_next(&sessions->slab, i + 1)) {
+        const struct worker *worker = session_at(sessions, i)->worker;
+        if (worker != NULL && worker->current != NULL)
+            return worker->current;
+    }
+    return NULL;
+}
+
 void workers_on_lease(struct session *session, const struct effect_lease *lease)
 {
     struct poll *poll = session->worker->current;
+    if (MUTATION(worker_wakes_wrong)) {
+        poll = some_poll(session->sessions);
+    }
     if (poll == NULL) {
         give_back(session, &lease->offer.token);
         return;
@@ -738,7 +757,8 @@ void workers_on_lease(struct session *session, const struct effect_lease *lease)
     work_write_offer(&poll->leases, &lease->offer);
     buf_append(&poll->tokens, &lease->offer.token, sizeof lease->offer.token);
     poll->lease_count++;
-    poll_check_soon(poll);
+    if (!MUTATION(worker_poll_forgotten) || (lease->offer.token.seq & 7) != 0)
+        poll_check_soon(poll);
 }
 
 static void poll_check(struct poll *poll)

@@ -282,6 +282,11 @@ void command_put_history_done(struct buf *out, const struct command_history_done
     buf_end_part(out, start);
 }
 
+bool lease_token_equal(const struct lease_token *a, const struct lease_token *b)
+{
+    return a->task_id == b->task_id && a->attempt == b->attempt && a->seq == b->seq;
+}
+
 void lease_token_put(struct buf *out, const struct lease_token *token)
 {
     buf_append_u64(out, token->task_id);

@@ -177,6 +177,7 @@ void command_put_node_set(struct buf *out, const struct command_node_set *comman
 void command_put_history_done(struct buf *out, const struct command_history_done *command);
 /* One outcome for command_node_report.outcomes; one token for command_node_hello.held. */
 void outcome_put(struct buf *out, const struct outcome *outcome);
+bool lease_token_equal(const struct lease_token *a, const struct lease_token *b);
 void lease_token_put(struct buf *out, const struct lease_token *token);
 /* Takes a token off the reader; reader.failed tells when there was none. */
 struct lease_token lease_token_get(struct reader *reader);

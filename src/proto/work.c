@@ -917,17 +917,17 @@ static enum status read_welcome(struct json_value root, struct work_answer *answ
     return STATUS_OK;
 }
 
-static enum status read_lease(struct json_value root, struct work_answer *answer)
+enum status work_lease_read(struct json_value object, struct work_lease *ret_lease)
 {
-    struct work_lease *lease = &answer->lease;
+    struct work_lease *lease = ret_lease;
     *lease = (struct work_lease){.lease_ms = LIMIT_LEASE_MS_DEFAULT};
-    member_str(root, "kind", &lease->kind);
-    member_str(root, "queue", &lease->queue);
-    member_str(root, "traceparent", &lease->traceparent);
-    member_i64(root, "lease_ms", &lease->lease_ms);
-    member_i64(root, "timeout_ms", &lease->timeout_ms);
-    lease->has_checkpoint = json_member(root, "checkpoint", &lease->checkpoint);
-    if (!member_token(root, &lease->token) || lease->kind.len == 0 || !json_member(root, "input", &lease->input) ||
+    member_str(object, "kind", &lease->kind);
+    member_str(object, "queue", &lease->queue);
+    member_str(object, "traceparent", &lease->traceparent);
+    member_i64(object, "lease_ms", &lease->lease_ms);
+    member_i64(object, "timeout_ms", &lease->timeout_ms);
+    lease->has_checkpoint = json_member(object, "checkpoint", &lease->checkpoint);
+    if (!member_token(object, &lease->token) || lease->kind.len == 0 || !json_member(object, "input", &lease->input) ||
         lease->lease_ms <= 0 || lease->timeout_ms < 0)
         return STATUS_INVALID;
     lease->attempt = lease->token.attempt;
@@ -1000,7 +1000,7 @@ enum status work_answer_decode(struct json_parser *parser, struct slice text, st
     member_str(root, "type", &name);
     if (slice_equal_str(name, "lease")) {
         ret_answer->type = WORK_LEASE;
-        return read_lease(root, ret_answer);
+        return work_lease_read(root, &ret_answer->lease);
     }
     if (slice_equal_str(name, "reported")) {
         ret_answer->type = WORK_REPORTED;

@@ -122,6 +122,8 @@ struct work_lease {
     struct slice traceparent;
     int64_t lease_ms, timeout_ms;
 };
+/* Reads a lease out of its JSON object: a "lease" message, or an item of what POST /v1/leases answers. INVALID. */
+STATUS_MUST_CHECK enum status work_lease_read(struct json_value object, struct work_lease *ret_lease);
 #define WORK_LIST_MAX 4096
 struct work_answer {
     enum work_answer_type type;

@@ -35,7 +35,7 @@ static void on_violated(void *ctx, const char *rule, const char *why)
 static const char *name_of_node(void *ctx, uint32_t node)
 {
     const struct world *world = ctx;
-    return world->nodes[node].name;
+    return node < world->node_count ? world->nodes[node].name : worker_name(world, node - world->node_count);
 }
 
 static size_t line_count(const struct world *world)
@@ -220,7 +220,7 @@ void check_answer(struct world *world, uint64_t number, const struct answer *ans
         return;
     }
     struct history_check *seen = &world->checks.seen;
-    if (answer->op == WORKLOAD_GET) {
+    if (answer->op == WORKLOAD_GET || answer->op == WORKLOAD_WAIT) {
         CHECK_THAT(world, answer->status == STATUS_OK, "T4", "the task of op %llu is %s", (ull)number,
                    status_title(answer->status));
         if (answer->status == STATUS_OK) {
@@ -252,7 +252,8 @@ void check_lease(struct world *world, const struct effect_lease *lease, uint64_t
     if (!history_see_lease(&world->checks.seen, number, token)) {
         return;
     }
-    const struct op *op = check_op(world, number);
+    struct op *op = check_op(world, number);
+    op->lease_session = lease->session;
     CHECK_THAT(world, token->seq == seq, "T2", "a lease of entry %llu carries the fence %llu", (ull)seq,
                (ull)token->seq);
     CHECK_THAT(world, hash64(lease->offer.input, 0) == op->input_hash, "T4", "task %llx is leased with another input",
@@ -467,6 +468,8 @@ void check_now_and_then(struct world *world)
     check_sentence(world, "journal", "", file_journal_check(hub->hub.journal));
     if (hub->hub.is_ready) {
         check_silence(world);
+        check_workers(world);
+        check_waits(world);
     }
 }
 
@@ -521,6 +524,9 @@ bool check_is_quiet(struct world *world, char *ret_why, size_t why_size)
             snprintf(ret_why, why_size, "node %s is not at rest", world->nodes[i].name);
             return false;
         }
+    }
+    if (!workers_are_done(world, ret_why, why_size)) {
+        return false;
     }
     if (sequencer_durable_seq(sequencer) < core_seq(core) || core_seq(core) != world->checks.quiet_seq) {
         world->checks.quiet_seq = core_seq(core);

@@ -9,9 +9,12 @@
 #include <stdlib.h>
 
 #include "base/ensure.h"
+#include "hub/task_waits.h"
 #include "sim/world.h"
 
 #define TIMEOUT_MS 900
+#define WAIT_MS_MAX 2000
+#define WAIT_SLACK_MS 2 /* of a timer in milliseconds */
 #define BACKOFF_MS 20
 #define UNIQUE_KEYS 4
 #define GIVE_UP 3 /* repeats of a question; submits are repeated for ever */
@@ -34,6 +37,9 @@ struct hub_call {
     uint32_t client;
     uint64_t request;
     bool is_waiting; /* as a read */
+    uint32_t wait;   /* TASK_WAIT_NONE, or in the hub's task_waits */
+    uint64_t op;
+    int64_t due_ns; /* of the wait */
     struct answer answer;
 };
 
@@ -42,6 +48,7 @@ struct request { /* on its way */
     uint64_t op;
     enum workload_op doing;
     uint32_t pick; /* queue or node */
+    int64_t wait_ms;
     bool flag;
 };
 
@@ -74,13 +81,22 @@ static void call_end(struct hub_call *call)
     free(call);
 }
 
+/* Ends a call that waits for a task, as the route does for a caller that has left. */
+static void forget_wait(struct hub_call *call)
+{
+    task_waits_remove(call->world->hub.hub.task_waits, call->wait);
+    call_end(call);
+}
+
 void clients_hub_died(struct world *world)
 {
     /* The sequencer answers pendings once more when it is freed; reads it only forgets. */
     for (struct hub_call *call = world->clients->calls; call != NULL;) {
         struct hub_call *next = call->next;
         call->client = UINT32_MAX;
-        if (call->is_waiting) {
+        if (call->wait != TASK_WAIT_NONE) {
+            forget_wait(call);
+        } else if (call->is_waiting) {
             call_end(call);
         }
         call = next;
@@ -216,6 +232,64 @@ static void read_task(struct world *world, struct hub_call *call, uint64_t numbe
     }
 }
 
+/* --- waiting for the end of a task --- */
+
+static void on_waited(void *ctx, bool is_final)
+{
+    struct hub_call *call = ctx;
+    struct world *world = call->world;
+    call->wait = TASK_WAIT_NONE;
+    CHECK_THAT(world, is_final || world->now_ns >= call->due_ns || world->hub.hub.is_stopping, "wait",
+               "a wait for op %llu ends %lld ms before its time, and the task has not ended",
+               (unsigned long long)call->op, (long long)((call->due_ns - world->now_ns) / SIM_MS));
+    read_task(world, call, call->op);
+}
+
+static void wait_task(struct world *world, struct hub_call *call, int64_t wait_ms)
+{
+    const struct hub *hub = &world->hub.hub;
+    uint64_t task_id = check_seen(world, call->op)->task_id;
+    struct task_brief brief;
+    if (core_task_brief(sequencer_core(hub->sequencer), task_id, &brief) != STATUS_OK ||
+        task_state_is_final(brief.state)) {
+        read_task(world, call, call->op);
+        return;
+    }
+    call->due_ns = world->now_ns + wait_ms * SIM_MS;
+    enum status status = task_waits_add(hub->task_waits, task_id, wait_ms, on_waited, call, &call->wait);
+    CHECK_THAT(world, status == STATUS_OK, "wait", "the hub takes no wait: %s", status_title(status));
+}
+
+void check_waits(struct world *world)
+{
+    for (const struct hub_call *call = world->clients->calls; call != NULL; call = call->next) {
+        CHECK_THAT(world, call->wait == TASK_WAIT_NONE || world->now_ns <= call->due_ns + WAIT_SLACK_MS * SIM_MS,
+                   "wait", "a wait for op %llu is over since %lld ms", (unsigned long long)call->op,
+                   (long long)((world->now_ns - call->due_ns) / SIM_MS));
+    }
+}
+
+void check_waits_heard(struct world *world, uint64_t task_id)
+{
+    for (const struct hub_call *call = world->clients->calls; call != NULL; call = call->next) {
+        CHECK_THAT(world, call->wait == TASK_WAIT_NONE || check_seen(world, call->op)->task_id != task_id, "wait",
+                   "task %llx has ended, and a request waits for that", (unsigned long long)task_id);
+    }
+}
+
+/* A client that waited has left. */
+static void on_left(struct world *world, const struct event *event)
+{
+    for (struct hub_call *call = world->clients->calls; call != NULL; call = call->next) {
+        if (call->request == event->a && call->wait != TASK_WAIT_NONE) {
+            forget_wait(call);
+            return;
+        }
+    }
+}
+
+/* --- changing --- */
+
 static void put_submit(struct world *world, struct buf *out, const struct op *op, uint64_t number)
 {
     const struct workload *workload = world->workload;
@@ -256,6 +330,11 @@ static void put_submit(struct world *world, struct buf *out, const struct op *op
     command_put_submit(out, &command);
 }
 
+static struct slice node_name(const struct world *world, uint32_t pick)
+{
+    return slice_str(pick < world->node_count ? world->nodes[pick].name : worker_name(world, pick - world->node_count));
+}
+
 static void put_command(struct world *world, struct buf *out, const struct request *request)
 {
     uint64_t task_id = request->op != 0 ? check_seen(world, request->op)->task_id : 0;
@@ -276,7 +355,7 @@ static void put_command(struct world *world, struct buf *out, const struct reque
                                              .paused = request->flag});
         break;
     default:
-        command_put_node_set(out, &(struct command_node_set){.node = slice_str(world->nodes[request->pick].name),
+        command_put_node_set(out, &(struct command_node_set){.node = node_name(world, request->pick),
                                                              .has_drain = true,
                                                              .drain = request->flag});
     }
@@ -295,6 +374,8 @@ static void on_request(struct world *world, const struct event *event)
     call->client = (uint32_t)event->a;
     call->request = request->request;
     call->answer.op = request->doing;
+    call->op = request->op;
+    call->wait = TASK_WAIT_NONE;
     call->pending.on_reply = on_reply;
     call->read.on_durable = on_read;
     call->link = &world->clients->calls;
@@ -305,6 +386,10 @@ static void on_request(struct world *world, const struct event *event)
     world->clients->calls = call;
     if (request->doing == WORKLOAD_GET) {
         read_task(world, call, request->op);
+        return;
+    }
+    if (request->doing == WORKLOAD_WAIT) {
+        wait_task(world, call, request->wait_ms);
         return;
     }
     struct buf *out = sequencer_begin(hub->hub.sequencer);
@@ -329,7 +414,11 @@ static void on_timeout(struct world *world, const struct event *event)
     trace(world, TRACE_TIMEOUT, event->a, event->b, client->op);
     client->request = 0;
     bool is_repeatable = client->doing == WORKLOAD_SUBMIT && !check_op(world, client->op)->is_keyless;
-    if (!is_repeatable && (client->doing != WORKLOAD_GET || client->repeats++ >= GIVE_UP)) {
+    bool is_look = client->doing == WORKLOAD_GET || client->doing == WORKLOAD_WAIT;
+    if (client->doing == WORKLOAD_WAIT) {
+        world_after(world, delay_ns(world), on_left, event->b, 0, NULL);
+    }
+    if (!is_repeatable && (!is_look || client->repeats++ >= GIVE_UP)) {
         client->is_busy = false; /* it may have been done, or may yet be */
         if (client->doing == WORKLOAD_SUBMIT) {
             check_give_up(world, client->op);
@@ -348,7 +437,13 @@ static void ask(struct world *world, uint32_t index)
     if (client->doing == WORKLOAD_PAUSE) {
         request.pick = (uint32_t)world_below(world, STREAM_CLIENT, world->workload->queue_count);
     } else if (client->doing == WORKLOAD_DRAIN) {
-        request.pick = (uint32_t)world_below(world, STREAM_CLIENT, world->node_count);
+        request.pick = (uint32_t)world_below(world, STREAM_CLIENT, world->node_count + workers_count(world));
+    }
+    int64_t patience_ms = TIMEOUT_MS;
+    if (client->doing == WORKLOAD_WAIT) {
+        request.wait_ms = 1 + (int64_t)world_below(world, STREAM_CLIENT, WAIT_MS_MAX);
+        patience_ms = world_chance(world, STREAM_CLIENT, 200) ? (int64_t)world_below(world, STREAM_CLIENT, WAIT_MS_MAX)
+                                                              : request.wait_ms + TIMEOUT_MS;
     }
     request.flag = world_chance(world, STREAM_CLIENT, 400);
     if (client->doing == WORKLOAD_SUBMIT) {
@@ -363,7 +458,7 @@ static void ask(struct world *world, uint32_t index)
         *sent = request;
         world_after(world, delay_ns(world) + (int64_t)i * 3 * SIM_MS, on_request, index, 0, sent);
     }
-    world_after(world, TIMEOUT_MS * SIM_MS, on_timeout, index, request.request, NULL);
+    world_after(world, patience_ms * SIM_MS, on_timeout, index, request.request, NULL);
 }
 
 static enum workload_op choose(struct world *world)
@@ -467,7 +562,8 @@ static void on_next(struct world *world, const struct event *event)
     }
     if (client->doing == WORKLOAD_SUBMIT) {
         client->op = new_op(world, index);
-    } else if (client->doing == WORKLOAD_GET || client->doing == WORKLOAD_CANCEL || client->doing == WORKLOAD_RETRY) {
+    } else if (client->doing == WORKLOAD_GET || client->doing == WORKLOAD_CANCEL || client->doing == WORKLOAD_RETRY ||
+               client->doing == WORKLOAD_WAIT) {
         client->op = choose_op(world);
         if (client->op == 0) {
             next_after(world, index, SIM_MS);

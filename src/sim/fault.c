@@ -128,12 +128,26 @@ static void partition(struct world *world, uint32_t index)
     }
 }
 
+/* Whether it is the fault of one node or worker, or of what lies between it and the hub. */
+static bool is_of_nodes(enum sim_fault fault)
+{
+    return fault == SIM_FAULT_NODE_CRASH || fault == SIM_FAULT_NODE_FREEZE || fault == SIM_FAULT_NODE_LIE ||
+           fault == SIM_FAULT_CUT || fault == SIM_FAULT_HALF_OPEN || fault == SIM_FAULT_CLOG ||
+           fault == SIM_FAULT_PARTITION;
+}
+
 static void happen(struct world *world, enum sim_fault fault)
 {
     struct sim_hub *hub = &world->hub;
-    uint32_t index = (uint32_t)below(world, fault, world->node_count);
-    struct sim_node *node = &world->nodes[index];
+    uint32_t index = (uint32_t)below(world, fault, world->node_count + workers_count(world));
     world->report->faults++;
+    if (index >= world->node_count && is_of_nodes(fault)) {
+        int64_t for_ns = some_ms(world, fault, 2000, 8000);
+        worker_suffers(world, index - world->node_count, fault, for_ns, 1 + (uint32_t)below(world, fault, 3));
+        return;
+    }
+    index = index < world->node_count ? index : 0;
+    struct sim_node *node = &world->nodes[index];
     switch (fault) {
     case SIM_FAULT_KILL:
         hub_crash(world, CRASH_KILL);

@@ -12,6 +12,7 @@
 #include "base/ensure.h"
 #include "base/limits.h"
 #include "hub/snapshotter.h"
+#include "hub/task_waits.h"
 #include "sim/world.h"
 
 #define SEGMENT_SIZE LIMIT_SEGMENT_SIZE_MIN
@@ -154,6 +155,30 @@ static int64_t mono_ns(void *ctx)
     return ((struct world *)ctx)->now_ns;
 }
 
+/* --- the time of those who wait --- */
+
+static void on_waits(struct world *world, const struct event *event)
+{
+    struct sim_hub *hub = &world->hub;
+    if (hub->is_up && hub->waits_number == event->a) {
+        task_waits_tick(hub->hub.task_waits);
+    }
+}
+
+static void waits_set_timer(void *ctx, int64_t after_ns)
+{
+    struct world *world = ctx;
+    world->hub.waits_number++;
+    if (after_ns != TASK_WAITS_NO_TIMER) { /* in milliseconds, as a loop has it */
+        world_after(world, (after_ns + SIM_MS - 1) / SIM_MS * SIM_MS, on_waits, world->hub.waits_number, 0, NULL);
+    }
+}
+
+static void waits_end(void *ctx)
+{
+    ((struct world *)ctx)->hub.waits_number++;
+}
+
 /* --- history --- */
 
 static void on_history_tell(struct world *world, const struct event *event)
@@ -278,6 +303,7 @@ static void on_lease(void *ctx, const struct effect_lease *lease, uint64_t seq)
     struct world *world = hub_of(ctx)->world;
     trace(world, TRACE_LEASE, lease->offer.token.task_id, lease->offer.token.attempt, lease->offer.token.seq);
     check_lease(world, lease, seq);
+    workers_on_promise(world, lease);
     sessions_on_lease(ctx, lease, seq);
 }
 
@@ -295,9 +321,10 @@ static void on_session(void *ctx, const struct effect_session *session)
 
 static void on_task(void *ctx, const struct effect_task *task, uint64_t seq)
 {
-    (void)ctx;
-    (void)task;
-    (void)seq;
+    task_waits_on_task(ctx, task, seq);
+    if (task_state_is_final(task->state)) {
+        check_waits_heard(hub_of(ctx)->world, task->task_id);
+    }
 }
 
 static void on_finished(void *ctx, const struct effect_finished *finished, uint64_t seq)
@@ -403,7 +430,15 @@ static void close_parts(struct world *world)
     struct sim_hub *hub = &world->hub;
     sequencer_free(hub->hub.sequencer);
     hub->hub.sequencer = NULL;
-    sessions_free(TAKE(hub->hub.sessions));
+    if (hub->hub.sessions != NULL) {
+        struct sessions_stats stats;
+        workers_drop_calls(world);
+        task_waits_stop(hub->hub.task_waits);
+        sessions_stats(hub->hub.sessions, &stats);
+        CHECK_THAT(world, stats.polls == 0, "rest", "%u polls outlive their hub", stats.polls);
+        sessions_free(TAKE(hub->hub.sessions));
+    }
+    task_waits_free(TAKE(hub->hub.task_waits));
     if (hub->snapshot != NULL) {
         drop_snapshot(hub);
     }
@@ -544,6 +579,10 @@ static void on_start(struct world *world, const struct event *event)
         history_done(world);
     }
     commit_soon(world);
+    const struct task_waits_port waits = {
+        .mono_ns = mono_ns, .set_timer = waits_set_timer, .end = waits_end, .ctx = world};
+    status = task_waits_make(&waits, &hub->hub.task_waits);
+    ensure(status == STATUS_OK);
     status = sessions_make(&hub->hub, net_port(world), &hub->hub.sessions);
     ensure(status == STATUS_OK);
     sessions_start(hub->hub.sessions);
@@ -599,6 +638,7 @@ void hub_crash(struct world *world, enum crash crash)
     disk_sim_cut_power(hub->disk, DISK_SIM_ANY, 1, 0); /* what the dying do no longer reaches the disk, … */
     net_hub_died(world, crash != CRASH_KILL && world_chance(world, STREAM_HUB, 500)); /* … nor anybody */
     clients_hub_died(world);
+    workers_hub_died(world, crash != CRASH_KILL && world_chance(world, STREAM_WORKER, 500));
     end_process(world, crash, restart_pause_ns(world));
 }
 
@@ -611,6 +651,7 @@ void hub_stop(struct world *world)
     struct sequencer *sequencer = hub->hub.sequencer;
     struct journal *journal = hub->hub.journal;
     hub->hub.is_stopping = true;
+    task_waits_stop(hub->hub.task_waits); /* as routes_stop has it */
     sessions_stop(hub->hub.sessions);
     for (int i = 0; i < DRAIN_MAX && !hub->is_dying && !disk_sim_has_failed(hub->disk); i++) {
         sequencer_flush(sequencer);
@@ -636,6 +677,7 @@ void hub_stop(struct world *world)
         return;
     }
     clients_hub_died(world);
+    workers_hub_died(world, false);
     end_process(world, CRASH_KILL, restart_pause_ns(world));
     net_hub_died(world, false);
 }
@@ -665,6 +707,7 @@ void hub_free(struct world *world)
         disk_sim_cut_power(hub->disk, DISK_SIM_ANY, 1, 0);
         net_hub_died(world, true);
         clients_hub_died(world);
+        workers_hub_died(world, true);
         hub->is_up = false;
         close_parts(world);
     }

@@ -324,5 +324,6 @@ const struct session_port *net_port(struct world *world)
                                              .flush_soon = port_flush_soon,
                                              .end = port_end,
                                              .ctx = world};
+    workers_fill_port(&world->net->port);
     return &world->net->port;
 }

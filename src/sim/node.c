@@ -53,7 +53,7 @@ static void say(struct world *world, struct sim_node *node)
     }
 }
 
-static struct outcome outcome_of(const struct outbox_item *item)
+struct outcome node_outcome(const struct outbox_item *item)
 {
     struct outcome outcome = item->outcome;
     if (outcome.type == OUTCOME_COMPLETE || outcome.type == OUTCOME_PROGRESS) {
@@ -84,7 +84,7 @@ static void report(struct world *world, struct sim_node *node)
         } else {
             node->report_sent++;
         }
-        struct outcome outcome = outcome_of(item);
+        struct outcome outcome = node_outcome(item);
         work_write_outcome(&world->aux, &outcome);
         item->report = node->report_sent;
         credit += item->gives_credit;
@@ -171,7 +171,7 @@ static void drop_token(struct world *world, struct sim_node *node, uint32_t inde
                        uint64_t why)
 {
     for (uint32_t i = 0; i < node->held_count; i++) {
-        if (is_same_token(&node->held[i].token, token)) {
+        if (lease_token_equal(&node->held[i].token, token)) {
             trace(world, TRACE_DROP, index, node->held[i].op, why);
             held_remove(node, i);
             node->credit_owed++;
@@ -183,7 +183,7 @@ static void drop_token(struct world *world, struct sim_node *node, uint32_t inde
 static void drop_outcomes(struct sim_node *node, const struct lease_token *token)
 {
     for (uint32_t i = node->outbox_count; i-- > 0;) {
-        if (is_same_token(&node->outbox[i].outcome.token, token) && !node->outbox[i].is_lie) {
+        if (lease_token_equal(&node->outbox[i].outcome.token, token) && !node->outbox[i].is_lie) {
             node->credit_owed += node->outbox[i].gives_credit;
             node_outbox_remove(node, i);
         }
@@ -192,9 +192,10 @@ static void drop_outcomes(struct sim_node *node, const struct lease_token *token
 
 /* --- work --- */
 
-static void write_result(struct world *world, struct outbox_item *item, const struct workload_kind *kind)
+void node_write_result(struct world *world, enum stream stream, struct outbox_item *item,
+                       const struct workload_kind *kind)
 {
-    size_t pad = (size_t)world_range(world, STREAM_NODE, kind->result);
+    size_t pad = (size_t)world_range(world, stream, kind->result);
     int len = snprintf(item->payload, sizeof item->payload, "{\"op\":%llu,\"by\":%llu}", (unsigned long long)item->op,
                        (unsigned long long)item->outcome.token.seq);
     if (pad > (size_t)len + 10) {
@@ -237,7 +238,7 @@ static void on_done(struct world *world, const struct event *event)
     held_remove(node, i);
     item->gives_credit = true;
     if (type == OUTCOME_COMPLETE) {
-        write_result(world, item, kind);
+        node_write_result(world, STREAM_NODE, item, kind);
     } else {
         item->outcome.is_final = type == OUTCOME_FAIL && world_chance(world, STREAM_NODE, 50);
     }
@@ -317,7 +318,7 @@ static void on_reported(struct world *world, struct sim_node *node, uint32_t ind
         }
         bool is_refused = false;
         for (uint32_t r = 0; r < said->refused_count && !is_refused; r++) {
-            is_refused = is_same_token(&said->refused[r].token, &item->outcome.token);
+            is_refused = lease_token_equal(&said->refused[r].token, &item->outcome.token);
         }
         struct lease_token token = item->outcome.token;
         bool is_lie = item->is_lie;
@@ -609,8 +610,8 @@ void node_freeze(struct world *world, uint32_t index, int64_t for_ns)
 }
 
 /* A token near the newest one of some recent task, but none that this node was given. */
-static bool choose_lie(struct world *world, uint32_t index, enum stream stream, uint64_t *ret_op,
-                       struct lease_token *ret_token, uint64_t *ret_way)
+bool node_choose_lie(struct world *world, uint32_t index, enum stream stream, uint64_t *ret_op,
+                     struct lease_token *ret_token, uint64_t *ret_way)
 {
     size_t count = world->checks.seen.op_count;
     const struct history_op *op = NULL;
@@ -644,7 +645,7 @@ void node_lie(struct world *world, uint32_t index, enum stream stream)
     uint64_t way;
     struct lease_token token;
     if (!node->is_live || node->agent != NULL || is_frozen(world, node) ||
-        !choose_lie(world, index, stream, &op, &token, &way)) {
+        !node_choose_lie(world, index, stream, &op, &token, &way)) {
         return;
     }
     for (uint32_t i = 0; i < node->outbox_count; i++) {

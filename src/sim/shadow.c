@@ -29,7 +29,7 @@ typedef unsigned long long ull;
 static struct work_run *find_run(const struct sim_agent *sim, const struct lease_token *token)
 {
     for (uint32_t i = 0; i < sim->node->held_count; i++) {
-        if (is_same_token(&sim->runs[i]->token, token)) {
+        if (lease_token_equal(&sim->runs[i]->token, token)) {
             return sim->runs[i];
         }
     }
@@ -41,7 +41,7 @@ static struct outbox_item *find_item(const struct sim_agent *sim, const struct l
 {
     for (uint32_t i = 0; i < sim->node->outbox_count; i++) {
         struct outbox_item *item = &sim->node->outbox[i];
-        if (item->report == report && is_same_token(&item->outcome.token, token)) {
+        if (item->report == report && lease_token_equal(&item->outcome.token, token)) {
             return item;
         }
     }
@@ -61,7 +61,7 @@ static void check_room(struct sim_agent *sim)
 void shadow_starts(struct sim_agent *sim, const struct lease_token *token, uint64_t op, uint32_t slot)
 {
     struct world *world = sim->world;
-    bool is_leased = sim->lease.is_there && !sim->lease.is_taken && is_same_token(&sim->lease.token, token);
+    bool is_leased = sim->lease.is_there && !sim->lease.is_taken && lease_token_equal(&sim->lease.token, token);
     world->report->checks++;
     CHECK_THAT(world, is_leased && sim->lease.op == op, "T2", "node %s starts op %llu, attempt %u, unasked",
                sim->node->name, (ull)op, token->attempt);
@@ -327,7 +327,7 @@ static void hears_welcome(struct sim_agent *sim, const struct work_welcome *welc
 static bool is_refused(const struct work_answer *said, const struct lease_token *token)
 {
     for (uint32_t i = 0; i < said->refused_count; i++) {
-        if (is_same_token(&said->refused[i].token, token)) {
+        if (lease_token_equal(&said->refused[i].token, token)) {
             return true;
         }
     }

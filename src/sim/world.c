@@ -207,6 +207,7 @@ static void world_open(struct world *world, const struct sim_options *options, s
     net_init(world);
     hub_init(world);
     nodes_init(world);
+    workers_init(world);
     clients_init(world);
     faults_init(world);
 }
@@ -215,6 +216,7 @@ static void world_close(struct world *world)
 {
     hub_free(world);
     clients_free(world);
+    workers_free(world);
     world_nodes_free(world);
     net_free(world);
     for (size_t i = 0; i < world->event_count; i++) {
@@ -233,6 +235,7 @@ static void heal(struct world *world)
     world->is_healed = true;
     faults_heal(world);
     nodes_heal(world);
+    workers_heal(world);
     trace(world, TRACE_HEAL, world->checks.seen.open_count,
           world->hub.is_up ? core_seq(sequencer_core(world->hub.hub.sequencer)) : 0, world->step);
 }
@@ -287,6 +290,11 @@ enum status sim_accepts(const struct workload *workload, char *ret_why, size_t w
                  workload->node_count);
         return STATUS_INVALID;
     }
+    if (workload->worker_count > SIM_NODES_MAX) {
+        snprintf(ret_why, why_size, "the simulator takes at most %d workers, and these are %u", SIM_NODES_MAX,
+                 workload->worker_count);
+        return STATUS_INVALID;
+    }
     if (workload->clients > SIM_CLIENTS_MAX) {
         snprintf(ret_why, why_size, "the simulator takes at most %d clients, and these are %u", SIM_CLIENTS_MAX,
                  workload->clients);
@@ -297,7 +305,8 @@ enum status sim_accepts(const struct workload *workload, char *ret_why, size_t w
 
 void sim_run(const struct sim_options *options, struct sim_report *ret_report)
 {
-    ensure(options->workload->node_count <= SIM_NODES_MAX && options->workload->clients <= SIM_CLIENTS_MAX);
+    ensure(options->workload->node_count <= SIM_NODES_MAX && options->workload->worker_count <= SIM_NODES_MAX &&
+           options->workload->clients <= SIM_CLIENTS_MAX);
     *ret_report = (struct sim_report){0};
     struct world *world = calloc(1, sizeof *world);
     ensure(world != NULL);

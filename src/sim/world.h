@@ -39,7 +39,8 @@ enum stream {
     STREAM_DISK,
     STREAM_HUB,
     STREAM_FAULT, /* + enum sim_fault */
-    STREAM_COUNT = STREAM_FAULT + SIM_FAULT_COUNT
+    STREAM_WORKER = STREAM_FAULT + SIM_FAULT_COUNT,
+    STREAM_COUNT
 };
 uint64_t world_below(struct world *world, enum stream stream, uint64_t bound);
 bool world_chance(struct world *world, enum stream stream, uint32_t permille);
@@ -127,6 +128,13 @@ struct sim_node {
     uint32_t report_sent, report_answered; /* of this connection */
     uint32_t credit_owed;                  /* freed slots that the hub was not told of */
 };
+/* Also of workers: what a complete carries, an outcome as it is said, and a token near the newest one of some recent task,
+ * but none that this node was given. */
+void node_write_result(struct world *world, enum stream stream, struct outbox_item *item,
+                       const struct workload_kind *kind);
+struct outcome node_outcome(const struct outbox_item *item);
+bool node_choose_lie(struct world *world, uint32_t index, enum stream stream, uint64_t *ret_op,
+                     struct lease_token *ret_token, uint64_t *ret_way);
 void nodes_init(struct world *world);
 void world_nodes_free(struct world *world);
 void node_crash(struct world *world, uint32_t index);
@@ -147,10 +155,6 @@ struct outbox_item *node_outbox_add(struct sim_node *node, enum outcome_type typ
 void node_outbox_remove(struct sim_node *node, uint32_t i);
 /* The number of the op that a lease's input names; 0: none. */
 uint64_t node_op_of_input(struct json_value input);
-static inline bool is_same_token(const struct lease_token *a, const struct lease_token *b)
-{
-    return a->task_id == b->task_id && a->attempt == b->attempt && a->seq == b->seq;
-}
 
 /* --- nodes that run the production agent: agent.c, shadow.c. Called by node.c --- */
 struct sim_agent *agent_node_new(struct world *world, uint32_t index);
@@ -164,6 +168,25 @@ void agent_node_on_refused(struct sim_agent *sim);
 void agent_node_on_text(struct sim_agent *sim, struct slice text);
 void agent_node_on_closed(struct sim_agent *sim);
 
+/* --- workers over plain HTTP: worker.c. Where nodes are numbered, theirs come behind --- */
+void workers_init(struct world *world);
+void workers_free(struct world *world);
+uint32_t workers_count(const struct world *world);
+const char *worker_name(const struct world *world, uint32_t index);
+/* Their part of the table for hub/sessions.h. */
+void workers_fill_port(struct session_port *ret_port);
+/* The hub releases a lease: for one of them it is a promise. Before the sessions hear of it. */
+void workers_on_promise(struct world *world, const struct effect_lease *lease);
+/* A fault that nodes have too: for how long, and which ways (bits of enum side). */
+void worker_suffers(struct world *world, uint32_t index, enum sim_fault fault, int64_t for_ns, uint32_t ways);
+void workers_heal(struct world *world);
+/* The hub's process ends: nobody hears of its calls any more. Then, when its sequencer is gone, the calls end. */
+void workers_hub_died(struct world *world, bool is_silent);
+void workers_drop_calls(struct world *world);
+void check_workers(struct world *world);
+/* Once there is no work left: they stop asking, and are done when the hub has forgotten them. */
+bool workers_are_done(struct world *world, char *ret_why, size_t why_size);
+
 /* --- the hub's process: hub.c --- */
 struct sim_hub {
     struct hub hub; /* first: sinks get a pointer to it */
@@ -176,6 +199,7 @@ struct sim_hub {
     bool is_power_armed, is_fault_armed; /* of the disk */
     int64_t armed_ns;
     uint32_t arm_number;
+    uint32_t waits_number; /* of the timer of its task_waits */
     int64_t up_since_ns;
     int64_t slow_until_ns;              /* the disk stands still */
     int64_t full_until_ns;              /* the disk is full */
@@ -220,6 +244,9 @@ struct answer {
 void clients_init(struct world *world);
 void clients_free(struct world *world);
 void clients_hub_died(struct world *world);
+/* No request waits past its time; none that waits for this task, which has ended. */
+void check_waits(struct world *world);
+void check_waits_heard(struct world *world, uint64_t task_id);
 bool clients_are_done(const struct world *world);
 /* Requests that reached the hub and are not answered, not even by its end. */
 uint32_t clients_open_calls(const struct world *world);
@@ -234,6 +261,7 @@ struct op { /* one submit as a client means it; what anybody was told of it is a
     uint32_t input_size;
     int64_t delay_ns; /* before it may start */
     uint64_t input_hash;
+    uint64_t lease_session; /* whom its newest lease was for */
 };
 struct waiting {
     uint32_t *ops; /* owned; numbers */
@@ -301,6 +329,7 @@ void faults_heal(struct world *world);
 
 struct clients;
 struct net;
+struct workers;
 
 struct world {
     struct sim_options options;
@@ -321,6 +350,7 @@ struct world {
     uint32_t node_count;
     struct net *net;
     struct clients *clients;
+    struct workers *workers;
     struct checks checks;
     bool lose_next, duplicate_next; /* faults of clients' requests */
     struct json_parser *json;       /* the nodes' */

@@ -8,12 +8,14 @@ shift
 here=$(dirname "$0")
 seeds=100
 # The numbered invariants of journal and core, and what else clients are promised (docs/simulator.md).
-rules=(J1 J2 J3 J4 J5 T1 T2 T3 T4 T5 T6 T7 answers due fifo kept liveness once rest silence)
+rules=(J1 J2 J3 J4 J5 T1 T2 T3 T4 T5 T6 T7 answers due fifo kept liveness once promise gone rest silence wait)
 
 # Some need conditions that the usual mix of faults makes rare.
 arguments() {
     case $1 in
     stale_session) echo "--faults half-open,clog,disk-slow,cut --fault-rate 600" ;;
+    worker_lease_leaks | worker_poll_forgotten) echo "--faults node-crash,cut,lose --workload $here/workers.workload" ;;
+    worker_* | wait_forgotten) echo "--workload $here/workers.workload" ;;
     starve_flow) echo "--faults none --workload $here/keys.workload" ;;
     drop_when_full) echo "--faults disk-full,snapshot,kill --fault-rate 400" ;;
     torn_tail_stays) echo "--faults power-write,kill,disk-slow --fault-rate 400" ;;
@@ -77,7 +79,7 @@ for rule in "${rules[@]}"; do
 done
 [ ${#missed[@]} -eq 0 ] || exit 1
 for extra in "" "$(arguments stale_session)" "$(arguments starve_flow)" "$(arguments torn_tail_stays)" \
-    "$(arguments drop_when_full)"; do
+    "$(arguments drop_when_full)" "$(arguments worker_lease_leaks)" "$(arguments wait_forgotten)"; do
     # shellcheck disable=SC2086
     "$program" sim --seeds 15 $extra
 done

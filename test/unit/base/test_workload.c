@@ -38,6 +38,12 @@ static void test_small_ones(void **state)
 {
     (void)state;
     struct workload workload;
+    assert_int_equal(parse("kind a\nkind b\nnodes 1 kinds a\nworkers 2 slots 7\nworkers 3 kinds b\n", &workload),
+                     STATUS_OK);
+    assert_int_equal(workload.node_count, 1);
+    assert_int_equal(workload.worker_count, 5);
+    assert_int_equal(workload_worker_group(&workload, 1)->slots, 7);
+    assert_int_equal(workload_worker_group(&workload, 2)->kinds, 2);
     assert_int_equal(parse("kind a\nnodes 5k slots 3 # many\n", &workload), STATUS_OK);
     assert_int_equal(workload.node_count, 5000);
     assert_int_equal(workload_group(&workload, 4999)->slots, 3);
@@ -61,7 +67,7 @@ static void test_mistakes(void **state)
         {"kind a\n", "line 1, column 7: there are no nodes; \"nodes N\" makes some"},
         {"kinds a\n", "line 1, column 1: \"kinds\" is no statement; did you mean \"kind\"?"},
         {"phase a",
-         "line 1, column 1: \"phase\" is no statement; there are: clients, kind, queue, nodes, mix, submits"},
+         "line 1, column 1: \"phase\" is no statement; there are: clients, kind, queue, nodes, workers, mix, submits"},
         {"kind", "line 1, column 5: a name of a kind is missing here"},
         {"kind a/b",
          "line 1, column 6: \"a/b\" is not a name of a kind: letters, digits, \".\", \"-\" and \"_\" make one"},
@@ -82,6 +88,10 @@ static void test_mistakes(void **state)
         {"kind a\nnodes 1 kinds", "line 2, column 14: a list of kinds such as quick,slow is missing here"},
         {"kind a\nnodes 40k\nnodes 40k", "line 3, column 7: all groups together take at most 65536 nodes"},
         {"kind a\nkind b\nnodes 1 kinds a", "line 3, column 16: the kind \"b\" has no node with a slot"},
+        {"kind a\nkind b\nnodes 1 kinds a\nworkers 1 slots 0 kinds b",
+         "line 4, column 26: the kind \"b\" has no node with a slot"},
+        {"kind a\nnodes 1\nworkers 40k\nworkers 40k",
+         "line 4, column 9: all groups together take at most 65536 workers"},
         {"kind a\nnodes 1 slots 0", "line 2, column 16: the kind \"a\" has no node with a slot"},
         {"kind a\nnodes 1 slot 2",
          "line 2, column 9: \"slot\" is no word that can stand here; did you mean \"slots\"?"},

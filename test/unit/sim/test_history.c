@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "base/ensure.h"
+#include "sim/history_check.h"
 #include "sim/history_file.h"
 
 #define T1 "000000g000001"
@@ -330,6 +331,56 @@ static void damaged_text_does_no_harm(void **state)
     buf_free(&text);
 }
 
+static void count_rule(void *ctx, const char *rule, const char *why)
+{
+    (void)rule;
+    (void)why;
+    ++*(unsigned *)ctx;
+}
+
+static const char *node_name(void *ctx, uint32_t node)
+{
+    (void)ctx;
+    (void)node;
+    return "n";
+}
+
+/* A row comes later than what it tells of: after the retry that undid it, even after the end of what was retried. */
+static void rows_of_before_a_retry(void **state)
+{
+    (void)state;
+    unsigned violations = 0;
+    struct history_check check;
+    history_check_init(&check, &(struct history_check_hooks){count_rule, node_name, &violations});
+    const struct lease_token token = {5, 2, 36};
+    uint64_t op = history_op_new(&check, 0);
+    history_see_ack(&check, op, 5, 10, false);
+    history_see_cancel(&check, op, 14);
+    history_want_retry(&check, op);
+    history_see_retry(&check, op, 36);
+    assert_true(history_see_lease(&check, op, &token));
+    history_see_delivery(&check, op, &token, 0);
+    history_see_complete(&check, op, &token, 0, 43, 7);
+    struct history_row row = {op, 5, 14, history_hash_nothing(), TASK_CANCELLED};
+    history_see_row(&check, &row);
+    assert_int_equal(violations, 0);
+    row = (struct history_row){op, 5, 43, 7, TASK_SUCCEEDED};
+    history_see_row(&check, &row);
+    assert_int_equal(violations, 0);
+    /* A cancel and its retry may even be one entry. */
+    op = history_op_new(&check, 0);
+    history_see_ack(&check, op, 6, 50, false);
+    history_want_retry(&check, op);
+    history_see_read(&check, op, 50, &(struct history_shown){51, TASK_READY, history_hash_nothing()});
+    row = (struct history_row){op, 6, 51, history_hash_nothing(), TASK_CANCELLED};
+    history_see_row(&check, &row);
+    assert_int_equal(violations, 0);
+    /* But nothing undoes a success. */
+    history_see_read(&check, op, 50, &(struct history_shown){51, TASK_SUCCEEDED, 7});
+    assert_true(violations > 0);
+    history_check_free(&check);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -339,6 +390,7 @@ int main(void)
         cmocka_unit_test(without_an_end_nothing_needs_to_have_ended),
         cmocka_unit_test(garbage_is_refused_with_its_line),
         cmocka_unit_test(damaged_text_does_no_harm),
+        cmocka_unit_test(rows_of_before_a_retry),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
