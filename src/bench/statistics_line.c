@@ -7,8 +7,7 @@
 
 #include "bench/statistics.h"
 
-/* The 97.5 % quantile of Student's t. */
-static double t_quantile(size_t freedom)
+double statistics_student(size_t freedom)
 {
     /* Abramowitz and Stegun, table 26.10. */
     static const double table[] = {12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228};
@@ -38,7 +37,7 @@ bool statistics_line(const double *x, const double *y, size_t count, struct line
         return false;
     double slope = xy / xx;
     double residual = fmax(0, yy - slope * xy);
-    double error = t_quantile(count - 2) * sqrt(residual / (double)(count - 2) / xx);
+    double error = statistics_student(count - 2) * sqrt(residual / (double)(count - 2) / xx);
     *ret_fit = (struct line_fit){.slope = slope,
                                  .intercept = y_mean - slope * x_mean,
                                  .slope_low = slope - error,
