@@ -123,6 +123,8 @@ unsigned claim_source(const struct claim *claim); /* its number: the digit of th
 
 /* A value in the claim's unit for people. */
 void claim_value_text(const struct claim *claim, double value, char *ret, size_t size);
+/* Before any run: what is claimed, and what would measure it or why nothing does. A line or a JSON object each. */
+void claims_write_plan(const struct claims *claims, bool is_json, struct buf *out);
 /* Tab-separated: id, source, class, claimed, measured, unit, verdict, run, note, doubt. */
 void claims_write_table(const struct claims *claims, struct buf *out);
 void claims_write_json(const struct claims *claims, struct buf *out);

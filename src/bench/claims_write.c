@@ -6,7 +6,7 @@
 
 #include "base/ensure.h"
 #include "base/json.h"
-#include "bench/claims.h"
+#include "bench/claims_internal.h"
 
 #define GAPS_SHOWN 10
 #define VALUE_SIZE 48
@@ -127,6 +127,53 @@ void claims_write_json(const struct claims *claims, struct buf *out)
         buf_append_str(out, "}");
     }
     buf_append_str(out, "\n]}\n");
+}
+
+/* --- the plan --- */
+
+static void plan_text(const struct claims *claims, const struct claim *claim, char *ret, size_t size)
+{
+    const struct claim_rule *rule = claim->rule;
+    struct claim_captures captures;
+    char run[BENCH_NAME_SIZE], metric[1024];
+    if (rule->kind != RULE_MEASURE) {
+        snprintf(ret, size, "%s: %.*s",
+                 claim_verdict_name(rule->kind == RULE_UNBUILT ? CLAIM_NOT_BUILT : CLAIM_NOT_COMPARABLE),
+                 SLICE_ARG(rule->text));
+        return;
+    }
+    bool is_filled = claim_matches(claim, rule->pattern, &captures) &&
+                     claim_fill(claims, claim, &captures, rule->run, run, sizeof run) &&
+                     claim_fill(claims, claim, &captures, rule->metric, metric, sizeof metric);
+    ensure(is_filled);
+    snprintf(ret, size, "run %s: %s", run, metric);
+}
+
+void claims_write_plan(const struct claims *claims, bool is_json, struct buf *out)
+{
+    for (uint32_t i = 0; i < claims->count; i++) {
+        const struct claim *claim = &claims->claims[i];
+        char claimed[VALUE_SIZE * 2], plan[1200];
+        if (!claim->is_chosen) {
+            continue;
+        }
+        claimed_text(claim, claimed, sizeof claimed);
+        plan_text(claims, claim, plan, sizeof plan);
+        if (is_json) {
+            buf_append_str(out, "{\"id\":");
+            json_write_str(out, claim->id);
+            string_member(out, "source", claim->source);
+            string_member(out, "class", slice_of(&claim->class, 1));
+            string_member(out, "title", claim->title);
+            string_member(out, "load", claim->load);
+            string_member(out, "claimed", claim->claimed);
+            string_member(out, "unit", claim->unit);
+            string_member(out, "plan", slice_str(plan));
+            buf_append_str(out, "}\n");
+        } else {
+            buf_printf(out, "%-34.*s %-20s %s\n", SLICE_ARG(claim->id), claimed, plan);
+        }
+    }
 }
 
 /* --- the summary --- */

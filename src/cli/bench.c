@@ -18,7 +18,6 @@
 #include "base/json.h"
 #include "bench/live.h"
 
-#define RUNS_DIR "bench-runs"
 #define QUICK 0.1 /* of every duration */
 
 /* --- what verbs share --- */
@@ -175,7 +174,7 @@ static enum status write_report(const struct cli *cli, const struct report_conte
     if (cli_flag(cli, "no-report") || (is_one_line && out == NULL))
         return STATUS_OK;
     if (out == NULL) {
-        status = report_make_dir(RUNS_DIR, result, ret_dir, dir_size, why, sizeof why);
+        status = report_make_dir(BENCH_RUNS_DIR, result, ret_dir, dir_size, why, sizeof why);
     } else if (mkdir(out, 0755) != 0 && errno != EEXIST) {
         return cli_fail(cli, errno == ENOSPC ? STATUS_NO_SPACE : STATUS_IO, "cannot make the folder %s: %s", out,
                         strerror(errno));
@@ -427,8 +426,10 @@ static const struct verb {
     int args_min, args_max; /* behind the verb */
     enum status (*run)(struct cli *cli);
 } verbs[] = {
-    {"run", "FILE", 1, 1, verb_run},       {"http", "URL", 1, 1, verb_http}, {"check", "FILE...", 1, 1000, verb_check},
-    {"list", "[FOLDER]", 0, 1, verb_list}, {"show", "RUN", 1, 1, verb_show}, {"metrics", "", 0, 0, verb_metrics},
+    {"run", "FILE", 1, 1, verb_run},           {"http", "URL", 1, 1, verb_http},
+    {"check", "FILE...", 1, 1000, verb_check}, {"list", "[FOLDER]", 0, 1, verb_list},
+    {"show", "RUN", 1, 1, verb_show},          {"metrics", "", 0, 0, verb_metrics},
+    {"verify", "", 0, 0, bench_verb_verify},   {"claims", "", 0, 0, bench_verb_claims},
 };
 
 enum status cli_bench(struct cli *cli)

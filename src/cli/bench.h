@@ -7,6 +7,7 @@
 #include "cli/cli.h"
 
 #define BENCH_DEFINES_MAX 64
+#define BENCH_RUNS_DIR "bench-runs" /* where reports go without --out */
 
 /* A scratch folder and the program that scenarios start; everything a run needs beside its scenario. */
 struct bench_place {
@@ -31,5 +32,9 @@ STATUS_MUST_CHECK enum status bench_run_shown(const struct cli *cli, const struc
                                               struct bench_result *ret_result);
 /* GATE_MISSED, INVALID_RUN, INTERRUPTED or OK: what the command ends with. */
 enum status bench_status_of(const struct bench_result *result);
+
+/* --- verbs in files of their own --- */
+enum status bench_verb_verify(struct cli *cli);
+enum status bench_verb_claims(struct cli *cli);
 
 #endif

@@ -233,7 +233,9 @@ static const struct cli_option bench_options[] = {
      0, 0},
     {"no-report", CLI_FLAG, NULL, NULL, NULL, "Writes no report.", 0, 0},
     {"time-scale", CLI_TEXT, "X", NULL, NULL, "Multiplies the durations of phases.", 0, 0},
-    {"quick", CLI_FLAG, NULL, NULL, NULL, "The same as --time-scale 0.1.", 0, 0},
+    {"quick", CLI_FLAG, NULL, NULL, NULL, "The same as --time-scale 0.1; verify: shorter and smaller runs.", 0, 0},
+    {"only", CLI_TEXT, "PATTERN", NULL, NULL,
+     "verify, claims: only claims with such an id, \"*\" standing for anything.", 0, 0},
     {"no-live", CLI_FLAG, NULL, NULL, NULL, "Shows nothing while it runs.", 0, 0},
     {"for", CLI_DURATION, "TIME", "10s", NULL, "http: how long.", 1, DURATION_MAX},
     {"users", CLI_NUMBER, "N", NULL, NULL, "http: users that ask again as soon as they have an answer.", 1, 1000000},
@@ -322,11 +324,16 @@ const struct cli_command cli_commands[] = {
      "check FILE...: reads scenarios and says where a mistake is.\n"
      "list [FOLDER]: the scenarios of a folder.\n"
      "show RUN: what a report's folder says.\n"
-     "metrics: the names that gates know.",
+     "metrics: the names that gates know.\n"
+     "verify: replays what published reports claim and says for each claim: met, missed, scaled, … (docs/claims.md). --quick takes "
+     "about ten minutes, without it many hours.\n"
+     "claims: what is claimed, and what would measure it.",
      "  shoal bench run bench/scenarios/steady.scenario\n"
      "  shoal bench run users.scenario --set users=500 --quick --out /tmp/run\n"
      "  shoal bench http http://127.0.0.1:8080/ --connections 50 --for 30s\n"
-     "  shoal bench http http://127.0.0.1:8080/ --rate 2000 --json\n",
+     "  shoal bench http http://127.0.0.1:8080/ --rate 2000 --json\n"
+     "  shoal bench verify --quick\n"
+     "  shoal bench verify --only 'S0.05*'\n",
      bench_options, cli_bench},
     {"doctor", "", 0, 0, "check this machine",
      "Looks at what a hub and a node need: kernel, sandbox, languages, disk, port. Says what is missing and what to do about "
