@@ -85,6 +85,14 @@ void peer_refuse(const struct peer_conn *conn, const char *what, struct slice sa
     client_die("connection %u: %s: %.*s", conn->number, what, (int)(said.len < 400 ? said.len : 400), said.data);
 }
 
+void peer_understood(struct peer_conn *conn, struct slice left)
+{
+    if (conn->awaited == 0 && left.len > 0) {
+        peer_refuse(conn, "an answer too many", left);
+    }
+    buf_consume(&conn->in, conn->in.len - left.len);
+}
+
 static void open_conn(struct peer_conn *conn, unsigned number, uint16_t port)
 {
     *conn = (struct peer_conn){.fd = client_connect(port), .number = number};

@@ -54,6 +54,8 @@ void peer_exchange(const struct peer_wire *wire, struct peer_conn *conn);
 bool peer_next_line(struct slice *text, struct slice *ret_line);
 /* Notes one more task held; the name holds no newline. */
 void peer_hold(struct peer_conn *conn, struct slice name);
+/* Consumes all of `in` but what is left. Where every answer has its question, nothing may be left when nothing is awaited. */
+void peer_understood(struct peer_conn *conn, struct slice left);
 /* Ends the program: the server said something that it should not have. */
 _Noreturn void peer_refuse(const struct peer_conn *conn, const char *what, struct slice said);
 

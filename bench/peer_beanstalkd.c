@@ -60,7 +60,7 @@ static void understand(struct peer_conn *conn)
         conn->awaited--;
         left = rest;
     }
-    buf_consume(&conn->in, conn->in.len - left.len);
+    peer_understood(conn, left);
 }
 
 const struct peer_wire peer_beanstalkd = {

@@ -134,8 +134,12 @@ static void list_understand(struct peer_conn *conn)
             break;
         }
         if (!conn->is_turn) {
-            conn->done_count = conn->batch;    /* one reply speaks for all */
-        } else if (conn->held_count == held) { /* a number: the answer to LREM */
+            if (number < (long)conn->batch) {
+                peer_refuse(conn, "LPUSH did not make the list so long", left);
+            }
+            conn->done_count = conn->batch; /* one reply speaks for all */
+        } else if (conn->held_count == held) {
+            /* a number: the answer to LREM */
             if (number != 1) {
                 peer_refuse(conn, "LREM did not find its task", left);
             }
@@ -144,7 +148,7 @@ static void list_understand(struct peer_conn *conn)
         conn->awaited--;
         left = rest;
     }
-    buf_consume(&conn->in, conn->in.len - left.len);
+    peer_understood(conn, left);
 }
 
 const struct peer_wire peer_redis_list = {
@@ -248,7 +252,7 @@ static void stream_understand(struct peer_conn *conn)
         conn->awaited--;
         left = rest;
     }
-    buf_consume(&conn->in, conn->in.len - left.len);
+    peer_understood(conn, left);
 }
 
 const struct peer_wire peer_redis_stream = {.name = "redis-stream",
