@@ -18,9 +18,9 @@ trap 'exit 130' INT TERM
 
 free_port() { python3 -c 'import socket; s=socket.socket(); s.bind(("127.0.0.1",0)); print(s.getsockname()[1])'; }
 # Ends a server of ours and waits for it; what it was is forgotten, since its id may be somebody else's afterwards.
-stop_server() { # pid
+stop_server() { # pid [signal]
     local kept=() pid
-    kill "$1" 2>/dev/null || true
+    kill -s "${2:-TERM}" "$1" 2>/dev/null || true
     wait "$1" 2>/dev/null || true
     for pid in "${pids[@]}"; do [ "$pid" = "$1" ] || kept+=("$pid"); done
     pids=("${kept[@]:-}")

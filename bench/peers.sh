@@ -24,7 +24,7 @@ while [ $# -gt 0 ]; do
     *) build=$1; shift ;;
     esac
 done
-case $rounds$seconds in *[!0-9]* | 0*) echo "bench: --rounds and --seconds are whole numbers from 1" >&2; exit 2 ;; esac
+case $rounds:$seconds in *[!0-9:]* | 0* | *:0* | :* | *:) echo "bench: --rounds and --seconds are whole numbers from 1" >&2; exit 2 ;; esac
 peers=' nginx postgresql redis bullmq nats beanstalkd '
 works=' get post lifecycle-1 lifecycle-100 enqueue-64 enqueue-256 latency tpcb '
 only_peers=' ' only_works=' '
@@ -98,7 +98,7 @@ start() {
 }
 stop() { # PEER
     case $1 in nginx | postgresql) return ;; esac
-    stop_server "$pid"
+    stop_server "$pid" KILL # what it would still save goes away with its directory
     rm -rf "$dir" "$dir".*
 }
 
@@ -128,7 +128,7 @@ run_work() { # WORK PEER
     lifecycle-100) args="lifecycle 16 100 $seconds" ;;
     enqueue-64) args="enqueue 64 1 $seconds" ;;
     enqueue-256) args="enqueue 256 1 $seconds" ;;
-    latency) args="latency $seconds" ;;
+    latency) args='latency 1' ;;
     tpcb) with_cpu 1 pg_run 16 -M prepared -b tpcb-like; return ;;
     esac
     case $2-$1 in
@@ -136,7 +136,7 @@ run_work() { # WORK PEER
     postgresql-lifecycle-100) with_cpu 100 pg_run 16 -M prepared -D 'ids={}' -f "$scratch/turn100.sql" ;;
     postgresql-enqueue-*) with_cpu 1 pg_run "${1#enqueue-}" -M prepared -f "$scratch/insert.sql" ;;
     bullmq-*) node bench/peers/bullmq.mjs "$port" $args ;;
-    shoal-node-latency) "$build/bench/bench_latency" "$port" $((seconds * 400)) 1000 | sed 's/"lease_p/"p/g' ;;
+    shoal-node-latency) "$build/bench/bench_latency" "$port" 400 1000 | sed 's/"lease_p/"p/g' ;;
     *) "$driver" "$(work_driver "$2")" "$port" $args ;;
     esac
 }
@@ -166,10 +166,10 @@ who() { # WORK
     get | post) echo shoal nginx ;;
     lifecycle-*) echo shoal postgresql redis-list-always redis-list-everysec redis-stream-always redis-stream-everysec \
         bullmq-always bullmq-everysec nats-always nats-default beanstalkd-f0 beanstalkd-default ;;
-    enqueue-64) echo shoal postgresql redis-list-always redis-list-everysec bullmq-always bullmq-everysec nats-always nats-default \
-        beanstalkd-f0 beanstalkd-default ;;
-    enqueue-256) echo shoal redis-list-always redis-list-everysec nats-always nats-default beanstalkd-f0 \
+    enqueue-64) echo shoal postgresql redis-list-always redis-list-everysec bullmq-everysec nats-always nats-default beanstalkd-f0 \
         beanstalkd-default ;;
+    # Who syncs each task by itself gains nothing from more connections: nats-always and beanstalkd-f0 stand above.
+    enqueue-256) echo shoal redis-list-always redis-list-everysec nats-default beanstalkd-default ;;
     latency) echo shoal-node shoal redis-list-always redis-list-everysec bullmq-everysec nats-always nats-default beanstalkd-f0 \
         beanstalkd-default ;;
     tpcb) echo postgresql ;;

@@ -51,10 +51,6 @@ def number(value):
     return f"{value:.3g}"
 
 
-def spread(values, form=number):
-    return f"{form(statistics.median(values))} ({form(min(values))} to {form(max(values))})"
-
-
 def summarise(rows):
     """One summary for each work and peer, in the order of the tables above."""
     summaries = []
@@ -140,7 +136,8 @@ def main():
     seen = {summary["peer"] for summary in summaries}
     print_table("Settings", ["who", "durable", "settings", "recommended by"],
                 [list(PEERS[peer]) for peer in PEERS if peer in seen])
-    print("\nVersions: " + ", ".join(f"{name} {version}" for name, version in head["versions"].items() if version))
+    print(f"\n{head['machine']}; Shoal {head['shoal']} ({head['commit']}), {head['rounds']} rounds of {head['seconds']} s")
+    print("Versions: " + ", ".join(f"{name} {version}" for name, version in head["versions"].items() if version))
     print("durable: whether what is acknowledged survives a power cut, or how much time's worth of it may be lost;"
           "\ncpu: cores used by the load generator + by the server; us each: what a task costs the server of it. Medians of the rounds, with the smallest and the largest.")
     if len(sys.argv) > 3:

@@ -94,7 +94,7 @@ cat >results <<'JSON'
 {"round":1,"work":"latency","peer":"shoal-node","p50_ms":0.5,"p99_ms":1,"server_cpu":0.1}
 {"round":1,"work":"latency","peer":"beanstalkd-f0","p50_ms":1.5,"p99_ms":1,"driver_cpu":0.1,"server_cpu":0.1}
 JSON
-echo '{"versions":{"redis":"7"},"machine":"m"}' >head
+echo '{"versions":{"redis":"7"},"machine":"m","shoal":"0","commit":"c","rounds":3,"seconds":1}' >head
 python3 "$root/bench/peers/table.py" head results table.json >table
 same "ratio of the rounds that both have" '{"median":5,"min":2,"max":8}' \
     "$(jq -c '.summaries[] | select(.peer == "redis-list-always") | .ratio' table.json)"
