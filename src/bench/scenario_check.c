@@ -229,6 +229,10 @@ enum status scenario_check(struct parser *parser, bool needs_phases)
     /* Real nodes may do the work. */
     enum status status =
         scenario->has_workload ? workload_check(&scenario->workload, &parser->words, false) : STATUS_OK;
+    if (status == STATUS_OK && needs_phases && scenario->workload.worker_count > 0) {
+        return words_complain(&parser->words, NULL,
+                              "workers over HTTP are only simulated; \"nodes N\" do the work here");
+    }
     status = status == STATUS_OK ? check_flows(parser) : status;
     parser->words.line = last_line;
     status = status == STATUS_OK ? check_phases(parser, needs_phases) : status;

@@ -28,6 +28,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "hub/config.h"
+#include "hub/history_position.h"
 #include "hub/hub.h"
 #include "hub/hub_clock.h"
 #include "hub/journal_thread.h"
@@ -61,9 +62,7 @@ struct engine {
     int64_t progress_ns;
     uint64_t progress_entries;
 
-    uint64_t rows_seq;         /* of the newest row given to history */
-    uint64_t history_seq;      /* what history holds */
-    uint64_t history_proposed; /* what the core was told */
+    struct history_position position;
     int64_t history_warned_ns;
 
     uint64_t snapshot_applied_size; /* sequencer_applied_size at the last snapshot */
@@ -171,26 +170,20 @@ static void on_history_timer(uv_timer_t *timer)
 {
     struct engine *engine = timer->data;
     struct hub *hub = &engine->hub;
-    /* Only rows are worth an entry: a position that moved past entries without rows frees nothing in the core. */
-    if (hub->is_stopping || engine->history_seq <= engine->history_proposed ||
-        engine->rows_seq <= engine->history_proposed) {
+    if (hub->is_stopping || !history_position_is_news(&engine->position)) {
         return;
     }
-    struct buf *batch = sequencer_begin(hub->sequencer);
-    if (batch == NULL) {
+    if (history_position_tell(&engine->position, hub->sequencer)) {
+        hub_schedule_flush(hub);
+    } else {
         (void)uv_timer_start(timer, on_history_timer, HISTORY_DONE_NS / NS_PER_MS, 0);
-        return;
     }
-    command_put_history_done(batch, &(struct command_history_done){.seq = engine->history_seq});
-    sequencer_commit(hub->sequencer, NULL);
-    engine->history_proposed = engine->history_seq;
-    hub_schedule_flush(hub);
 }
 
 static void on_history_done(void *ctx, uint64_t seq)
 {
     struct engine *engine = engine_of(ctx);
-    engine->history_seq = seq;
+    engine->position.durable_seq = seq;
     if (!uv_is_active((uv_handle_t *)&engine->history_timer)) {
         (void)uv_timer_start(&engine->history_timer, on_history_timer, HISTORY_DONE_NS / NS_PER_MS, 0);
     }
@@ -232,7 +225,7 @@ static void on_finished(void *ctx, const struct effect_finished *finished, uint6
 {
     struct engine *engine = engine_of(ctx);
     history_add(engine->hub.history, finished, seq);
-    engine->rows_seq = seq;
+    engine->position.rows_seq = seq;
     /* A replay can be faster than SQLite, and nobody waits for answers yet. */
     while (engine->is_recovering && history_backlog_size(engine->hub.history) > LIMIT_HISTORY_BACKLOG_SIZE) {
         (void)nanosleep(&(struct timespec){.tv_nsec = 5 * NS_PER_MS}, NULL);
@@ -337,9 +330,9 @@ static void on_snapshot_done(void *ctx, enum status status, uint64_t seq)
     }
     hub->snapshot_seq = seq;
     hub->snapshots_made++;
-    status = file_journal_trim(hub->journal, engine->history_seq);
+    status = file_journal_trim(hub->journal, engine->position.durable_seq);
     log_info("snapshot.done", "seq=%llu history=%llu trim=%s", (unsigned long long)seq,
-             (unsigned long long)engine->history_seq, status_slug(status));
+             (unsigned long long)engine->position.durable_seq, status_slug(status));
 }
 
 /* --- opening --- */
@@ -408,11 +401,10 @@ static enum status open_history(struct engine *engine)
     (void)snprintf(path, sizeof path, "%s/history.db", hub->config.data_dir);
     struct history_hooks hooks = {
         .wake_owner = on_history_wake, .on_done = on_history_done, .on_failed = on_history_failed, .ctx = hub};
-    enum status status = history_open(path, &hooks, &hub->history, &engine->history_seq, &engine->why);
+    enum status status = history_open(path, &hooks, &hub->history, &engine->position.durable_seq, &engine->why);
     if (status != STATUS_OK) {
         return sentence(engine, status, "the history file %s cannot be opened", path);
     }
-    engine->history_proposed = engine->history_seq;
     return STATUS_OK;
 }
 
@@ -434,7 +426,7 @@ static enum status make_sequencer(struct engine *engine)
     if (hub->sequencer == NULL) {
         return sentence(engine, STATUS_NO_MEMORY, "there is no memory for the hub's state");
     }
-    sequencer_set_history_seq(hub->sequencer, engine->history_seq);
+    history_position_begin(&engine->position, engine->position.durable_seq, hub->sequencer);
     engine->sequencer_callbacks = sequencer_journal_callbacks(hub->sequencer);
     return STATUS_OK;
 }
@@ -497,30 +489,25 @@ static enum status reconcile_history(struct engine *engine)
     struct core *core = sequencer_core(hub->sequencer);
     struct core_stats stats;
     core_stats(core, &stats);
-    if (engine->history_seq > core_seq(core)) {
+    struct history_position *position = &engine->position;
+    if (position->durable_seq > core_seq(core)) {
         log_warn("history.ahead",
                  "history=%llu journal=%llu meaning=\"the journal lost its end; history may show tasks "
                  "that it no longer knows\"",
-                 (unsigned long long)engine->history_seq, (unsigned long long)core_seq(core));
+                 (unsigned long long)position->durable_seq, (unsigned long long)core_seq(core));
         enum status status = history_rewind(hub->history, core_seq(core));
         if (status != STATUS_OK) {
             return sentence(engine, status, "the history file in %s cannot be written", hub->config.data_dir);
         }
-        engine->history_seq = core_seq(core);
-    } else if (stats.history_seq > engine->history_seq) {
+        position->durable_seq = core_seq(core);
+    } else if (stats.history_seq > position->durable_seq) {
         log_warn("history.behind",
                  "history=%llu told=%llu meaning=\"history.db is older than the journal; finished tasks "
                  "that had left memory may be missing\"",
-                 (unsigned long long)engine->history_seq, (unsigned long long)stats.history_seq);
+                 (unsigned long long)position->durable_seq, (unsigned long long)stats.history_seq);
     }
-    engine->history_proposed = stats.history_seq;
-    /* Finished tasks whose rows are in history already, but of which the core has not been told. */
-    bool has_finished = stats.counts[TASK_SUCCEEDED] + stats.counts[TASK_DEAD] + stats.counts[TASK_CANCELLED] +
-                            stats.counts[TASK_EXPIRED] >
-                        0;
-    if (has_finished && engine->history_seq > stats.history_seq && engine->rows_seq < engine->history_seq) {
-        engine->rows_seq = engine->history_seq;
-        on_history_done(hub, engine->history_seq);
+    if (history_position_recovered(position, core)) {
+        on_history_done(hub, position->durable_seq);
     }
     history_advance(hub->history, core_seq(core));
     return STATUS_OK;

@@ -408,7 +408,7 @@ void check_recovered(struct world *world, const struct file_journal_recovery *re
                (ull)checks->entry_count);
     CHECK_THAT(world, recovery->last_seq == seq, "J4", "the journal is at entry %llu, the core at %llu",
                (ull)recovery->last_seq, (ull)seq);
-    CHECK_THAT(world, world->hub.history_seq <= seq, "J1", "history is ahead of the journal");
+    CHECK_THAT(world, world->hub.position.durable_seq <= seq, "J1", "history is ahead of the journal");
     if (world->report->has_failed) {
         return;
     }

@@ -188,19 +188,15 @@ static void on_history_tell(struct world *world, const struct event *event)
         return;
     }
     hub->has_history_timer = false;
-    if (hub->history_seq <= hub->history_proposed || hub->rows_seq <= hub->history_proposed) {
+    if (!history_position_is_news(&hub->position)) {
         return;
     }
-    struct buf *batch = sequencer_begin(hub->hub.sequencer);
-    if (batch == NULL) {
+    if (history_position_tell(&hub->position, hub->hub.sequencer)) {
+        hub_flush_soon(world);
+    } else {
         hub->has_history_timer = true;
         world_after(world, HISTORY_TELL_MS * SIM_MS, on_history_tell, hub->life, 0, NULL);
-        return;
     }
-    command_put_history_done(batch, &(struct command_history_done){.seq = hub->history_seq});
-    sequencer_commit(hub->hub.sequencer, NULL);
-    hub->history_proposed = hub->history_seq;
-    hub_flush_soon(world);
 }
 
 static void history_done(struct world *world)
@@ -226,7 +222,7 @@ static void history_commit(struct world *world)
     }
     trace(world, TRACE_HISTORY, hub->released_seq, hub->row_count - left, left);
     hub->row_count = left;
-    hub->history_seq = hub->released_seq;
+    hub->position.durable_seq = hub->released_seq;
 }
 
 static void on_history_commit(struct world *world, const struct event *event)
@@ -262,11 +258,11 @@ static void finish_snapshot(struct world *world)
 {
     struct sim_hub *hub = &world->hub;
     enum status status = snapshot_end(TAKE(hub->snapshot), true);
-    trace(world, TRACE_SNAPSHOT, hub->snapshot_seq, status == STATUS_OK ? 2 : 3, hub->history_seq);
+    trace(world, TRACE_SNAPSHOT, hub->snapshot_seq, status == STATUS_OK ? 2 : 3, hub->position.durable_seq);
     if (status == STATUS_OK) {
         world->report->snapshots++;
         hub->snapshot_done_seq = hub->snapshot_seq;
-        status = file_journal_trim(hub->hub.journal, hub->history_seq);
+        status = file_journal_trim(hub->hub.journal, hub->position.durable_seq);
         (void)status; /* the next one tries again, as the hub does */
     }
 }
@@ -288,7 +284,7 @@ void hub_snapshot(struct world *world)
         return;
     }
     hub->snapshot_seq = seq;
-    trace(world, TRACE_SNAPSHOT, seq, 1, hub->history_seq);
+    trace(world, TRACE_SNAPSHOT, seq, 1, hub->position.durable_seq);
     if (core_save(core, snapshot_write, hub->snapshot) != STATUS_OK) {
         drop_snapshot(hub);
     } else if (sequencer_durable_seq(hub->hub.sequencer) >= seq) {
@@ -349,7 +345,7 @@ static void on_finished(void *ctx, const struct effect_finished *finished, uint6
                                 .seq = seq,
                                 .state = finished->state,
                                 .result_hash = hash64(view.result, 0)};
-    hub->rows_seq = seq;
+    hub->position.rows_seq = seq;
     check_row(world, row, false);
 }
 
@@ -547,8 +543,7 @@ static void on_start(struct world *world, const struct event *event)
     hub->hub.json = json_parser_new();
     ensure(hub->hub.sequencer != NULL && hub->hub.json != NULL);
     hub->callbacks = sequencer_journal_callbacks(hub->hub.sequencer);
-    sequencer_set_history_seq(hub->hub.sequencer, hub->history_seq);
-    hub->rows_seq = 0;
+    history_position_begin(&hub->position, hub->position.durable_seq, hub->hub.sequencer);
     hub->is_recovering = true;
     enum status status = file_journal_open(&config, &hooks, &callbacks, on_snapshot, &recovery, &hub->hub.journal);
     hub->is_recovering = false;
@@ -568,14 +563,7 @@ static void on_start(struct world *world, const struct event *event)
     check_recovered(world, &recovery);
     check_tail(world, &recovery);
 
-    struct core_stats stats;
-    core_stats(sequencer_core(hub->hub.sequencer), &stats);
-    hub->history_proposed = stats.history_seq;
-    bool has_finished = stats.counts[TASK_SUCCEEDED] + stats.counts[TASK_DEAD] + stats.counts[TASK_CANCELLED] +
-                            stats.counts[TASK_EXPIRED] >
-                        0;
-    if (has_finished && hub->history_seq > stats.history_seq && hub->rows_seq < hub->history_seq) {
-        hub->rows_seq = hub->history_seq;
+    if (history_position_recovered(&hub->position, sequencer_core(hub->hub.sequencer))) {
         history_done(world);
     }
     commit_soon(world);

@@ -6,6 +6,7 @@
 
 #include "base/map.h"
 #include "base/rng.h"
+#include "hub/history_position.h"
 #include "hub/hub.h"
 #include "hub/sessions.h"
 #include "journal/disk_sim.h"
@@ -211,7 +212,8 @@ struct sim_hub {
     /* history: rows that are durable are in the ops; these are not yet */
     struct history_row *rows; /* owned */
     size_t row_count, row_cap;
-    uint64_t history_seq, history_proposed, rows_seq, released_seq;
+    struct history_position position;
+    uint64_t released_seq;
     bool has_history_timer;
     enum status failed;
     char why[128];
