@@ -230,7 +230,9 @@ static void handle_directive(struct agent *agent, const struct directive *direct
                  directive->on ? "yes" : "no");
         break;
     case DIRECTIVE_TERMINATE:
-        if (strcmp(directive->reason, "superseded") == 0 || strcmp(directive->reason, "replaced") == 0)
+        if (MUTATION(agent_fights_twin))
+            close_connection(agent);
+        else if (strcmp(directive->reason, "superseded") == 0 || strcmp(directive->reason, "replaced") == 0)
             end_with(agent, STATUS_SESSION_LOST, "another process has joined under this node's name");
         else if (strcmp(directive->reason, "unauthorized") == 0)
             end_with(agent, STATUS_UNAUTHORIZED, "the hub does not accept this node's key");
@@ -466,7 +468,7 @@ void agent_check_end(struct agent *agent)
             end_with(agent, status, why);
             return;
         }
-        if (agent->reports_answered < agent->reports_sent && !agent->is_overdue)
+        if (agent->reports_answered < agent->reports_sent && !agent->is_overdue && !MUTATION(agent_leaves_early))
             return;
         buf_reset(&agent->text);
         work_write_leave(&agent->text);

@@ -610,7 +610,7 @@ struct sim_agent *agent_node_new(struct world *world, uint32_t index)
                                           .launcher = {.kind = world->workload->kinds[i].name,
                                                        .start = launcher_start,
                                                        .cancel = launcher_cancel,
-                                                       .progress = i % 2 == 0 ? launcher_progress : NULL}};
+                                                       .progress = i % 2 != 0 ? launcher_progress : NULL}};
     }
     return sim;
 }

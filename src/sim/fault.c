@@ -189,6 +189,9 @@ static void happen(struct world *world, enum sim_fault fault)
     case SIM_FAULT_NODE_STOP:
         node_stop(world, index, stream_of(fault));
         break;
+    case SIM_FAULT_NODE_TWIN:
+        node_pose(world, index, stream_of(fault));
+        break;
     case SIM_FAULT_CUT:
     case SIM_FAULT_HALF_OPEN:
         if (node->link != NULL) {

@@ -144,6 +144,9 @@ static void on_text(struct world *world, const struct event *event)
         return;
     }
     world->nodes[link->node].told_ns = world->now_ns;
+    if (link->guise != 0) {
+        world->nodes[link->guise - 1].told_ns = world->now_ns;
+    }
     if (link->session != NULL) {
         session_on_message(link->session, slice_of(packet->text, packet->len), true);
     }

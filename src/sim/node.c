@@ -110,7 +110,8 @@ static bool ends_lease(const struct outbox_item *item)
 static void hello(struct world *world, struct sim_node *node)
 {
     const struct workload *workload = world->workload;
-    struct command_node_hello hello = {.node = slice_str(node->name), .instance = node->instance, .info = SLICE("{}")};
+    const struct sim_node *named = node->guise != 0 ? node_at(world, node->guise - 1) : node;
+    struct command_node_hello hello = {.node = slice_str(named->name), .instance = node->instance, .info = SLICE("{}")};
     for (uint32_t i = 0; i < workload->kind_count; i++) {
         if ((node->kinds & 1u << i) != 0) {
             hello.kinds[hello.kind_count++] = slice_str(workload->kinds[i].name);
@@ -435,6 +436,7 @@ static void on_redial(struct world *world, const struct event *event)
 
 static void dial_soon(struct world *world, uint32_t index)
 {
+    node_at(world, index)->guise = 0;
     uint64_t spread_ms = world_chance(world, STREAM_NODE, 300) ? 1 : 2 * REDIAL_MS;
     int64_t wait_ns = (int64_t)(1 + world_below(world, STREAM_NODE, spread_ms * 1000)) * SIM_US;
     world_after(world, wait_ns, on_redial, index, node_at(world, index)->life, NULL);
@@ -448,6 +450,7 @@ void node_on_connected(struct world *world, uint32_t index, struct link *link)
         return;
     }
     node->link = link;
+    link->guise = node->guise;
     node->is_dialing = node->is_live = false;
     node->heard_ns = world->now_ns;
     trace(world, TRACE_DIAL, index, node->life, link->index);
@@ -506,6 +509,7 @@ static void node_begin(struct world *world, uint32_t index)
 {
     struct sim_node *node = node_at(world, index);
     node->is_up = node->is_dialing = true;
+    node->guise = 0;
     node->life++;
     node->instance = ++world->number;
     if (node->agent != NULL) {
@@ -593,6 +597,20 @@ void node_stop(struct world *world, uint32_t index, enum stream stream)
     if (node->agent != NULL) {
         agent_node_stop(node->agent, stream);
     }
+}
+
+void node_pose(struct world *world, uint32_t index, enum stream stream)
+{
+    struct sim_node *node = node_at(world, index);
+    uint32_t other = (uint32_t)world_below(world, stream, world->node_count);
+    if (node->agent != NULL || node->link == NULL || is_frozen(world, node) || node_at(world, other)->agent == NULL) {
+        return;
+    }
+    trace(world, TRACE_POSE, index, other, node->held_count);
+    node->is_live = false;
+    net_close(world, TAKE(node->link), SIDE_NODE);
+    dial_soon(world, index);
+    node->guise = other + 1;
 }
 
 void node_ended(struct world *world, uint32_t index)

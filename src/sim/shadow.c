@@ -142,6 +142,8 @@ static void says_hello(struct sim_agent *sim, const struct command_node_hello *h
     CHECK_THAT(world, known == hello->held_count && known == expected, "kept",
                "node %s comes back with %u leases, of which it has %u; it has %u", node->name, hello->held_count, known,
                expected);
+    CHECK_THAT(world, !sim->is_told_to_end, "proto", "node %s comes back, though another process has its name",
+               node->name);
     CHECK_THAT(world, !sim->is_signalled || hello->credit == 0, "T5", "node %s is ending and offers %u slots",
                node->name, hello->credit);
     sim->credit_open = hello->credit;
@@ -366,7 +368,7 @@ static void hears_directives(struct sim_agent *sim, const struct work_answer *sa
         if (run != NULL) {
             run->is_dropped = true;
         } else if (directive->type == DIRECTIVE_TERMINATE && strcmp(directive->reason, "replaced") == 0) {
-            sim->is_told_to_end = true; /* a hello of the process before came late */
+            sim->is_told_to_end = true; /* a twin; or the process before, whose hello came late */
         }
     }
 }

@@ -75,6 +75,7 @@ struct link {
     int64_t last_arrival_ns[2]; /* at each side: a stream keeps its order */
     int64_t clogged_until_ns[2];
     struct session *session; /* the hub's record */
+    uint32_t guise;          /* number of the node under whose name it speaks, + 1; 0: its own */
     uint32_t pending;        /* events that name it */
 };
 void net_init(struct world *world);
@@ -118,6 +119,7 @@ struct sim_node {
     bool is_dialing;
     uint32_t life;     /* of the process */
     uint64_t dial;     /* number of the newest attempt to connect */
+    uint32_t guise;    /* as of link: what its next hello says */
     struct link *link; /* NULL: none */
     int64_t heard_ns;  /* from the hub */
     int64_t told_ns;   /* when the hub last got something of it */
@@ -143,6 +145,8 @@ void node_freeze(struct world *world, uint32_t index, int64_t for_ns);
 void node_lie(struct world *world, uint32_t index, enum stream stream);
 /* An agent's process is told to end (SIGTERM, and perhaps SIGINT later). */
 void node_stop(struct world *world, uint32_t index, enum stream stream);
+/* One that node.c plays joins under the name of an agent, for one connection. */
+void node_pose(struct world *world, uint32_t index, enum stream stream);
 /* An agent's process has ended by itself; another one follows. */
 void node_ended(struct world *world, uint32_t index);
 void node_on_connected(struct world *world, uint32_t index, struct link *link);
