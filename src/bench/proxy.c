@@ -393,7 +393,7 @@ static int bound_socket(uint16_t port)
 
 static uint16_t port_of(int fd)
 {
-    struct sockaddr_in address;
+    struct sockaddr_in address = {0};
     socklen_t len = sizeof address;
     ensure(getsockname(fd, (struct sockaddr *)&address, &len) == 0);
     return ntohs(address.sin_port);

@@ -155,16 +155,18 @@ static void y_tick(const struct chart *chart, double value, struct buf *out)
 static void draw_axes(const struct chart *chart, struct buf *out)
 {
     if (chart->is_log) {
-        for (double value = chart->y_min; value <= chart->y_max * 1.01; value *= 10)
-            y_tick(chart, value, out);
+        int decades = (int)lround(log10(chart->y_max / chart->y_min));
+        for (int i = 0; i <= decades; i++)
+            y_tick(chart, chart->y_min * pow(10, i), out);
     } else {
         double step = nice_step(chart->y_max);
-        for (double value = 0; value <= chart->y_max * 1.001; value += step)
-            y_tick(chart, value, out);
+        for (int i = 0; i <= (int)lround(chart->y_max / step); i++)
+            y_tick(chart, step * i, out);
     }
     double step = chart->is_quantile ? 1 : nice_step(chart->x_max);
-    for (double value = 0; value <= chart->x_max * 1.001; value += step) {
+    for (int i = 0; i <= (int)(chart->x_max / step * 1.001); i++) {
         char text[40];
+        double value = step * i;
         if (chart->is_quantile)
             snprintf(text, sizeof text, "%.6g %%", 100 * (1 - pow(10, -value)));
         else

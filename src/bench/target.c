@@ -85,15 +85,10 @@ static enum status start_proxy(struct target *target, char *ret_why, size_t why_
 
 static enum status add_target(struct targets *targets, const struct scenario_start *start, uint32_t number)
 {
-    struct target **list = realloc(targets->list, (targets->count + 1) * sizeof *list);
-    struct target *target = calloc(1, sizeof *target);
-    if (list != NULL)
-        targets->list = list;
-    if (list == NULL || target == NULL) {
-        free(target);
+    struct target *target = targets->count < TARGETS_MAX ? calloc(1, sizeof *target) : NULL;
+    if (target == NULL)
         return STATUS_NO_MEMORY;
-    }
-    list[targets->count++] = target;
+    targets->list[targets->count++] = target;
     *target = (struct target){.all = targets, .start = start, .state = DOWN};
     child_disk_init(&target->disk);
     if (number > 0)
@@ -138,7 +133,10 @@ static enum status start_kind(struct targets *targets, enum scenario_start_kind 
         for (uint32_t n = 1; n <= (start->count > 1 ? start->count : 1) && status == STATUS_OK; n++) {
             status = add_target(targets, start, start->count > 1 ? n : 0);
             if (status != STATUS_OK) {
-                snprintf(ret_why, why_size, "cannot make a folder in %s", targets->scratch);
+                if (status == STATUS_NO_MEMORY)
+                    snprintf(ret_why, why_size, "there is no memory for it, or more than %d are started", TARGETS_MAX);
+                else
+                    snprintf(ret_why, why_size, "cannot make a folder in %s", targets->scratch);
                 return status;
             }
             struct target *target = targets->list[targets->count - 1];
@@ -256,6 +254,5 @@ void targets_stop(struct targets *targets)
         child_disk_free(&targets->list[i]->disk);
         free(targets->list[i]);
     }
-    free(targets->list);
     free(targets);
 }

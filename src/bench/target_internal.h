@@ -11,6 +11,7 @@
 
 #define TARGET_READY_MS 30000 /* a hub that recovers a large journal is not what is started here */
 #define TARGET_WHY_SIZE 800
+#define TARGETS_MAX 1024 /* processes and proxies of a run */
 
 enum target_state { DOWN, STARTING, READY };
 
@@ -41,7 +42,7 @@ struct targets {
     const char *program, *scratch;
     struct targets_callbacks callbacks;
     struct keeper keeper;
-    struct target **list;
+    struct target *list[TARGETS_MAX]; /* owned */
     uint32_t count;
     struct target_undo *undos;
     uv_timer_t tick; /* runs while something starts or ends */

@@ -325,7 +325,7 @@ static enum status verb_check(struct cli *cli)
     for (int i = 1; i < cli->arg_count && status == STATUS_OK; i++) {
         struct scenario *scenario = NULL;
         status = bench_scenario_load(cli, cli->args[i], defines, &scenario);
-        if (status != STATUS_OK)
+        if (status != STATUS_OK || scenario == NULL)
             break;
         if (cli_flag(cli, "json")) {
             buf_append_str(&out, "{\"file\":");
