@@ -92,7 +92,10 @@ static void close_second(struct engine *engine, int64_t now_ns)
     engine->second_at_ns = now_ns;
     tally_second(engine, engine->second);
     watch_processes(engine);
-    sampler_tick(engine->sampler, engine->second);
+    int64_t every = engine->scenario->sample_ns / NS_PER_S;
+    if (every <= 1 || engine->second % every == 0) {
+        sampler_tick(engine->sampler, engine->second);
+    }
     tell_progress(engine, now_ns);
     engine->second++;
 }

@@ -129,8 +129,8 @@ static void context_json(const struct report_context *context, struct buf *out)
     }
     buf_append_str(out, "{");
     text(out, "target", scenario->target);
-    buf_printf(out, ",\"connections\":%" PRIu32 ",\"threads\":%" PRIu32 ",\"timeout_ns\":%" PRId64 ",",
-               scenario->connections, scenario->threads, scenario->timeout_ns);
+    buf_printf(out, ",\"connections\":%" PRIu32 ",\"timeout_ns\":%" PRId64 ",", scenario->connections,
+               scenario->timeout_ns);
     starts_json(scenario, out);
     buf_append_str(out, "},");
     key(out, "source");

@@ -2,7 +2,7 @@
  *
  *   title TEXT | seed N | sample every D
  *   let NAME VALUE                     $NAME or ${NAME} below is VALUE, or what was given from outside
- *   target URL|NAME [connections N] [timeout D] [threads N]
+ *   target URL|NAME [connections N] [timeout D]
  *   start …, fault …                   scenario_fault.c
  *   feed …                             scenario_text.c
  *   flow …, and its steps              scenario_flow.c
@@ -28,7 +28,6 @@
 #define TIMEOUT_NS_DEFAULT (INT64_C(10) * 1000000000)
 #define SAMPLE_NS_DEFAULT (INT64_C(1) * 1000000000)
 #define CONNECTIONS_MAX 100000
-#define THREADS_MAX 64
 
 /* --- memory: a list of blocks, freed together --- */
 
@@ -370,7 +369,6 @@ static enum status read_target(struct parser *parser)
          .value = &scenario->timeout_ns,
          .min = 1000000,
          .max = 3600 * SAMPLE_NS_DEFAULT},
-        {.name = "threads", .number = &scenario->threads, .min = 1, .max = THREADS_MAX},
     };
     return words_take_properties(&parser->words, properties, ARRAY_COUNT(properties));
 }
@@ -474,7 +472,6 @@ static enum status parse(struct parser *parser, struct slice text, const char *f
     workload_init(&scenario->workload);
     scenario->timeout_ns = TIMEOUT_NS_DEFAULT;
     scenario->sample_ns = SAMPLE_NS_DEFAULT;
-    scenario->threads = 1;
     scenario->seed = 1;
     scenario->flows = scenario_alloc(scenario, SCENARIO_FLOWS_MAX * sizeof *scenario->flows);
     scenario->variables = scenario_alloc(scenario, SCENARIO_VARIABLES_MAX * sizeof *scenario->variables);

@@ -177,7 +177,6 @@ struct scenario {
     char target[256];     /* URL, or the name of a start; "" : the first hub */
     uint32_t connections; /* of the open model; 0: as many as are needed, up to LIMIT_BENCH_CONNECTIONS */
     int64_t timeout_ns;
-    uint32_t threads; /* of the generator */
     int64_t sample_ns;
     char (*variables)[BENCH_NAME_SIZE]; /* owned */
     uint32_t variable_count;

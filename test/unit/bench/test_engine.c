@@ -432,6 +432,8 @@ static void phases_follow_their_graph(void **state)
     assert_true(two->counts.scheduled >= 10 && two->counts.scheduled <= 22);
     assert_int_equal(two->counts.errors[BENCH_ERROR_STATUS_OTHER], two->counts.failed);
     assert_int_equal(two->counts.failed, two->counts.scheduled);
+    /* Phases with other rates and models use the connections that are there. */
+    assert_true(result->series[0].counts.connects <= result->connections_max);
     /* What is discarded belongs to no total. */
     assert_int_equal(result->series[0].counts.scheduled, 70 + two->counts.scheduled);
     assert_true(llabs(one->begin_ns - warm->end_ns) < 100 * NS_PER_MS);

@@ -81,11 +81,11 @@ static void test_small_statements(void **state)
 {
     (void)state;
     parse("title \"A title\" # with a comment\nseed 42\nsample every 5s\n"
-          "target http://127.0.0.1:8080 connections 20 timeout 2s threads 2\n" FLOW "phase p constant 10/s for 1s");
+          "target http://127.0.0.1:8080 connections 20 timeout 2s\n" FLOW "phase p constant 10/s for 1s");
     assert_string_equal(scenario->title, "A title");
     assert_string_equal(scenario->target, "http://127.0.0.1:8080");
     assert_true(scenario->seed == 42 && scenario->sample_ns == 5000000000 && scenario->connections == 20);
-    assert_true(scenario->timeout_ns == 2000000000 && scenario->threads == 2 && !scenario->has_workload);
+    assert_true(scenario->timeout_ns == 2000000000 && !scenario->has_workload);
     assert_int_equal(scenario->flows[0].steps[0].timeout_ns, 2000000000);
     assert_string_equal(scenario->variables[SCENARIO_INDEX], "index");
     assert_string_equal(scenario->variables[SCENARIO_PORT], "port");
