@@ -114,6 +114,9 @@ enum status words_complain(const struct words *words, const struct words_word *w
         va_start(args, format);
         (void)vsnprintf(words->why + len, words->why_size - (size_t)len, format, args);
         va_end(args);
+        for (char *at = words->why + len; *at != '\0'; at++) { /* what it quotes of a file may hold anything */
+            *at = (unsigned char)*at < ' ' || *at == 0x7f ? '?' : *at;
+        }
     }
     return STATUS_INVALID;
 }

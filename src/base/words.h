@@ -41,7 +41,7 @@ static inline bool words_is_done(const struct words *words) /* with this line */
     return words->at == words->count;
 }
 
-/* --- mistakes: all give INVALID --- */
+/* --- mistakes: all give INVALID, and one line of text: what is quoted has ? for control characters --- */
 
 /* `where` NULL: behind the last word. */
 STATUS_MUST_CHECK enum status words_complain(const struct words *words, const struct words_word *where,
