@@ -131,6 +131,16 @@ static enum status status_of_sqlite(int code)
     }
 }
 
+/* The status of the last call on this connection, which gave `code`. SQLite has a code for a full disk, but not where it
+ * makes room for the index of its log: there it is an I/O error, and the system's number tells which. */
+static enum status status_of_call(sqlite3 *db, int code)
+{
+    enum status status = status_of_sqlite(code);
+    int number = sqlite3_system_errno(db);
+    bool is_full = sqlite3_extended_errcode(db) == SQLITE_IOERR_SHMSIZE || number == ENOSPC || number == EDQUOT;
+    return status == STATUS_IO && is_full ? STATUS_NO_SPACE : status;
+}
+
 /* --- the worker --- */
 
 static int step_once(sqlite3_stmt *statement)
@@ -365,7 +375,7 @@ static void *worker_run(void *ctx)
             report(history, STATUS_OK, NULL, written_position);
             continue;
         }
-        enum status status = status_of_sqlite(code);
+        enum status status = status_of_call(history->writer, code);
         char why[256];
         (void)snprintf(why, sizeof why, "%s", sqlite3_errmsg(history->writer));
         (void)sqlite3_exec(history->writer, "ROLLBACK", NULL, NULL, NULL);
@@ -394,11 +404,12 @@ static void *worker_run(void *ctx)
 
 static enum status open_error(struct buf *why, const char *path, const char *what, sqlite3 *db, int code)
 {
+    enum status status = db != NULL ? status_of_call(db, code) : status_of_sqlite(code);
     if (why != NULL) {
-        buf_printf(why, "the history file %s cannot be used: %s%s%s", path, what, db != NULL ? ": " : "",
+        buf_printf(why, "the history file %s cannot be used: %s%s%s", path,
+                   status == STATUS_NO_SPACE ? "the disk is full" : what, db != NULL ? ": " : "",
                    db != NULL ? sqlite3_errmsg(db) : "");
     }
-    enum status status = status_of_sqlite(code);
     return status == STATUS_OK ? STATUS_CORRUPT : status;
 }
 

@@ -494,7 +494,9 @@ static void judge(struct recording *recording)
     history_check_init(&recording->check, &(struct history_check_hooks){on_violated, name_of_node, recording});
     make_ops(recording);
     sort_sightings(recording);
-    qsort(recording->records, recording->count, sizeof *recording->records, compare_records);
+    if (recording->count > 0) { /* else there is no array, which qsort must not be given */
+        qsort(recording->records, recording->count, sizeof *recording->records, compare_records);
+    }
     for (size_t i = 0; i < recording->count; i++) {
         report->has_end = report->has_end || recording->records[i].what == END;
         apply(recording, &recording->records[i]);

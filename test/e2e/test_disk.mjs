@@ -3,7 +3,7 @@
 // And what `verify` and `repair` make of it.
 import { Hub, Process, run, check, equal, until, sleep, TMP, SHOAL, SLOW } from './lib.mjs';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { readdirSync, readFileSync, writeFileSync, mkdirSync, statSync, openSync, writeSync, closeSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, writeFileSync, mkdirSync, statSync, openSync, writeSync, closeSync } from 'node:fs';
 import path from 'node:path';
 
 const shoal = (...args) => {
@@ -178,6 +178,24 @@ await run({
       await hub.crash();
       await hub.start();
       for (const id of acknowledged) equal((await hub.get(`/v1/tasks/${id}`)).status, 200, `task ${id} after the crash`);
+      await hub.stop();
+      // A clean end takes the index of SQLite's log along; the next start must make it anew, and there is no room for it.
+      const filler = path.join(mount, 'filler');
+      const fd = openSync(filler, 'w');
+      for (let size = 65536; size >= 1;) {
+        try {
+          writeSync(fd, Buffer.alloc(size));
+        } catch (error) {
+          equal(error.code, 'ENOSPC', 'the disk is full');
+          size = Math.floor(size / 256);
+        }
+      }
+      closeSync(fd);
+      const start = shoal('hub', '--data', hub.data, '--listen', '127.0.0.1:0');
+      equal(start.code, 12, `a start without room: ${start.err}`);
+      check(plainSentence(start.err, 'no room').includes('the disk is full'), `says so: ${start.err}`);
+      rmSync(filler);
+      await hub.start();
       await hub.stop();
     } finally {
       spawnSync('umount', ['-l', mount]);
