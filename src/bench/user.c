@@ -277,17 +277,14 @@ static void go(struct user *user, int64_t now_ns)
         user_end(user, now_ns);
         return;
     }
-    if (user->engine->is_draining && user->flow->steps[user->step].step != NULL &&
-        user->flow->steps[user->step].step->action == SCENARIO_THINK) {
-        user_end(user, now_ns); /* nobody waits for the end of its pauses */
-        return;
-    }
     if (user->step == user->flow->flow->step_count) {
         flow_over(user, now_ns);
         return;
     }
     const struct scenario_step *step = user->flow->steps[user->step].step;
-    if (step->action == SCENARIO_THINK) {
+    if (step->action == SCENARIO_THINK && user->engine->is_draining) {
+        user_end(user, now_ns); /* nobody waits for the end of its pauses */
+    } else if (step->action == SCENARIO_THINK) {
         think(user, step, now_ns);
     } else {
         ask(user, now_ns);

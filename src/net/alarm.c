@@ -9,7 +9,7 @@
  * start later run earlier in libuv, so what alarms queue for the end of the turn (loop_flush_soon) is flushed in the same
  * prepare round, by loop.c's hook.
  *
- * Invariants: (A1) armed_ns <= wanted_ns; (A2) the heap is ordered by armed_ns; (A3) table[id] is the alarm or NULL. */
+ * Invariants: (A1) armed_ns <= wanted_ns; (A2) the heap is ordered by armed_ns; (A3) table[id].alarm is the alarm or NULL. */
 #include "net/alarm.h"
 
 #include <errno.h>
@@ -21,10 +21,14 @@
 #include "base/ensure.h"
 #include "base/heap.h"
 
+struct slot {
+    struct alarm *alarm; /* NULL: the id is free */
+};
+
 struct alarms {
     struct heap heap;
-    struct alarm **table; /* owned */
-    uint32_t *free_ids;   /* owned; ids below len that are not in use */
+    struct slot *table; /* owned; by id */
+    uint32_t *free_ids; /* owned; ids below len that are not in use */
     uint32_t len, cap, free_count;
     int64_t programmed_ns; /* what the timerfd is set to; INT64_MIN: it has fired or was never set */
     int64_t turn_ns;       /* when the first event of this turn was handled */
@@ -37,19 +41,19 @@ struct alarms {
 static bool is_before(void *ctx, uint32_t a, uint32_t b)
 {
     const struct alarms *alarms = ctx;
-    return alarms->table[a]->armed_ns < alarms->table[b]->armed_ns;
+    return alarms->table[a].alarm->armed_ns < alarms->table[b].alarm->armed_ns;
 }
 
 static void set_position(void *ctx, uint32_t item, uint32_t position)
 {
     struct alarms *alarms = ctx;
-    alarms->table[item]->position = position;
+    alarms->table[item].alarm->position = position;
 }
 
 int64_t alarms_next_ns(const struct alarms *alarms)
 {
     uint32_t top = heap_top(&alarms->heap);
-    return top != HEAP_NONE ? alarms->table[top]->armed_ns : ALARM_NEVER;
+    return top != HEAP_NONE ? alarms->table[top].alarm->armed_ns : ALARM_NEVER;
 }
 
 static void rearm(struct alarm *alarm, int64_t at_ns)
@@ -62,7 +66,7 @@ void alarms_run(struct alarms *alarms, int64_t now_ns)
 {
     /* One that sets itself to a past time again has to wait for the next round, or sockets would never get theirs. */
     for (uint32_t left = alarms->heap.len; left > 0 && alarms_next_ns(alarms) <= now_ns; left--) {
-        struct alarm *alarm = alarms->table[heap_top(&alarms->heap)];
+        struct alarm *alarm = alarms->table[heap_top(&alarms->heap)].alarm;
         if (alarm->wanted_ns > now_ns) {
             rearm(alarm, alarm->wanted_ns);
             continue;
@@ -174,7 +178,7 @@ void alarms_free(struct alarms *alarms)
 static bool grow(struct alarms *alarms)
 {
     uint32_t cap = alarms->cap > 0 ? 2 * alarms->cap : 64;
-    struct alarm **table = realloc(alarms->table, cap * sizeof(*table));
+    struct slot *table = realloc(alarms->table, cap * sizeof(*table));
     if (table == NULL) {
         return false;
     }
@@ -195,9 +199,9 @@ enum status alarm_open(struct alarms *alarms, struct alarm *alarm, void (*run)(s
     }
     uint32_t id = alarms->free_count > 0 ? alarms->free_ids[alarms->free_count - 1] : alarms->len;
     *alarm = (struct alarm){.run = run, .alarms = alarms, .wanted_ns = ALARM_NEVER, .armed_ns = ALARM_NEVER, .id = id};
-    alarms->table[id] = alarm;
+    alarms->table[id].alarm = alarm;
     if (!heap_push(&alarms->heap, id)) {
-        alarms->table[id] = NULL;
+        alarms->table[id].alarm = NULL;
         alarm->alarms = NULL;
         return STATUS_NO_MEMORY;
     }
@@ -216,7 +220,7 @@ void alarm_close(struct alarm *alarm)
         return;
     }
     heap_remove(&alarms->heap, alarm->position);
-    alarms->table[alarm->id] = NULL;
+    alarms->table[alarm->id].alarm = NULL;
     alarms->free_ids[alarms->free_count++] = alarm->id;
     alarm->alarms = NULL;
 }
