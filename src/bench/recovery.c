@@ -144,6 +144,10 @@ static void recover(const struct recovery *recovery, struct bench_event *event)
             return;
         }
     }
+    if (bin > last && bin > fault) {
+        event->recovered_ns = 0; /* nor until the run was over */
+        return;
+    }
     while (bin <= last && (recovery->bins[bin] == 0 || !is_good(recovery, bin, &normal)))
         bin++;
     if (bin > last)

@@ -443,6 +443,10 @@ enum status cli_bench(struct cli *cli)
         if (cli->arg_count - 1 < verb->args_min || cli->arg_count - 1 > verb->args_max)
             return cli_fail(cli, STATUS_USAGE, "it is \"shoal bench %s%s%s\"", verb->name,
                             verb->arguments[0] != '\0' ? " " : "", verb->arguments);
+        const char *scale = cli_text(cli, "time-scale");
+        char *scale_end = NULL;
+        if (scale != NULL && (!(strtod(scale, &scale_end) > 0) || *scale_end != '\0'))
+            return cli_fail(cli, STATUS_USAGE, "--time-scale takes a number above 0, such as 0.5, not \"%s\"", scale);
         return verb->run(cli);
     }
     const char *nearest = cli_nearest(cli->args[0], names);

@@ -119,7 +119,7 @@ gate lost_tasks == 0
       equal(r.code, 0, r.err);
       check(readdirSync(path.join(TMP, 'bench-runs')).some((n) => n.endsWith('-good')), 'bench-runs');
     });
-    for (const args of [['run'], ['run', '/nonexistent.scenario'], ['rnu', 'x'], ['run', scenario('empty', '')], ['http', 'ftp://x/'], ['show', '/nonexistent'],
+    for (const args of [['run'], ['run', scenario('scaled', 'target http://127.0.0.1:9\nflow main\n  get /\nphase p users 1 for 1s\n'), '--time-scale', 'fast'], ['run', '/nonexistent.scenario'], ['rnu', 'x'], ['run', scenario('empty', '')], ['http', 'ftp://x/'], ['show', '/nonexistent'],
       ['run', scenario('set', 'let a 1\nflow main\n  get /\nphase p users 1 for 1s\ntarget http://127.0.0.1:9\n'), '--set', 'nobody=1']]) {
       const r = bench(...args);
       equal(r.code, 2, `${args.join(' ')}: ${r.out}${r.err}`);
@@ -127,14 +127,22 @@ gate lost_tasks == 0
     }
   },
   async 'exit code 4: a generator that had no time'() {
-    // a thousand times what one thread can send
     await withServer((request, response) => response.end('fine'), async (url) => {
-      const file = scenario('invalid', `target ${url} timeout 5s connections 2\nflow main\n  get /\nphase load constant 3000000/s for 1s\ngate success > 0\n`);
-      const r = await benchAsync('run', file, '--out', path.join(TMP, 'invalid'));
-      equal(r.code, 4, `invalid: ${r.out}${r.err}`);
-      const report = JSON.parse(readFileSync(path.join(TMP, 'invalid', 'run.json'), 'utf8'));
+      const out = path.join(TMP, 'invalid');
+      const file = scenario('invalid', `target ${url} timeout 5s\nflow main\n  get /\nphase load constant 100/s for 4s\ngate success > 0\n`);
+      const child = spawn(SHOAL, ['bench', 'run', file, '--out', out], { cwd: TMP, env });
+      let told = '';
+      child.stderr.on('data', (data) => { told += data; });
+      const ended = new Promise((resolve) => child.on('close', resolve));
+      await until('it runs', 20000 * SLOW, () => told.includes('s load:'));
+      child.kill('SIGSTOP'); // what came meanwhile is begun late, and that is not the target's doing
+      await sleep(1200);
+      child.kill('SIGCONT');
+      equal(await ended, 4, `exit code: ${told}`);
+      const report = JSON.parse(readFileSync(path.join(out, 'run.json'), 'utf8'));
       equal(report.verdict, 'invalid', 'verdict');
-      check(report.invalid_why.length > 10, 'and why');
+      check(/was late/.test(report.invalid_why), `and why: ${report.invalid_why}`);
+      check(/errors="1"/.test(readFileSync(path.join(out, 'junit.xml'), 'utf8')), 'JUnit');
     });
   },
   async 'exit code 130: interrupted, with a partial report'() {

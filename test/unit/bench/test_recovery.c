@@ -80,6 +80,10 @@ static void test_no_effect(void **state)
     struct bench_event event =
         play(&(struct history){.fault_ns = 6 * NS_PER_S, .down_until_ns = 6 * NS_PER_S, .end_ns = 12 * NS_PER_S});
     assert_true(event.detected_ns == -1 && event.recovered_ns == 0);
+    /* the run is over soon after */
+    event =
+        play(&(struct history){.fault_ns = 6 * NS_PER_S, .down_until_ns = 6 * NS_PER_S, .end_ns = 7500 * NS_PER_MS});
+    assert_true(event.detected_ns == -1 && event.recovered_ns == 0);
 }
 
 static void test_never(void **state)
