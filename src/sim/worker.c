@@ -198,7 +198,7 @@ static void send_report(struct world *world, uint32_t index, uint32_t number, ui
     struct sim_worker *worker = worker_at(world, index);
     struct buf *text = &world->text;
     uint32_t count = 0;
-    uint64_t done[REPORT_MAX];
+    uint64_t done[REPORT_MAX] = {0};
     uint32_t done_count = 0;
     buf_reset(text);
     buf_append_char(text, '[');
