@@ -116,6 +116,34 @@ static bool is_counted(const struct history_run *run)
     return run->verdict == BENCH_PASS || run->verdict == BENCH_GATE_MISSED;
 }
 
+/* The medians of the levels before and behind a change. */
+static void levels(const struct series *series, size_t change, double *ret_before, double *ret_after)
+{
+    static double scratch[HISTORY_RUNS_MAX];
+    size_t from = change > 0 ? series->changes[change - 1] : 0, at = series->changes[change];
+    size_t to = change + 1 < series->change_count ? series->changes[change + 1] : series->count;
+    memcpy(scratch, series->values + from, (at - from) * sizeof *scratch);
+    *ret_before = statistics_median(scratch, at - from);
+    memcpy(scratch, series->values + at, (to - at) * sizeof *scratch);
+    *ret_after = statistics_median(scratch, to - at);
+}
+
+/* A level that differs by less than is worth a word is none; the two then are one, which may change what is beside it. */
+static void drop_small_changes(struct series *series)
+{
+    for (size_t i = 0; i < series->change_count;) {
+        double before, after;
+        levels(series, i, &before, &after);
+        if (fabs(after - before) >= HISTORY_NOISE * fabs(before)) {
+            i++;
+            continue;
+        }
+        series->change_count--;
+        memmove(&series->changes[i], &series->changes[i + 1], (series->change_count - i) * sizeof series->changes[0]);
+        i = 0;
+    }
+}
+
 static void make_series(const struct history_run *runs, uint32_t count, size_t metric, struct series *ret)
 {
     ret->count = 0;
@@ -129,18 +157,7 @@ static void make_series(const struct history_run *runs, uint32_t count, size_t m
     }
     ret->change_count =
         statistics_change_points(ret->values, ret->count, HISTORY_P_MAX, metric + 1, ret->changes, CHANGES_MAX);
-}
-
-/* The medians of the levels before and behind a change. */
-static void levels(const struct series *series, size_t change, double *ret_before, double *ret_after)
-{
-    static double scratch[HISTORY_RUNS_MAX];
-    size_t from = change > 0 ? series->changes[change - 1] : 0, at = series->changes[change];
-    size_t to = change + 1 < series->change_count ? series->changes[change + 1] : series->count;
-    memcpy(scratch, series->values + from, (at - from) * sizeof *scratch);
-    *ret_before = statistics_median(scratch, at - from);
-    memcpy(scratch, series->values + at, (to - at) * sizeof *scratch);
-    *ret_after = statistics_median(scratch, to - at);
+    drop_small_changes(ret);
 }
 
 static uint32_t group_end(const struct history *history, uint32_t from)

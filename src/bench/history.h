@@ -6,6 +6,7 @@
 
 #define HISTORY_RUNS_MAX 4096
 #define HISTORY_METRICS 6
+#define HISTORY_NOISE 0.02 /* the smallest relative change worth a word */
 #define HISTORY_P_MAX 0.01 /* a level that comes by chance once in a hundred series is none */
 
 struct history_run {

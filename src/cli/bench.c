@@ -426,10 +426,17 @@ static const struct verb {
     int args_min, args_max; /* behind the verb */
     enum status (*run)(struct cli *cli);
 } verbs[] = {
-    {"run", "FILE", 1, 1, verb_run},           {"http", "URL", 1, 1, verb_http},
-    {"check", "FILE...", 1, 1000, verb_check}, {"list", "[FOLDER]", 0, 1, verb_list},
-    {"show", "RUN", 1, 1, verb_show},          {"metrics", "", 0, 0, verb_metrics},
-    {"verify", "", 0, 0, bench_verb_verify},   {"claims", "", 0, 0, bench_verb_claims},
+    {"run", "FILE", 1, 1, verb_run},
+    {"http", "URL", 1, 1, verb_http},
+    {"check", "FILE...", 1, 1000, verb_check},
+    {"list", "[FOLDER]", 0, 1, verb_list},
+    {"show", "RUN", 1, 1, verb_show},
+    {"metrics", "", 0, 0, verb_metrics},
+    {"compare", "A B", 2, 2, bench_verb_compare},
+    {"history", "[FOLDER]", 0, 1, bench_verb_history},
+    {"capacity", "FILE", 1, 1, bench_verb_capacity},
+    {"verify", "", 0, 0, bench_verb_verify},
+    {"claims", "", 0, 0, bench_verb_claims},
 };
 
 enum status cli_bench(struct cli *cli)

@@ -37,4 +37,9 @@ enum status bench_status_of(const struct bench_result *result);
 enum status bench_verb_verify(struct cli *cli);
 enum status bench_verb_claims(struct cli *cli);
 
+/* bench_compare.c */
+enum status bench_verb_compare(struct cli *cli);
+enum status bench_verb_history(struct cli *cli);
+enum status bench_verb_capacity(struct cli *cli);
+
 #endif

@@ -238,12 +238,21 @@ static const struct cli_option bench_options[] = {
      "verify, claims: only claims with such an id, \"*\" standing for anything.", 0, 0},
     {"no-live", CLI_FLAG, NULL, NULL, NULL, "Shows nothing while it runs.", 0, 0},
     {"for", CLI_DURATION, "TIME", "10s", NULL, "http: how long.", 1, DURATION_MAX},
-    {"users", CLI_NUMBER, "N", NULL, NULL, "http: users that ask again as soon as they have an answer.", 1, 1000000},
+    {"users", CLI_NUMBER, "N", NULL, NULL,
+     "http: users that ask again as soon as they have an answer; capacity: as many at most, 64 without it.", 1,
+     1000000},
     {"connections", CLI_NUMBER, "N", "10", NULL, "http: connections; without --rate as many users.", 1, 1000000},
     {"rate", CLI_TEXT, "R", NULL, NULL, "http: requests a second, whatever the answers take.", 0, 0},
     {"timeout", CLI_DURATION, "TIME", "10s", NULL, "http: when a request counts as failed.", 1, DURATION_MAX},
     {"header", CLI_LIST, "LINE", NULL, NULL, "http: a header, such as \"Accept: text/plain\".", 0, 0},
     {"body", CLI_TEXT, "TEXT", NULL, NULL, "http: posts this.", 0, 0},
+    {"rounds", CLI_NUMBER, "N", "5", NULL, "compare: how often A and B run, in turn.", 1, 1000},
+    {"scenario", CLI_TEXT, "FILE", NULL, NULL, "compare: what two programs run.", 0, 0},
+    {"a-set", CLI_LIST, "NAME=VALUE", NULL, NULL, "compare: as --set, for A alone.", 0, 0},
+    {"b-set", CLI_LIST, "NAME=VALUE", NULL, NULL, "compare: as --set, for B alone.", 0, 0},
+    {"metric", CLI_LIST, "NAME", NULL, NULL, "compare: instead of goodput, p50 and p99.", 0, 0},
+    {"from", CLI_NUMBER, "R", "100", NULL, "capacity: the first rate a second that is tried.", 1, 10000000},
+    {"point", CLI_DURATION, "TIME", "5s", NULL, "capacity: how long each rate is measured.", 1, DURATION_MAX},
     OPTION_JSON,
     OPTION_HELP,
     OPTION_END,
@@ -325,6 +334,11 @@ const struct cli_command cli_commands[] = {
      "list [FOLDER]: the scenarios of a folder.\n"
      "show RUN: what a report's folder says.\n"
      "metrics: the names that gates know.\n"
+     "compare A B: of two scenarios, two programs with --scenario FILE, or one scenario with --a-set and --b-set: runs them in turn and "
+     "says whether B is faster, slower, same or unstable, with a confidence interval. Of two reports' folders: compares their seconds.\n"
+     "history [FOLDER]: all runs below it, and where a metric took another level.\n"
+     "capacity FILE: looks for the rate that is just sustained, what happens at 1, 2 and 10 times of it, how soon it is over, and how "
+     "throughput grows with users.\n"
      "verify: replays what published reports claim and says for each claim: met, missed, scaled, … (docs/claims.md). --quick takes "
      "about ten minutes, without it many hours.\n"
      "claims: what is claimed, and what would measure it.",
@@ -332,6 +346,9 @@ const struct cli_command cli_commands[] = {
      "  shoal bench run users.scenario --set users=500 --quick --out /tmp/run\n"
      "  shoal bench http http://127.0.0.1:8080/ --connections 50 --for 30s\n"
      "  shoal bench http http://127.0.0.1:8080/ --rate 2000 --json\n"
+     "  shoal bench compare old/shoal new/shoal --scenario bench/scenarios/steady.scenario --rounds 10\n"
+     "  shoal bench compare steady.scenario steady.scenario --a-set rate=200 --b-set rate=400\n"
+     "  shoal bench capacity bench/scenarios/steady.scenario --quick\n"
      "  shoal bench verify --quick\n"
      "  shoal bench verify --only 'S0.05*'\n",
      bench_options, cli_bench},

@@ -279,11 +279,8 @@ static void test_mistakes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ours),
-        cmocka_unit_test(test_scenarios),
-        cmocka_unit_test(test_templates),
-        cmocka_unit_test(test_verdicts),
-        cmocka_unit_test(test_mistakes),
+        cmocka_unit_test(test_ours),     cmocka_unit_test(test_scenarios), cmocka_unit_test(test_templates),
+        cmocka_unit_test(test_verdicts), cmocka_unit_test(test_mistakes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
