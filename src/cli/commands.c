@@ -346,7 +346,7 @@ const struct cli_command cli_commands[] = {
      "  shoal bench run users.scenario --set users=500 --quick --out /tmp/run\n"
      "  shoal bench http http://127.0.0.1:8080/ --connections 50 --for 30s\n"
      "  shoal bench http http://127.0.0.1:8080/ --rate 2000 --json\n"
-     "  shoal bench compare old/shoal new/shoal --scenario bench/scenarios/steady.scenario --rounds 10\n"
+     "  shoal bench compare old/shoal new/shoal --scenario steady.scenario\n"
      "  shoal bench compare steady.scenario steady.scenario --a-set rate=200 --b-set rate=400\n"
      "  shoal bench capacity bench/scenarios/steady.scenario --quick\n"
      "  shoal bench verify --quick\n"
