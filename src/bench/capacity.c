@@ -4,7 +4,7 @@
  *   overload   0.7 of the capacity for comparison, then 1, 2 and 10 times of it, then 0.7 again until all is as before
  *   growth     1, 2, 4, … users without pauses, and the law of scaling through their goodput (statistics_scaling.c)
  *
- * Sustained is a rate of which 95 % have a right answer in time. A point at which the generator was the bottleneck is no point of the
+ * Sustained is a rate of which 95 % have a right answer, in time and while it lasts. A point at which the generator was the bottleneck is no point of the
  * target: the search ends there and says so. In an overload the generator sheds what waits for longer than two seconds' worth of
  * the capacity, as clients give up too. */
 #include "bench/capacity.h"
@@ -22,6 +22,7 @@
 #define BISECTIONS 5
 #define NARROW 1.1 /* the gap between sustained and not sustained */
 #define NS_PER_S INT64_C(1000000000)
+#define SLACK_NS (NS_PER_S / 50) /* between a phase's beginning and that of a second */
 
 struct search {
     const struct capacity_options *options;
@@ -77,6 +78,25 @@ static double metric(const struct bench_result *result, const char *name)
     return bench_metric(result, slice_str(name), &value, NULL) == STATUS_OK ? value : 0;
 }
 
+/* Mean of right answers and median of p99 over the whole seconds of a phase. */
+static void usual_of(const struct bench_result *result, const struct bench_series *series, double *ret_ok,
+                     double *ret_p99_ns)
+{
+    double *p99s = malloc((result->second_count + 1) * sizeof *p99s);
+    double ok = 0;
+    size_t count = 0;
+    for (uint32_t i = 0; i < result->second_count && p99s != NULL; i++) {
+        int64_t begin = (int64_t)result->seconds[i].second * NS_PER_S;
+        if (begin + SLACK_NS >= series->begin_ns && begin + NS_PER_S <= series->end_ns + SLACK_NS) {
+            ok += (double)result->seconds[i].counts.ok;
+            p99s[count++] = (double)result->seconds[i].p99_ns;
+        }
+    }
+    *ret_ok = count > 0 ? ok / (double)count : 0;
+    *ret_p99_ns = p99s != NULL ? statistics_median(p99s, count) : 0;
+    free(p99s);
+}
+
 static void read_point(const struct bench_result *result, double asked, struct capacity_point *ret)
 {
     *ret = (struct capacity_point){.asked = asked,
@@ -85,6 +105,13 @@ static void read_point(const struct bench_result *result, double asked, struct c
                                    .p50_ns = metric(result, "p50@point"),
                                    .p99_ns = metric(result, "p99@point"),
                                    .is_valid = result->verdict != BENCH_INVALID};
+    /* Answers that come after the phase, out of the line that grew in it, are no throughput: what came within counts. */
+    const struct bench_series *series = bench_result_series(result, "point", "");
+    double ok, p99_ns;
+    if (series != NULL) {
+        usual_of(result, series, &ok, &p99_ns);
+        ret->goodput = ok > 0 ? ok : ret->goodput;
+    }
 }
 
 /* --- the search --- */
@@ -174,32 +201,13 @@ static enum status find_rate(struct search *search)
 
 /* --- overload --- */
 
-/* Mean of right answers and median of p99 over the whole seconds of a phase. */
-static void usual_of(const struct bench_result *result, const struct bench_series *series, double *ret_ok,
-                     double *ret_p99_ns)
-{
-    double *p99s = malloc((result->second_count + 1) * sizeof *p99s);
-    double ok = 0;
-    size_t count = 0;
-    for (uint32_t i = 0; i < result->second_count && p99s != NULL; i++) {
-        int64_t begin = (int64_t)result->seconds[i].second * NS_PER_S;
-        if (begin >= series->begin_ns && begin + NS_PER_S <= series->end_ns) {
-            ok += (double)result->seconds[i].counts.ok;
-            p99s[count++] = (double)result->seconds[i].p99_ns;
-        }
-    }
-    *ret_ok = count > 0 ? ok / (double)count : 0;
-    *ret_p99_ns = p99s != NULL ? statistics_median(p99s, count) : 0;
-    free(p99s);
-}
-
 static int64_t recovery_of(const struct bench_result *result, const struct bench_series *after, double ok,
                            double p99_ns)
 {
     for (uint32_t i = 0; i < result->second_count; i++) {
         const struct bench_second *second = &result->seconds[i];
         int64_t begin = (int64_t)second->second * NS_PER_S;
-        if (begin < after->begin_ns || begin + NS_PER_S > after->end_ns) {
+        if (begin + SLACK_NS < after->begin_ns || begin + NS_PER_S > after->end_ns + SLACK_NS) {
             continue;
         }
         /* A millisecond more is no sign of trouble where everything takes less than one. */

@@ -10,7 +10,7 @@
  *   fault restart TARGET at D …
  *   fault delay PROXY RANGE at D … | loss PROXY P% at D … | bandwidth PROXY SIZE/s at D …
  *   fault cut|blackhole PROXY at D …
- *   fault fill-disk HUB at D … | limit-memory TARGET SIZE at D …
+ *   fault fill-disk HUB [SIZE] at D … | limit-memory TARGET SIZE at D …
  *
  * Without a name what is started is called by its sort; several nodes are NAME1, NAME2, …, and a fault may name one or all of them. */
 #include <stdio.h>
@@ -272,8 +272,10 @@ static enum status read_fault_value(struct parser *parser, struct scenario_fault
         status = words_take_value(words, "loss", WORDS_PERMILLE, 1, 1000, &value);
         fault->loss_permille = (uint32_t)value;
         return status;
+    case FAULT_FILL_DISK:
     case FAULT_LIMIT_MEMORY:
-        status = words_take_value(words, "limit-memory", WORDS_SIZE, DISK_SIZE_MIN, SIZE_MAX_BYTES, &value);
+        status = words_take_value(words, scenario_fault_name(fault->action), WORDS_SIZE, DISK_SIZE_MIN, SIZE_MAX_BYTES,
+                                  &value);
         fault->bytes = (uint64_t)value;
         return status;
     default:
@@ -308,7 +310,8 @@ static enum status read_fault_rest(struct parser *parser, struct scenario_fault 
     while (status == STATUS_OK && !words_is_done(words)) {
         const struct words_word *word = &words->list[words->at];
         bool is_number = word->text.len > 0 && word->text.data[0] >= '0' && word->text.data[0] <= '9';
-        if (is_number && !has_its_value) {
+        bool may_have_one = fault->action == FAULT_FILL_DISK && fault->bytes == 0; /* without: all the room there is */
+        if (is_number && (!has_its_value || may_have_one)) {
             has_its_value = true;
             status = read_fault_value(parser, fault);
         } else if (words_take_if(words, "in")) {

@@ -347,7 +347,7 @@ const struct cli_command cli_commands[] = {
      "  shoal bench http http://127.0.0.1:8080/ --connections 50 --for 30s\n"
      "  shoal bench http http://127.0.0.1:8080/ --rate 2000 --json\n"
      "  shoal bench compare old/shoal new/shoal --scenario steady.scenario\n"
-     "  shoal bench compare steady.scenario steady.scenario --a-set rate=200 --b-set rate=400\n"
+     "  shoal bench compare a.scenario a.scenario --a-set rate=200 --b-set rate=400\n"
      "  shoal bench capacity bench/scenarios/steady.scenario --quick\n"
      "  shoal bench verify --quick\n"
      "  shoal bench verify --only 'S0.05*'\n",

@@ -206,9 +206,11 @@ static void test_faults(void **state)
         "start hub disk 64M\nstart proxy net\n" FLOW "phase p constant 1/s for 1m\n"
         "fault kill hub at 5s in p for 1s every 10s as crash\nfault delay net 10..20ms at 1s for 5s\n"
         "fault loss net at 1s 2.5%\nfault bandwidth net 100k/s at 2s\nfault fill-disk hub at 3s for 2s\n"
-        "fault limit-memory hub 200M at 1s\nfault cut net at 0\nfault blackhole net at 1s for 1s\nfault restart hub at 1s\n");
+        "fault limit-memory hub 200M at 1s\nfault cut net at 0\nfault blackhole net at 1s for 1s\nfault restart hub at 1s\nfault fill-disk hub 8M at 3s as some\n");
     const struct scenario_fault *fault = scenario->faults;
-    assert_int_equal(scenario->fault_count, 9);
+    assert_int_equal(scenario->fault_count, 10);
+    assert_int_equal(fault[9].bytes, 8 << 20);
+    assert_int_equal(fault[4].bytes, 0);
     assert_true(fault[0].action == FAULT_KILL && fault[0].phase == 0 && fault[0].every_ns == 10000000000);
     assert_string_equal(fault[0].name, "crash");
     assert_string_equal(fault[1].name, "delay_net");
