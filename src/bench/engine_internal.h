@@ -174,6 +174,7 @@ struct engine {
     struct user *free_users;
     uint32_t users_now;
     uint32_t phases_ended;
+    uint32_t closed_phases;   /* of the closed model that run */
     uint32_t sockets_open;    /* WebSockets of users, until the last of their memory is gone */
     struct fault_run *faults; /* owned */
 
@@ -185,9 +186,7 @@ struct engine {
     int64_t second_lag_max_ns;
     uint32_t seconds_cap;
     struct alarm second_alarm;
-    uv_check_t check;
     uv_signal_t signals[2];
-    uint32_t handles_open;
     int64_t begin_ns;
     int64_t cpu_begin_ns, measured_begin_ns; /* of the thread, when the first phase that counts began */
     int64_t drain_until_ns;

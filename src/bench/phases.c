@@ -160,6 +160,7 @@ static void begin(struct phase_run *phase, int64_t now_ns)
         on_arrival(&phase->arrival, now_ns);
         break;
     case SCENARIO_USERS:
+        phase->engine->closed_phases++;
         on_population(&phase->arrival, now_ns);
         break;
     case SCENARIO_IDLE:
@@ -173,6 +174,7 @@ void phase_end_now(struct phase_run *phase, int64_t now_ns)
     if (phase->plan.model == SCENARIO_OPEN) {
         on_arrival(&phase->arrival, now_ns); /* those whose time came while the generator was busy are late, not gone */
     }
+    engine->closed_phases -= phase->plan.model == SCENARIO_USERS && phase->state == PHASE_RUNS;
     phase->state = PHASE_ENDED;
     engine->phases_ended++;
     phase->ended_ns = phase->end_ns != ALARM_NEVER && phase->end_ns < now_ns ? phase->end_ns : now_ns;

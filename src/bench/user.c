@@ -233,7 +233,9 @@ static void ask(struct user *user, int64_t now_ns)
     } else {
         tally_scheduled(user->phase, plan->label);
     }
-    tally_lag(engine, now_ns - user->at_ns);
+    if (now_ns != user->at_ns) { /* else it follows from an answer, and nothing was to be waited for */
+        tally_lag(engine, now_ns - user->at_ns);
+    }
     if (plan->step->action > SCENARIO_THINK) {
         user->state = USER_ASKS;
         alarm_set(&user->alarm, user->at_ns + plan->step->timeout_ns);

@@ -21,6 +21,9 @@
 #include "base/ensure.h"
 #include "base/heap.h"
 
+/* What libuv takes from the kernel at a time; under load it does so many times before it runs its other hooks. */
+#define BATCH_MAX 1024u
+
 struct slot {
     struct alarm *alarm; /* NULL: the id is free */
 };
@@ -30,8 +33,11 @@ struct alarms {
     struct slot *table; /* owned; by id */
     uint32_t *free_ids; /* owned; ids below len that are not in use */
     uint32_t len, cap, free_count;
-    int64_t programmed_ns; /* what the timerfd is set to; INT64_MIN: it has fired or was never set */
-    int64_t turn_ns;       /* when the first event of this turn was handled */
+    int64_t programmed_ns;                 /* what the timerfd is set to; INT64_MIN: it has fired or was never set */
+    int64_t batch_begin_ns, batch_last_ns; /* when its first and its latest event were handled; 0: none yet */
+    uint32_t batch_count;
+    void (*on_batch)(void *ctx, int64_t waited_ns);
+    void *batch_ctx;
     int fd;
     uv_poll_t poll;
     uv_prepare_t prepare;
@@ -77,19 +83,33 @@ void alarms_run(struct alarms *alarms, int64_t now_ns)
     }
 }
 
+static void end_batch(struct alarms *alarms)
+{
+    if (alarms->batch_begin_ns != 0 && alarms->on_batch != NULL) {
+        alarms->on_batch(alarms->batch_ctx, alarms->batch_last_ns - alarms->batch_begin_ns);
+    }
+    alarms->batch_begin_ns = 0;
+    alarms->batch_count = 0;
+}
+
 void alarms_look(struct alarms *alarms, int64_t now_ns)
 {
-    if (alarms->turn_ns == 0) {
-        alarms->turn_ns = now_ns;
+    if (alarms->batch_begin_ns == 0) {
+        alarms->batch_begin_ns = now_ns;
+    }
+    alarms->batch_last_ns = now_ns;
+    if (++alarms->batch_count == BATCH_MAX) {
+        end_batch(alarms);
     }
     if (alarms_next_ns(alarms) <= now_ns) {
         alarms_run(alarms, now_ns);
     }
 }
 
-int64_t alarms_turn_ns(const struct alarms *alarms)
+void alarms_watch(struct alarms *alarms, void (*on_batch)(void *ctx, int64_t waited_ns), void *ctx)
 {
-    return alarms->turn_ns;
+    alarms->on_batch = on_batch;
+    alarms->batch_ctx = ctx;
 }
 
 static void on_timer(uv_poll_t *poll, int status, int events)
@@ -104,7 +124,7 @@ static void on_timer(uv_poll_t *poll, int status, int events)
 static void on_prepare(uv_prepare_t *prepare)
 {
     struct alarms *alarms = prepare->data;
-    alarms->turn_ns = 0;
+    end_batch(alarms);
     int64_t next_ns = alarms_next_ns(alarms);
     if (next_ns != ALARM_NEVER) {
         int64_t now_ns = clock_mono_ns();

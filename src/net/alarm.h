@@ -39,9 +39,10 @@ void alarm_set(struct alarm *alarm, int64_t at_ns);
 int64_t alarms_next_ns(const struct alarms *alarms);
 /* Runs what is due. */
 void alarms_run(struct alarms *alarms, int64_t now_ns);
-/* For handlers of events that have just read the clock: runs what is due, and notes when the events of this turn of the loop began. */
+/* For handlers of events that have just read the clock: runs what is due. */
 void alarms_look(struct alarms *alarms, int64_t now_ns);
-/* When the first handler of this turn looked; 0: none did. What now_ns is past it, other events have waited. */
-int64_t alarms_turn_ns(const struct alarms *alarms);
+/* Tells after each batch of events how long its last one had to wait while the others were handled. A batch is what one
+ * epoll_wait brings, 1,024 events at most. */
+void alarms_watch(struct alarms *alarms, void (*on_batch)(void *ctx, int64_t waited_ns), void *ctx);
 
 #endif
