@@ -26,7 +26,7 @@ static void terms(double n, double ret[3])
 static bool solve(const double matrix[3][3], const double right[3], const bool is_free[3], double ret[3])
 {
     double rows[3][4];
-    int index[3], size = 0;
+    int index[3] = {0}, size = 0;
     for (int i = 0; i < 3; i++) {
         ret[i] = 0;
         if (is_free[i]) {
