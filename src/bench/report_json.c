@@ -184,10 +184,13 @@ static void totals_json(const struct bench_result *result, struct buf *out)
     buf_printf(out,
                "\"totals\":{\"iterations\":%" PRIu64 ",\"users_max\":%" PRIu32 ",\"connections_max\":%" PRIu32
                ",\"sessions\":%" PRIu64 ",\"sessions_failed\":%" PRIu64 ",\"sessions_lost\":%" PRIu64
-               ",\"sessions_open_ns\":%" PRId64 ",\"lost_tasks\":%" PRIu64 ",\"doubled_tasks\":%" PRIu64 ",\"lag\":",
+               ",\"sessions_open_ns\":%" PRId64 ",\"lost_tasks\":%" PRIu64 ",\"doubled_tasks\":%" PRIu64
+               ",\"memory_total_bytes\":%" PRIu64 ",\"evenness_percent\":",
                result->iterations, result->users_max, result->connections_max, result->sessions,
                result->sessions_failed, result->sessions_lost, result->sessions_open_ns, result->lost_tasks,
-               result->doubled_tasks);
+               result->doubled_tasks, result->memory_total_bytes);
+    json_write_double(out, result->evenness_percent);
+    buf_append_str(out, ",\"lag\":");
     summary_json(result->lag, out);
     buf_append_str(out, ",\"assign\":");
     summary_json(result->assign, out);
@@ -365,6 +368,10 @@ void report_histograms(const struct bench_result *result, struct buf *out)
         histogram_member(out, "latency", series->latency);
         buf_append_str(out, ",");
         histogram_member(out, "service", series->service);
+        buf_append_str(out, ",");
+        histogram_member(out, "assign", series->assign);
+        buf_append_str(out, ",");
+        histogram_member(out, "complete", series->complete);
         buf_append_str(out, "}");
     }
     buf_append_str(out, "],\n");

@@ -273,6 +273,8 @@ static void read_totals(struct reading *reading, struct json_value root, struct 
     result->sessions_open_ns = get_i64(reading, totals, "sessions_open_ns");
     result->lost_tasks = get_u64(reading, totals, "lost_tasks");
     result->doubled_tasks = get_u64(reading, totals, "doubled_tasks");
+    result->memory_total_bytes = get_u64(reading, totals, "memory_total_bytes");
+    result->evenness_percent = get_double(reading, totals, "evenness_percent", 0);
 }
 
 static void read_run(struct reading *reading, struct bench_result *result)
@@ -315,6 +317,18 @@ static void read_histogram(struct reading *reading, struct json_value object, co
         wrong(reading, name);
 }
 
+/* One that a series need not have: `null` in the file. */
+static void read_optional(struct reading *reading, struct json_value object, const char *name, struct histogram **ret)
+{
+    struct json_value value = member(reading, object, name);
+    if (reading->status != STATUS_OK || json_type_of(value) == JSON_NULL)
+        return;
+    if ((*ret = histogram_new()) == NULL)
+        fail(reading, STATUS_NO_MEMORY, "there is no memory for its histograms");
+    else if (histogram_read_json(&value, *ret) != STATUS_OK)
+        wrong(reading, name);
+}
+
 static void read_histograms(struct reading *reading, struct bench_result *result)
 {
     struct json_value root, element;
@@ -334,6 +348,8 @@ static void read_histograms(struct reading *reading, struct bench_result *result
         }
         read_histogram(reading, element, "latency", series->latency);
         read_histogram(reading, element, "service", series->service);
+        read_optional(reading, element, "assign", &series->assign);
+        read_optional(reading, element, "complete", &series->complete);
     }
     if (reading->status == STATUS_OK && index != result->series_count)
         fail(reading, STATUS_INVALID, "its series are not those of run.json");

@@ -145,6 +145,13 @@ static int setup(void **state)
     result.sessions_open_ns = NS_PER_S;
     result.lost_tasks = 3;
     result.doubled_tasks = 1;
+    result.evenness_percent = 98.25;
+    result.memory_total_bytes = UINT64_C(24) << 30;
+    struct bench_series *of_phase = (struct bench_series *)(uintptr_t)bench_result_series(&result, "steady", "");
+    assert_non_null(of_phase);
+    of_phase->assign = histogram_new();
+    assert_non_null(of_phase->assign);
+    histogram_record(of_phase->assign, 31415926);
     result.users_max = 12;
     result.connections_max = 13;
     result.verdict = BENCH_GATE_MISSED;
@@ -201,6 +208,10 @@ static void test_comes_back_the_same(void **state)
                                         "detect.kill_hub",
                                         "session_open_p99",
                                         "lost_tasks",
+                                        "evenness",
+                                        "memory_share.hub",
+                                        "assign_p50@steady",
+                                        "assign_within.20ms@steady",
                                         "goodput@steady",
                                         "error.reset",
                                         "lag_max"};
