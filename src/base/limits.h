@@ -78,6 +78,7 @@
 #define LIMIT_JSON_DEPTH 64
 
 /* --- the load generator --- */
-#define LIMIT_BENCH_CONNECTIONS 16384 /* of the open model, when a scenario names no number; below the usual 20,000 descriptors */
+#define LIMIT_BENCH_CONNECTIONS                                                                                        \
+    16384 /* of the open model, when a scenario names no number; below the usual 20,000 descriptors */
 
 #endif

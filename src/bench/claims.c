@@ -466,10 +466,10 @@ static void judge(const struct claims *claims, struct claim *claim, const struct
             claim->run = claims->runs[i].name;
         }
     }
-    ensure(outcome != NULL);
     claim->verdict = CLAIM_MISSED;
-    if (outcome->result == NULL || outcome->why != NULL) {
-        snprintf(claim->note, sizeof claim->note, "%.150s", outcome->why != NULL ? outcome->why : "it was not run");
+    if (outcome == NULL || outcome->result == NULL || outcome->why != NULL) {
+        const char *why = outcome != NULL ? outcome->why : NULL;
+        snprintf(claim->note, sizeof claim->note, "%.150s", why != NULL ? why : "it was not run");
         claim->gap = INFINITY;
     } else if (!measure(claims, claim, &captures, outcome->result, metric)) {
         claim->gap = INFINITY;
