@@ -65,7 +65,7 @@ static bool glob(struct slice pattern, struct slice text, struct claim_captures 
 bool claim_matches(const struct claim *claim, struct slice pattern, struct claim_captures *ret_captures)
 {
     *ret_captures = (struct claim_captures){.count = 0};
-    const char *hash = memrchr(pattern.data, '#', pattern.len);
+    const char *hash = pattern.len > 0 ? memrchr(pattern.data, '#', pattern.len) : NULL;
     struct slice head = pattern;
     if (hash != NULL) {
         head.len = (size_t)(hash - pattern.data);

@@ -191,15 +191,19 @@ static void write_counts(struct buf *out, struct slice name, const uint32_t coun
     buf_append_str(out, "\n");
 }
 
+struct behind {
+    const struct claim *claim;
+};
+
 static int by_gap(const void *a, const void *b)
 {
-    const struct claim *left = *(const struct claim *const *)a, *right = *(const struct claim *const *)b;
+    const struct claim *left = ((const struct behind *)a)->claim, *right = ((const struct behind *)b)->claim;
     return left->gap < right->gap ? 1 : left->gap > right->gap ? -1 : left < right ? -1 : 1;
 }
 
 static void write_gaps(const struct claims *claims, struct buf *out)
 {
-    const struct claim **worst = calloc((size_t)claims->count + 1, sizeof *worst);
+    struct behind *worst = calloc((size_t)claims->count + 1, sizeof *worst);
     if (worst == NULL) {
         return;
     }
@@ -208,7 +212,7 @@ static void write_gaps(const struct claims *claims, struct buf *out)
         const struct claim *claim = &claims->claims[i];
         bool is_behind = claim->verdict == CLAIM_MISSED || (claim->verdict == CLAIM_SCALED && !claim->is_reached);
         if (is_behind && claim->is_chosen) {
-            worst[count++] = claim;
+            worst[count++].claim = claim;
         }
     }
     qsort(worst, count, sizeof *worst, by_gap);
@@ -217,17 +221,18 @@ static void write_gaps(const struct claims *claims, struct buf *out)
                : count > 0        ? ":"
                                   : ".");
     for (uint32_t i = 0; i < count && i < GAPS_SHOWN; i++) {
+        const struct claim *claim = worst[i].claim;
         char claimed[VALUE_SIZE * 2], measured[VALUE_SIZE] = "nothing", note[320], gap[24] = "";
-        claimed_text(worst[i], claimed, sizeof claimed);
-        if (worst[i]->is_measured) {
-            claim_value_text(worst[i], worst[i]->measured, measured, sizeof measured);
+        claimed_text(claim, claimed, sizeof claimed);
+        if (claim->is_measured) {
+            claim_value_text(claim, claim->measured, measured, sizeof measured);
         }
-        if (isfinite(worst[i]->gap)) {
-            snprintf(gap, sizeof gap, "%.2fx off", worst[i]->gap);
+        if (isfinite(claim->gap)) {
+            snprintf(gap, sizeof gap, "%.2fx off", claim->gap);
         }
-        note_text(worst[i], note, sizeof note);
-        buf_printf(out, "  %-28.*s claimed %-16s measured %-14s %-10s %s%s%s\n", SLICE_ARG(worst[i]->id), claimed,
-                   measured, gap, claim_verdict_name(worst[i]->verdict), note[0] != '\0' ? ": " : "", note);
+        note_text(claim, note, sizeof note);
+        buf_printf(out, "  %-28.*s claimed %-16s measured %-14s %-10s %s%s%s\n", SLICE_ARG(claim->id), claimed,
+                   measured, gap, claim_verdict_name(claim->verdict), note[0] != '\0' ? ": " : "", note);
     }
     free(worst);
 }

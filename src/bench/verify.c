@@ -119,15 +119,16 @@ enum status verify(const struct verify_options *options, struct verification *re
                    size_t why_size)
 {
     struct slice table, map;
-    struct verification verification = {.outcomes = NULL};
+    struct verification *verification = ret_verification;
+    *verification = (struct verification){.outcomes = NULL};
     claims_default(&table, &map);
-    enum status status = claims_read(table, map, &verification.claims, ret_why, why_size);
+    enum status status = claims_read(table, map, &verification->claims, ret_why, why_size);
     if (status != STATUS_OK) {
         return status;
     }
-    struct claims *claims = &verification.claims;
-    verification.outcomes = calloc((size_t)claims->run_count + 1, sizeof *verification.outcomes);
-    if (verification.outcomes == NULL) {
+    struct claims *claims = &verification->claims;
+    verification->outcomes = calloc((size_t)claims->run_count + 1, sizeof *verification->outcomes);
+    if (verification->outcomes == NULL) {
         status = STATUS_NO_MEMORY;
     } else if (options->only != NULL && !claims_choose(claims, options->only)) {
         status = STATUS_INVALID;
@@ -135,17 +136,16 @@ enum status verify(const struct verify_options *options, struct verification *re
     uint32_t count = count_needed(claims), index = 0;
     for (uint32_t i = 0; status == STATUS_OK && i < claims->run_count; i++) {
         if (claims_need_run(claims, i)) {
-            status = run_one(options, &claims->runs[i], index++, count, &verification.outcomes[i]);
+            status = run_one(options, &claims->runs[i], index++, count, &verification->outcomes[i]);
         }
     }
     if (status != STATUS_OK && status != STATUS_INTERRUPTED) {
         snprintf(ret_why, why_size, "%s",
                  status == STATUS_INVALID ? "no claim has such an id; `shoal bench claims` lists them"
                                           : "there is no memory left");
-        verification_free(&verification);
+        verification_free(verification);
         return status;
     }
-    claims_judge(claims, verification.outcomes);
-    *ret_verification = verification;
+    claims_judge(claims, verification->outcomes);
     return status;
 }
