@@ -28,6 +28,8 @@ void claim_value_text(const struct claim *claim, double value, char *ret, size_t
     double magnitude = fabs(value);
     if (isinf(value)) {
         snprintf(ret, size, "never");
+    } else if (slice_equal_str(claim->unit, "bool")) {
+        snprintf(ret, size, "%s", value != 0 ? "yes" : "no");
     } else if (value == rint(value) && magnitude < 1e9) {
         snprintf(ret, size, "%.0f%s%.*s", value, space, SLICE_ARG(unit));
     } else {
@@ -46,6 +48,10 @@ void claim_value_text(const struct claim *claim, double value, char *ret, size_t
 static void claimed_text(const struct claim *claim, char *ret, size_t size)
 {
     bool has_op = !slice_equal_str(claim->op, "=");
+    if (slice_equal_str(claim->unit, "bool")) {
+        claim_value_text(claim, claim->value, ret, size);
+        return;
+    }
     const char *space = slice_equal_str(claim->unit, "n") ? "" : " ";
     snprintf(ret, size, "%.*s%s%.*s%s%.*s", (int)(has_op ? claim->op.len : 0), claim->op.data, has_op ? " " : "",
              SLICE_ARG(claim->claimed), space, (int)(space[0] != '\0' ? claim->unit.len : 0), claim->unit.data);

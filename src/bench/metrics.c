@@ -472,6 +472,8 @@ static enum status process_value(const struct bench_result *result, const struct
     case M_CPU_PEAK:
         *ret = usage.cpu_peak;
         break;
+    case M_CPU_SHARE:
+        return ratio(usage.cpu_sum / count, result->cores, ret);
     case M_PER_CORE:
         return per_core(result, query, usage.cpu_sum / count, ret);
     case M_MEMORY:

@@ -131,8 +131,9 @@ struct bench_result {
     struct histogram *complete; /* ns from a submit's intended send to its outcome being accepted */
     uint64_t iterations;        /* flows begun by users or arrivals */
     uint64_t sessions, sessions_failed, sessions_lost; /* simulated nodes */
-    double evenness_percent;            /* of the tasks that they did, see metrics.def; 0: they did none */
-    uint64_t memory_total_bytes;        /* of the machine */
+    double evenness_percent;     /* of the tasks that they did, see metrics.def; 0: they did none */
+    uint64_t memory_total_bytes; /* of the machine; 0: not known, as its cores */
+    uint32_t cores;
     int64_t sessions_open_ns;           /* from the first dial to the last welcome */
     uint64_t lost_tasks, doubled_tasks; /* acknowledged tasks that no node completed; more than once */
     struct histogram *session_open;     /* ns from dialling to welcome */

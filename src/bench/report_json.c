@@ -185,10 +185,10 @@ static void totals_json(const struct bench_result *result, struct buf *out)
                "\"totals\":{\"iterations\":%" PRIu64 ",\"users_max\":%" PRIu32 ",\"connections_max\":%" PRIu32
                ",\"sessions\":%" PRIu64 ",\"sessions_failed\":%" PRIu64 ",\"sessions_lost\":%" PRIu64
                ",\"sessions_open_ns\":%" PRId64 ",\"lost_tasks\":%" PRIu64 ",\"doubled_tasks\":%" PRIu64
-               ",\"memory_total_bytes\":%" PRIu64 ",\"evenness_percent\":",
+               ",\"memory_total_bytes\":%" PRIu64 ",\"cores\":%" PRIu32 ",\"evenness_percent\":",
                result->iterations, result->users_max, result->connections_max, result->sessions,
                result->sessions_failed, result->sessions_lost, result->sessions_open_ns, result->lost_tasks,
-               result->doubled_tasks, result->memory_total_bytes);
+               result->doubled_tasks, result->memory_total_bytes, result->cores);
     json_write_double(out, result->evenness_percent);
     buf_append_str(out, ",\"lag\":");
     summary_json(result->lag, out);

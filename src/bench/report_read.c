@@ -274,6 +274,7 @@ static void read_totals(struct reading *reading, struct json_value root, struct 
     result->lost_tasks = get_u64(reading, totals, "lost_tasks");
     result->doubled_tasks = get_u64(reading, totals, "doubled_tasks");
     result->memory_total_bytes = get_u64(reading, totals, "memory_total_bytes");
+    result->cores = (uint32_t)get_u64(reading, totals, "cores");
     result->evenness_percent = get_double(reading, totals, "evenness_percent", 0);
 }
 

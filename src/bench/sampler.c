@@ -132,6 +132,8 @@ enum status sampler_new(struct loop *loop, struct bench_result *result, const ch
     sampler->ticks_a_second = sysconf(_SC_CLK_TCK);
     sampler->page_size = sysconf(_SC_PAGESIZE);
     sampler->sample_capacity = result->sample_count;
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    result->cores = cores > 0 ? (uint32_t)cores : 1;
     result->memory_total_bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sampler->page_size;
     if (metrics_url != NULL &&
         !read_address(metrics_url, &sampler->metrics_address, sampler->metrics_host, sizeof sampler->metrics_host))

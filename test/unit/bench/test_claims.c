@@ -215,6 +215,11 @@ static void test_verdicts(void **state)
     check_verdict(&claims, "S1.01#ledger", CLAIM_NOT_BUILT, false);
     assert_non_null(strstr(claim_of(&claims, "S1.01#ledger")->doubt, "own target"));
 
+    struct claim yes_or_no = {.unit = SLICE("bool")};
+    char text[16];
+    claim_value_text(&yes_or_no, 1, text, sizeof text);
+    assert_string_equal(text, "yes");
+
     /* A run that said nothing about the target is no result. */
     outcome.why = "the generator was too slow";
     claims_judge(&claims, &outcome);

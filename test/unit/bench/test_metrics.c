@@ -158,6 +158,10 @@ static void test_processes_scrapes_faults(void **state)
     assert_true(value("memory_end.hub") == 109 && value("descriptors.hub") == 14);
     assert_true(value("memory_start.hub") > 0);
     assert_int_equal(status_of("memory_share.hub"), STATUS_END); /* how much there is was not told */
+    assert_int_equal(status_of("cpu_share.hub"), STATUS_END);
+    result.cores = 4;
+    result.memory_total_bytes = 3600;
+    assert_true(value("cpu_share.hub") == 12.5 && value("memory_share.hub") == 25);
     assert_true(value("disk_written.hub") == 4096);
     assert_true(value("leak.hub") == 1000 && value("leak_high.hub") == 2010);
     assert_true(value("scrape.shoal_tasks{state=\"ready\"}") == 27);

@@ -147,6 +147,7 @@ static int setup(void **state)
     result.doubled_tasks = 1;
     result.evenness_percent = 98.25;
     result.memory_total_bytes = UINT64_C(24) << 30;
+    result.cores = 2;
     struct bench_series *of_phase = (struct bench_series *)(uintptr_t)bench_result_series(&result, "steady", "");
     assert_non_null(of_phase);
     of_phase->assign = histogram_new();
@@ -200,6 +201,7 @@ static void test_comes_back_the_same(void **state)
                                         "service_p90@steady",
                                         "stddev:GET /x|y@steady",
                                         "cpu.hub@steady",
+                                        "cpu_share.hub",
                                         "leak.hub",
                                         "memory_peak.generator",
                                         "scrape.tasks{state=\"1\\\"\"}",
