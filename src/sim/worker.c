@@ -115,7 +115,7 @@ static void on_done(struct world *world, const struct event *event)
 /* --- asking --- */
 
 /* The answer can no longer come: what went out with it is said again. */
-void worker_lane_free(struct world *world, uint32_t index, uint32_t number)
+static void lane_free(struct world *world, uint32_t index, uint32_t number)
 {
     struct sim_worker *worker = worker_at(world, index);
     worker->lanes[number].request = 0;
@@ -132,7 +132,7 @@ static void hang_up(struct world *world, uint32_t index, uint32_t number)
     struct lane *lane = &worker->lanes[number];
     trace(world, TRACE_WORKER_LEAVES, index, lane->request, 1);
     world_after(world, worker_arrival_after(world, worker, lane, SIDE_HUB), worker_on_end, lane->request, 0, NULL);
-    worker_lane_free(world, index, number);
+    lane_free(world, index, number);
 }
 
 /* Its patience is over, or it has other plans. */
@@ -155,6 +155,13 @@ static void on_patience(struct world *world, const struct event *event)
 static void on_turn(struct world *world, const struct event *event)
 {
     turn(world, (uint32_t)event->a);
+}
+
+void worker_left_at_lease(struct world *world, uint32_t index, uint32_t number)
+{
+    trace(world, TRACE_WORKER_LEAVES, index, worker_at(world, index)->lanes[number].request, 2);
+    lane_free(world, index, number);
+    world_after(world, 0, on_turn, index, 0, NULL); /* not now: the hub is in the middle of something */
 }
 
 static void lane_pause(struct world *world, uint32_t index, struct lane *lane, int64_t for_ns)
@@ -431,7 +438,7 @@ static void on_problem(struct world *world, uint32_t index, uint32_t number, con
     default:
         world_fail(world, "proto", "worker %s is refused: %s", worker->name, status_title(told->status));
     }
-    worker_lane_free(world, index, number);
+    lane_free(world, index, number);
     lane_pause(world, index, lane, (int64_t)(1 + world_below(world, STREAM_WORKER, 60)) * SIM_MS);
 }
 
@@ -454,7 +461,7 @@ void worker_on_told(struct world *world, const struct event *event)
     trace(world, TRACE_WORKER_HEARS, index, (uint64_t)told->status, told->request);
     if (told->status == STATUS_OK) {
         on_body(world, index, number, told);
-        worker_lane_free(world, index, number);
+        lane_free(world, index, number);
     } else {
         on_problem(world, index, number, told);
     }
@@ -524,7 +531,7 @@ static void worker_crash(struct world *world, uint32_t index, enum sim_fault fau
         if (worker->lanes[i].request != 0 && !is_silent) {
             hang_up(world, index, i);
         }
-        worker_lane_free(world, index, i);
+        lane_free(world, index, i);
         worker->lanes[i].pause_until_ns = 0;
     }
     forget_work(worker);
@@ -588,7 +595,7 @@ void worker_suffers(struct world *world, uint32_t index, enum sim_fault fault, i
             hang_up(world, index, number);
             turn(world, index);
         } else if (worker->lanes[number].request != 0) { /* the hub does not learn of it */
-            worker_lane_free(world, index, number);
+            lane_free(world, index, number);
             turn(world, index);
         }
         break;

@@ -257,11 +257,9 @@ void workers_on_promise(struct world *world, const struct effect_lease *lease)
     }
     for (struct worker_call *call = workers->calls; call != NULL; call = call->next) {
         if (call->worker == index && call->leaves_at_lease && !call->is_hung_up) {
-            struct lane *lane = &worker->lanes[call->lane];
             leave(world, call);
-            if (lane->request == call->request) {
-                trace(world, TRACE_WORKER_LEAVES, index, lane->request, 2);
-                worker_lane_free(world, index, call->lane);
+            if (worker->lanes[call->lane].request == call->request) {
+                worker_left_at_lease(world, index, call->lane);
             }
             return;
         }

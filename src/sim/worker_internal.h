@@ -105,7 +105,7 @@ int64_t worker_arrival_after(struct world *world, const struct sim_worker *worke
 void worker_on_sent(struct world *world, const struct event *event);
 void worker_on_end(struct world *world, const struct event *event);
 void worker_on_told(struct world *world, const struct event *event);
-/* The lane's answer can no longer come: what went out with it is said again. */
-void worker_lane_free(struct world *world, uint32_t index, uint32_t number);
+/* The lane has hung up in the moment of a lease: what went out with it is said again once the hub's event is over. */
+void worker_left_at_lease(struct world *world, uint32_t index, uint32_t number);
 
 #endif
