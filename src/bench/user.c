@@ -228,12 +228,13 @@ static void ask(struct user *user, int64_t now_ns)
 {
     struct engine *engine = user->engine;
     const struct step_plan *plan = &user->flow->steps[user->step];
-    if (user->is_counted) {
-        user->is_counted = false;
-    } else {
+    bool has_queued =
+        user->is_counted; /* for a connection: its wait is the target's, and its lag was noted when it came */
+    user->is_counted = false;
+    if (!has_queued) {
         tally_scheduled(user->phase, plan->label);
     }
-    if (now_ns != user->at_ns) { /* else it follows from an answer, and nothing was to be waited for */
+    if (!has_queued && now_ns != user->at_ns) { /* else it follows from an answer, and nothing was to be waited for */
         tally_lag(engine, now_ns - user->at_ns);
     }
     if (plan->step->action > SCENARIO_THINK) {

@@ -443,6 +443,36 @@ static void phases_follow_their_graph(void **state)
     stop_plain(server);
 }
 
+static int64_t always_50ms(char kind, uint64_t index)
+{
+    (void)kind;
+    (void)index;
+    return 50 * NS_PER_MS;
+}
+
+/* Forty at once over two connections wait a second for the target, not for the generator. */
+static void waiting_for_a_connection_is_no_lag(void **state)
+{
+    (void)state;
+    uint16_t port;
+    struct truth_config config = {.manner = TRUTH_ANSWERS, .delay_ns = always_50ms};
+    struct truth_server *server = truth_server_start(&config, &port);
+    char text[256];
+    snprintf(text, sizeof text,
+             "target http://127.0.0.1:%u connections 2\nflow f\n  get /a/${index} as a\n"
+             "phase p burst 40 every 2s times 1 for 2s flow f\n",
+             port);
+    struct run run;
+    run_text(&run, text);
+    assert_int_equal(run.status, STATUS_OK);
+    assert_int_equal(run.result.series[0].counts.ok, 40);
+    assert_true(histogram_percentile(run.result.series[0].latency, 99) >= 900 * NS_PER_MS);
+    assert_true(histogram_percentile(run.result.lag, 99) < 500 * NS_PER_MS);
+    assert_int_equal(histogram_count(run.result.lag), 40);
+    run_end(&run);
+    stop_plain(server);
+}
+
 static void values_go_from_answers_and_feeds_into_requests(void **state)
 {
     (void)state;
@@ -575,6 +605,7 @@ int main(void)
         cmocka_unit_test(nobody_listens),
         cmocka_unit_test(a_name_that_is_unknown_is_a_sentence),
         cmocka_unit_test(phases_follow_their_graph),
+        cmocka_unit_test(waiting_for_a_connection_is_no_lag),
         cmocka_unit_test(values_go_from_answers_and_feeds_into_requests),
         cmocka_unit_test(arrivals_are_shed_above_a_limit),
         cmocka_unit_test(a_seed_decides_everything),
