@@ -72,7 +72,7 @@ deeper_mistakes() {
         return 0
     fi
     printf '%s\0' "${files[@]}" | xargs -0 -n 4 -P "$(nproc)" clang-tidy --quiet -p "$BUILD_DIR" 2>/dev/null |
-        grep -v '^$' | awk '{ print } / error: / { bad = 1 } END { exit bad }'
+        awk 'NF { print } / error: / { bad = 1 } END { exit bad }'
 }
 
 step layers scripts/check-layers.sh
