@@ -282,7 +282,10 @@ static enum status start_targets(struct engine *engine, char *ret_why, size_t wh
     if (engine->scenario->start_count == 0) {
         return STATUS_OK;
     }
-    struct targets_callbacks callbacks = {.on_exit = on_target_exit, .on_fault = on_target_fault, .ctx = engine};
+    struct targets_callbacks callbacks = {.on_exit = on_target_exit,
+                                          .on_fault = on_target_fault,
+                                          .is_interrupted = &engine->is_interrupted,
+                                          .ctx = engine};
     return targets_start(&engine->loop, engine->scenario, engine->options->program, engine->options->scratch,
                          &callbacks, &engine->targets, ret_why, why_size);
 }
@@ -315,6 +318,8 @@ static enum status start_nodes(struct engine *engine, char *ret_why, size_t why_
 
 static enum status prepare_loop(struct engine *engine)
 {
+    static const int numbers[ARRAY_COUNT(engine->signals)] = {SIGINT, SIGTERM,
+                                                              SIGHUP}; /* the last: its terminal is gone */
     enum status status = loop_init(&engine->loop);
     if (status != STATUS_OK) {
         return status;
@@ -324,7 +329,7 @@ static enum status prepare_loop(struct engine *engine)
         uv_signal_init(&engine->loop.uv, &engine->signals[i]);
         engine->signals[i].data = engine;
         if (!engine->options->keeps_going_on_interrupt) {
-            uv_signal_start(&engine->signals[i], on_signal, i == 0 ? SIGINT : SIGTERM);
+            uv_signal_start(&engine->signals[i], on_signal, numbers[i]);
         }
     }
     status = alarms_new(&engine->loop, &engine->alarms);
@@ -433,7 +438,7 @@ static void judge(struct engine *engine)
     }
     close_second(engine, over_ns);
     alarm_set(&engine->second_alarm, ALARM_NEVER);
-    result->duration_ns = over_ns - engine->begin_ns;
+    result->duration_ns = over_ns > engine->begin_ns ? over_ns - engine->begin_ns : 0; /* interrupted at once: 0 */
     nodes_finish(engine->nodes);
     sampler_finish(TAKE(engine->sampler));
     enum status status = tally_collect(engine);
@@ -452,6 +457,13 @@ static void tear_down(struct engine *engine)
 {
     struct loop *loop = &engine->loop;
     bool has_loop = loop->read_buffer != NULL;
+    /* The loop runs on until the targets have ended; an interrupted run has phases and faults that are still to come. */
+    phases_stop(engine);
+    for (uint32_t i = 0; engine->faults != NULL && i < engine->scenario->fault_count; i++) {
+        if (engine->faults[i].engine != NULL) { /* prepared */
+            alarm_set(&engine->faults[i].alarm, ALARM_NEVER);
+        }
+    }
     users_free(engine);
     nodes_close(engine->nodes);
     pool_free(engine);

@@ -32,7 +32,7 @@ struct bench_options {
     bool keeps_going_on_interrupt; /* SIGINT is the caller's business */
 };
 
-/* Runs it to its end. Whatever happens to the target is in the result, not a status. INTERRUPTED: SIGINT or SIGTERM came; the
+/* Runs it to its end. Whatever happens to the target is in the result, not a status. INTERRUPTED: SIGINT, SIGTERM or SIGHUP came; the
  * result holds what there was. FAILED, UNREACHABLE, …: nothing could be run, and ret_why says why in one sentence. */
 STATUS_MUST_CHECK enum status bench_run(const struct scenario *scenario, const struct bench_options *options,
                                         struct bench_result *ret_result, char *ret_why, size_t why_size);

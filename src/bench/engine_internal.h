@@ -186,7 +186,7 @@ struct engine {
     int64_t second_lag_max_ns;
     uint32_t seconds_cap;
     struct alarm second_alarm;
-    uv_signal_t signals[2];
+    uv_signal_t signals[3];
     int64_t begin_ns;
     int64_t cpu_begin_ns, measured_begin_ns; /* of the thread, when the first phase that counts began */
     int64_t drain_until_ns;
@@ -241,6 +241,8 @@ STATUS_MUST_CHECK enum status tally_collect(struct engine *engine);
 /* phases.c */
 STATUS_MUST_CHECK enum status phases_prepare(struct engine *engine, char *ret_why, size_t why_size);
 void phases_start(struct engine *engine);
+/* Nothing begins, arrives or ends any more, though the loop still runs. */
+void phases_stop(struct engine *engine);
 void phases_free(struct engine *engine);
 bool phases_are_over(const struct engine *engine);
 void phase_end_now(struct phase_run *phase, int64_t now_ns);

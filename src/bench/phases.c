@@ -285,6 +285,14 @@ void phases_start(struct engine *engine)
     begin_ready(engine, clock_mono_ns());
 }
 
+void phases_stop(struct engine *engine)
+{
+    for (uint32_t i = 0; engine->phases != NULL && i < engine->scenario->phase_count; i++) {
+        alarm_set(&engine->phases[i].arrival, ALARM_NEVER);
+        alarm_set(&engine->phases[i].boundary, ALARM_NEVER);
+    }
+}
+
 void phases_free(struct engine *engine)
 {
     for (uint32_t i = 0; engine->phases != NULL && i < engine->scenario->phase_count; i++) {

@@ -115,7 +115,7 @@ static enum status wait_ready(struct targets *targets, char *ret_why, size_t why
         }
         if (!is_waiting)
             return STATUS_OK;
-        if (targets->loop->is_stopping) {
+        if (targets->callbacks.is_interrupted != NULL && *targets->callbacks.is_interrupted) {
             snprintf(ret_why, why_size, "it was interrupted while it started");
             return STATUS_INTERRUPTED;
         }

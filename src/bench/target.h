@@ -14,6 +14,7 @@ struct targets_callbacks {
     void (*on_exit)(void *ctx, const char *name, int exit_code, int signal);
     /* A fault began (is_begin) or was taken back. */
     void (*on_fault)(void *ctx, const struct scenario_fault *fault, bool is_begin);
+    const bool *is_interrupted; /* ends the wait for what starts; NULL: nothing does */
     void *ctx;
 };
 

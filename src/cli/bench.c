@@ -18,7 +18,9 @@
 #include "base/json.h"
 #include "bench/live.h"
 
-#define QUICK 0.1 /* of every duration */
+#define QUICK 0.1            /* of every duration */
+#define TIME_SCALE_MIN 0.001 /* of the shortest phase, 1 ms, leaves more than nothing: 0 would be a phase without end */
+#define TIME_SCALE_MAX 1000.0 /* of the longest one, 720 h, is in the range of nanoseconds */
 
 /* --- what verbs share --- */
 
@@ -162,6 +164,23 @@ enum status bench_status_of(const struct bench_result *result)
 
 /* --- run --- */
 
+/* Makes the folder of --out before the run: after hours of it, it is too late to learn that nothing can be written there. */
+static enum status check_out(const struct cli *cli)
+{
+    const char *out = cli_text(cli, "out");
+    if (cli_flag(cli, "no-report") || out == NULL)
+        return STATUS_OK;
+    if (mkdir(out, 0755) != 0 && errno != EEXIST)
+        return cli_fail(cli, errno == ENOSPC ? STATUS_NO_SPACE : STATUS_IO, "cannot make the folder \"%s\": %s", out,
+                        strerror(errno));
+    struct stat info;
+    if (stat(out, &info) == 0 && !S_ISDIR(info.st_mode))
+        return cli_fail(cli, STATUS_USAGE, "\"%s\", which --out names, is no folder", out);
+    if (access(out, W_OK | X_OK) != 0)
+        return cli_fail(cli, STATUS_IO, "cannot write into the folder \"%s\": %s", out, strerror(errno));
+    return STATUS_OK;
+}
+
 /* Where the report went, into ret_dir; "" when none was wanted. */
 static enum status write_report(const struct cli *cli, const struct report_context *context,
                                 const struct bench_result *result, char *ret_dir, size_t dir_size)
@@ -175,9 +194,6 @@ static enum status write_report(const struct cli *cli, const struct report_conte
         return STATUS_OK;
     if (out == NULL) {
         status = report_make_dir(BENCH_RUNS_DIR, result, ret_dir, dir_size, why, sizeof why);
-    } else if (mkdir(out, 0755) != 0 && errno != EEXIST) {
-        return cli_fail(cli, errno == ENOSPC ? STATUS_NO_SPACE : STATUS_IO, "cannot make the folder %s: %s", out,
-                        strerror(errno));
     } else {
         snprintf(ret_dir, dir_size, "%s", out);
     }
@@ -206,7 +222,10 @@ static enum status run_and_report(struct cli *cli, struct scenario *scenario, co
 {
     struct bench_result result;
     char dir[1024];
-    enum status status = bench_run_shown(cli, scenario, &result);
+    enum status status = check_out(cli);
+    if (status != STATUS_OK)
+        return status;
+    status = bench_run_shown(cli, scenario, &result);
     if (status == STATUS_OK || status == STATUS_INTERRUPTED) {
         struct report_context context = {.scenario = scenario, .defines = defines, .time_scale = bench_time_scale(cli)};
         if (status == STATUS_INTERRUPTED)
@@ -452,8 +471,10 @@ enum status cli_bench(struct cli *cli)
                             verb->arguments[0] != '\0' ? " " : "", verb->arguments);
         const char *scale = cli_text(cli, "time-scale");
         char *scale_end = NULL;
-        if (scale != NULL && (!(strtod(scale, &scale_end) > 0) || *scale_end != '\0'))
-            return cli_fail(cli, STATUS_USAGE, "--time-scale takes a number above 0, such as 0.5, not \"%s\"", scale);
+        double factor = scale != NULL ? strtod(scale, &scale_end) : 1;
+        if (!(factor >= TIME_SCALE_MIN && factor <= TIME_SCALE_MAX) || (scale != NULL && *scale_end != '\0'))
+            return cli_fail(cli, STATUS_USAGE, "--time-scale takes a number from %g to %g, such as 0.5, not \"%s\"",
+                            TIME_SCALE_MIN, TIME_SCALE_MAX, scale);
         return verb->run(cli);
     }
     const char *nearest = cli_nearest(cli->args[0], names);

@@ -159,6 +159,25 @@ gate lost_tasks == 0
     check(report.duration_ns < 60e9 && report.series[0].counts.ok > 10, 'holds what there was');
     equal(processes().length, 0, 'nothing runs on');
   },
+  async 'interrupted while it starts: exit code 130, nothing is left'() {
+    const file = scenario('early', 'start hub\nflow main\n  get /status\nphase load users 2 for 100s\n');
+    for (const [delay, signal] of [[0, 'SIGINT'], [20, 'SIGTERM'], [60, 'SIGHUP'], [150, 'SIGINT']]) {
+      const child = spawn(SHOAL, ['bench', 'run', file, '--no-report'], { cwd: TMP, env, stdio: 'ignore' });
+      const ended = new Promise((resolve) => child.on('close', resolve));
+      await until('the hub is there', 20000 * SLOW, () => processes().length > 0);
+      await sleep(delay);
+      child.kill(signal);
+      equal(await ended, 130, `exit code with ${signal} after ${delay} ms`);
+      equal(processes().length, 0, 'nothing runs on');
+    }
+  },
+  async 'a folder that cannot be written, and absurd scales, are told before the run'() {
+    const file = scenario('soon', 'start hub\nflow main\n  get /status\nphase load users 2 for 100s\n');
+    for (const args of [['--out', file], ['--out', '/proc/none'], ['--time-scale', 'inf'], ['--time-scale', '1e-300']]) {
+      const r = bench('run', file, ...args);
+      check(r.code === 2 || r.code === 13, `${args}: exit ${r.code}: ${r.err}`);
+    }
+  },
   async 'kill -9 of the run leaves nothing behind'() {
     const file = scenario('killed', `start hub
 start node worker kinds test.echo
