@@ -430,20 +430,22 @@ static void compare_values(const struct claims *claims, struct claim *claim)
         wanted = claim->low;
         claim->is_reached = measured >= wanted * (1 - 1e-9);
         claim->gap = claim->is_reached ? 1 : measured > 0 ? wanted / measured : INFINITY;
-        break;
+        claim->gap_for_size = fmax(1, claim->gap * claim->scale);
+        return;
     case CLAIM_ABOUT:
         off = fmax(claim->low - measured, measured - claim->high);
         claim->is_reached = off <= ABOUT * fabs(wanted);
         claim->gap = claim->is_reached ? 1 : measured > wanted ? measured / wanted : wanted / fmax(measured, 1e-12);
         break;
     }
+    claim->gap_for_size = claim->gap;
 }
 
 static void judge(const struct claims *claims, struct claim *claim, const struct claim_outcome *outcomes)
 {
     const struct claim_rule *rule = claim->rule;
     claim->is_measured = claim->is_reached = false;
-    claim->scale = claim->gap = 1;
+    claim->scale = claim->gap = claim->gap_for_size = 1;
     claim->note[0] = claim->doubt[0] = '\0';
     claim->run = NULL;
     bool is_inconsistent = is_broken(claims, claim);
@@ -470,9 +472,9 @@ static void judge(const struct claims *claims, struct claim *claim, const struct
     if (outcome == NULL || outcome->result == NULL || outcome->why != NULL) {
         const char *why = outcome != NULL ? outcome->why : NULL;
         snprintf(claim->note, sizeof claim->note, "%.150s", why != NULL ? why : "it was not run");
-        claim->gap = INFINITY;
+        claim->gap = claim->gap_for_size = INFINITY;
     } else if (!measure(claims, claim, &captures, outcome->result, metric)) {
-        claim->gap = INFINITY;
+        claim->gap = claim->gap_for_size = INFINITY;
     } else {
         claim->is_measured = true;
         compare_sizes(claims, claim, outcome, metric);

@@ -65,6 +65,7 @@ struct claim {
     double measured;              /* in the claim's unit */
     double scale; /* of the source's size, where it was smallest: 1 for all of it; 0.01 for a hundredth */
     enum claim_scale_kind scaled; /* in what */
+    double gap_for_size; /* the same for a run of that size: a tenth of the time gives a tenth of the requests */
     double gap;      /* how many times worse than claimed; 1 when it is reached; INFINITY when nothing is left of it */
     const char *run; /* that measured it; NULL */
     char note[160];  /* "" or a sentence */

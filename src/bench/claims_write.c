@@ -204,7 +204,13 @@ struct behind {
 static int by_gap(const void *a, const void *b)
 {
     const struct claim *left = ((const struct behind *)a)->claim, *right = ((const struct behind *)b)->claim;
-    return left->gap < right->gap ? 1 : left->gap > right->gap ? -1 : left < right ? -1 : 1;
+    if (left->verdict != right->verdict) { /* what was measured at full size comes first */
+        return left->verdict == CLAIM_MISSED ? -1 : 1;
+    }
+    return left->gap_for_size < right->gap_for_size   ? 1
+           : left->gap_for_size > right->gap_for_size ? -1
+           : left < right                             ? -1
+                                                      : 1;
 }
 
 static void write_gaps(const struct claims *claims, struct buf *out)
@@ -216,7 +222,8 @@ static void write_gaps(const struct claims *claims, struct buf *out)
     uint32_t count = 0;
     for (uint32_t i = 0; i < claims->count; i++) {
         const struct claim *claim = &claims->claims[i];
-        bool is_behind = claim->verdict == CLAIM_MISSED || (claim->verdict == CLAIM_SCALED && !claim->is_reached);
+        bool is_behind =
+            claim->verdict == CLAIM_MISSED || (claim->verdict == CLAIM_SCALED && claim->gap_for_size > 1.01);
         if (is_behind && claim->is_chosen) {
             worst[count++].claim = claim;
         }
@@ -233,8 +240,8 @@ static void write_gaps(const struct claims *claims, struct buf *out)
         if (claim->is_measured) {
             claim_value_text(claim, claim->measured, measured, sizeof measured);
         }
-        if (isfinite(claim->gap)) {
-            snprintf(gap, sizeof gap, "%.2fx off", claim->gap);
+        if (isfinite(claim->gap_for_size)) {
+            snprintf(gap, sizeof gap, "%.2fx off", claim->gap_for_size);
         }
         note_text(claim, note, sizeof note);
         buf_printf(out, "  %-28.*s claimed %-16s measured %-14s %-10s %s%s%s\n", SLICE_ARG(claim->id), claimed,
