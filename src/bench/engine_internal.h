@@ -15,6 +15,7 @@
 #include "net/loop.h"
 #include "net/ws_client.h"
 
+#define REQUEST_SIZE_MAX (256u << 20) /* head and body; a larger one fails as "too large" */
 #define ENGINE_LABELS_MAX 256
 #define ENGINE_TASK_ID_SIZE 16
 #define ENGINE_PROCESSES_MAX 128

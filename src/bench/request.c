@@ -14,7 +14,6 @@
 #include "bench/engine_internal.h"
 
 #define LETTERS_SIZE (256u << 10) /* twice the largest cut, so that cuts differ */
-#define REQUEST_SIZE_MAX (256u << 20)
 #define TASK_WAIT_MS 30000 /* of one wait for a task's end; half of what the hub allows */
 
 /* --- values --- */

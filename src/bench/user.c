@@ -20,7 +20,6 @@
 #include "bench/sockets.h"
 
 #define USER_MAGIC 0x72657375u
-#define REQUEST_SIZE_MAX (16u << 20)
 #define BODY_SIZE_MAX (8u << 20) /* of an answer that is looked into; what a hub's answers can be at most */
 #define STATUS_CODE_CREATED 201
 #define PAUSE_MIN_NS (10 * NS_PER_MS)

@@ -39,7 +39,7 @@
 #define CLIENT_MAGIC 0x6c637468u
 #define ADDRESSES_MAX 8
 #define MEMO_SIZE 2048u /* a longer head is not remembered */
-#define UNSENT_MAX (64u << 20)
+#define UNSENT_MAX (256u << 20)
 
 struct address {
     struct sockaddr_storage name;
