@@ -174,7 +174,7 @@ struct source_names {
     const struct claim *claim;
 };
 
-static const struct claim *find(const struct claims *claims, struct slice id)
+const struct claim *claim_find(const struct claims *claims, struct slice id)
 {
     for (uint32_t i = 0; i < claims->count; i++) {
         if (slice_equal(claims->claims[i].id, id)) {
@@ -251,7 +251,7 @@ static bool source_value(void *ctx, struct slice function, struct slice name, do
         name = slice_of(name.data + before.len, name.len - before.len);
     }
     const struct claim *claim = name.len > 0 && memchr(name.data, '#', name.len) != NULL
-                                    ? find(names->claims, name)
+                                    ? claim_find(names->claims, name)
                                     : neighbour(names->claims, names->claim, name);
     if (claim == NULL || !claim->has_number) {
         return false;
@@ -441,6 +441,21 @@ static void compare_values(const struct claims *claims, struct claim *claim)
     claim->gap_for_size = claim->gap;
 }
 
+/* The run that measures the claim, which has a measuring rule; what its pattern stood for comes with it. */
+static uint32_t run_of(const struct claims *claims, const struct claim *claim, struct claim_captures *ret_captures)
+{
+    char name[BENCH_NAME_SIZE];
+    bool is_filled = claim_matches(claim, claim->rule->pattern, ret_captures) &&
+                     claim_fill(claims, claim, ret_captures, claim->rule->run, name, sizeof name);
+    ensure(is_filled);
+    uint32_t run = 0;
+    while (run < claims->run_count && strcmp(claims->runs[run].name, name) != 0) {
+        run++;
+    }
+    ensure(run < claims->run_count); /* claims_read saw that there is one */
+    return run;
+}
+
 static void judge(const struct claims *claims, struct claim *claim, const struct claim_outcome *outcomes)
 {
     const struct claim_rule *rule = claim->rule;
@@ -457,21 +472,13 @@ static void judge(const struct claims *claims, struct claim *claim, const struct
         return;
     }
     struct claim_captures captures;
-    char run[BENCH_NAME_SIZE], metric[METRIC_SIZE];
-    bool is_filled = claim_matches(claim, rule->pattern, &captures) &&
-                     claim_fill(claims, claim, &captures, rule->run, run, sizeof run);
-    ensure(is_filled);
-    const struct claim_outcome *outcome = NULL;
-    for (uint32_t i = 0; i < claims->run_count; i++) {
-        if (strcmp(claims->runs[i].name, run) == 0) {
-            outcome = &outcomes[i];
-            claim->run = claims->runs[i].name;
-        }
-    }
+    char metric[METRIC_SIZE];
+    uint32_t run = run_of(claims, claim, &captures);
+    const struct claim_outcome *outcome = &outcomes[run];
+    claim->run = claims->runs[run].name;
     claim->verdict = CLAIM_MISSED;
-    if (outcome == NULL || outcome->result == NULL || outcome->why != NULL) {
-        const char *why = outcome != NULL ? outcome->why : NULL;
-        snprintf(claim->note, sizeof claim->note, "%.150s", why != NULL ? why : "it was not run");
+    if (outcome->result == NULL || outcome->why != NULL) {
+        snprintf(claim->note, sizeof claim->note, "%.150s", outcome->why != NULL ? outcome->why : "it was not run");
         claim->gap = claim->gap_for_size = INFINITY;
     } else if (!measure(claims, claim, &captures, outcome->result, metric)) {
         claim->gap = claim->gap_for_size = INFINITY;
@@ -498,11 +505,7 @@ bool claims_need_run(const struct claims *claims, uint32_t run)
     for (uint32_t i = 0; i < claims->count; i++) {
         const struct claim *claim = &claims->claims[i];
         struct claim_captures captures;
-        char name[BENCH_NAME_SIZE];
-        if (claim->is_chosen && claim->rule->kind == RULE_MEASURE &&
-            claim_matches(claim, claim->rule->pattern, &captures) &&
-            claim_fill(claims, claim, &captures, claim->rule->run, name, sizeof name) &&
-            strcmp(name, claims->runs[run].name) == 0) {
+        if (claim->is_chosen && claim->rule->kind == RULE_MEASURE && run_of(claims, claim, &captures) == run) {
             return true;
         }
     }

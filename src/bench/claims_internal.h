@@ -35,6 +35,8 @@ struct claim_alias {
     enum claim_good good;
 };
 
+/* The claim of this id; NULL when there is none. */
+const struct claim *claim_find(const struct claims *claims, struct slice id);
 /* Whether the id of a claim fits a pattern. */
 bool claim_matches(const struct claim *claim, struct slice pattern, struct claim_captures *ret_captures);
 const struct claim_alias *claim_alias_find(const struct claims *claims, struct slice metric);

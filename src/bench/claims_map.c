@@ -280,7 +280,7 @@ static enum status read_run(struct words *words, struct claims *claims)
     return status;
 }
 
-static enum status read_measure(struct words *words, const struct claims *claims, struct claim_rule *rule)
+static enum status read_measure(struct words *words, struct claim_rule *rule)
 {
     struct words_word word;
     enum status status = words_take(words, "a run", &word);
@@ -313,7 +313,6 @@ static enum status read_measure(struct words *words, const struct claims *claims
             rule->scales[rule->scale_count++].value = slice_of(equals + 1, word.text.len - name.len - 1);
         }
     }
-    (void)claims;
     return status;
 }
 
@@ -331,7 +330,7 @@ static enum status read_rule(struct words *words, struct claims *claims, enum ru
     }
     rule->pattern = word.text;
     if (kind == RULE_MEASURE) {
-        return read_measure(words, claims, rule);
+        return read_measure(words, rule);
     }
     status = words_take(words, "a text in quotes", &word);
     rule->text = word.text;

@@ -286,16 +286,6 @@ void claims_write_summary(const struct claims *claims, struct buf *out)
 
 /* --- reports --- */
 
-static const struct claim *find(const struct claims *claims, struct slice id)
-{
-    for (uint32_t i = 0; i < claims->count; i++) {
-        if (slice_equal(claims->claims[i].id, id)) {
-            return &claims->claims[i];
-        }
-    }
-    return NULL;
-}
-
 static void write_cell(const struct claim *claim, struct buf *out)
 {
     char text[VALUE_SIZE];
@@ -335,7 +325,7 @@ void claims_write_report(const struct claims *claims, unsigned source, struct bu
         buf_append(out, text.data, plain);
         text = slice_of(text.data + plain, text.len - plain);
         struct slice id = {NULL, 0};
-        const struct claim *claim = text.len > 0 && take_id(text, &id) ? find(claims, id) : NULL;
+        const struct claim *claim = text.len > 0 && take_id(text, &id) ? claim_find(claims, id) : NULL;
         size_t used = text.len > 0 ? 1 : 0;
         if (claim != NULL) {
             write_cell(claim, out);

@@ -12,6 +12,7 @@
 #include "base/timefmt.h"
 #include "base/version.h"
 #include "bench/report.h"
+#include "bench/report_markup.h"
 
 #define WIDTH 880
 #define HEIGHT 240
@@ -42,25 +43,7 @@ struct chart {
 
 static void html(struct buf *out, const char *text)
 {
-    for (; *text != '\0'; text++) {
-        switch (*text) {
-        case '&':
-            buf_append_str(out, "&amp;");
-            break;
-        case '<':
-            buf_append_str(out, "&lt;");
-            break;
-        case '>':
-            buf_append_str(out, "&gt;");
-            break;
-        case '"':
-            buf_append_str(out, "&quot;");
-            break;
-        default:
-            buf_append_char(out, (unsigned char)*text < ' ' && *text != '\n' ? ' ' : *text);
-            break;
-        }
-    }
+    report_markup(out, text, true);
 }
 
 /* --- charts --- */

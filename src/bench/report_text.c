@@ -6,6 +6,7 @@
 #include "base/timefmt.h"
 #include "base/version.h"
 #include "bench/report.h"
+#include "bench/report_markup.h"
 
 /* --- the tables that every form has --- */
 
@@ -284,25 +285,7 @@ void report_markdown(const struct report_context *context, const struct bench_re
 
 static void xml(struct buf *out, const char *text)
 {
-    for (; *text != '\0'; text++) {
-        switch (*text) {
-        case '&':
-            buf_append_str(out, "&amp;");
-            break;
-        case '<':
-            buf_append_str(out, "&lt;");
-            break;
-        case '>':
-            buf_append_str(out, "&gt;");
-            break;
-        case '"':
-            buf_append_str(out, "&quot;");
-            break;
-        default:
-            buf_append_char(out, (unsigned char)*text < ' ' ? ' ' : *text);
-            break;
-        }
-    }
+    report_markup(out, text, false);
 }
 
 void report_junit(const struct bench_result *result, struct buf *out)
