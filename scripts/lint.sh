@@ -31,12 +31,12 @@ step() { # name command...
 }
 
 if [ "$mode" = --fix ]; then
-    clang-format -i "${sources[@]}"
+    clang-format-16 -i "${sources[@]}"
     exit
 fi
 
 form() {
-    clang-format --dry-run --Werror "${sources[@]}" 2>&1 | sed -n 's/: error: code should be clang-formatted.*//p' |
+    clang-format-16 --dry-run --Werror "${sources[@]}" 2>&1 | sed -n 's/: error: code should be clang-formatted.*//p' |
         awk -F: '{ lines[$1] = lines[$1] " " $2; count[$1]++ }
             END { for (file in lines) printf "%s: %d places are not in form (scripts/lint.sh --fix)\n", file, count[file]; exit NR > 0 }'
 }

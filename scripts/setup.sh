@@ -46,7 +46,7 @@ peers|nats-server|nats-server|a peer of bench-peers: JetStream work queue
 peers|beanstalkd|beanstalkd|a peer of bench-peers: work queue
 peers|nodejs|node|runs BullMQ, a peer of bench-peers
 peers|npm|npm|fetches BullMQ
-lint|clang-format|clang-format|form of the source
+lint|clang-format-16|clang-format-16|form of the source (InsertBraces needs 15 or later)
 lint|clang-tidy|clang-tidy|finds mistakes
 lint|cppcheck|cppcheck|finds mistakes
 '

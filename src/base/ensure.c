@@ -14,7 +14,7 @@ _Noreturn void ensure_failed(const char *condition, const char *file, int line, 
 {
     if (failure_hook != NULL) {
         char text[512];
-        snprintf(text, sizeof text, "%s (%s:%d, %s)", condition, file, line, function);
+        snprintf(text, sizeof(text), "%s (%s:%d, %s)", condition, file, line, function);
         failure_hook(text);
     }
     fprintf(stderr, "shoal: a statement that must hold does not: %s (%s:%d, %s)\n", condition, file, line, function);

@@ -181,8 +181,8 @@ enum status words_complain_unknown(const struct words *words, const struct words
     }
     char list[200];
     size_t len = 0;
-    for (size_t i = 0; names[i] != NULL && len < sizeof list; i++) {
-        len += (size_t)snprintf(list + len, sizeof list - len, "%s%s", i > 0 ? ", " : "", names[i]);
+    for (size_t i = 0; names[i] != NULL && len < sizeof(list); i++) {
+        len += (size_t)snprintf(list + len, sizeof(list) - len, "%s%s", i > 0 ? ", " : "", names[i]);
     }
     return words_complain(words, where, "\"%.*s\" is %s; there are: %s", SLICE_ARG(where->text), what,
                           names[0] != NULL ? list : "none");
@@ -460,7 +460,7 @@ enum status words_take_range(struct words *words, const char *what, enum words_u
     struct words_word word;
     struct words_range range;
     char missing[96];
-    snprintf(missing, sizeof missing, "a value for %s (%s)", what, words_unit_help(unit));
+    snprintf(missing, sizeof(missing), "a value for %s (%s)", what, words_unit_help(unit));
     enum status status = words_take(words, missing, &word);
     if (status != STATUS_OK) {
         return status;
@@ -482,7 +482,7 @@ enum status words_take_value(struct words *words, const char *what, enum words_u
     struct words_word word;
     int64_t value;
     char missing[96];
-    snprintf(missing, sizeof missing, "a value for %s (%s)", what, words_unit_help(unit));
+    snprintf(missing, sizeof(missing), "a value for %s (%s)", what, words_unit_help(unit));
     enum status status = words_take(words, missing, &word);
     if (status != STATUS_OK) {
         return status;

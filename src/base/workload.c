@@ -69,7 +69,7 @@ static enum status read_kind(struct words *words, struct workload *workload)
                                    .lease_ms = 2000,
                                    .attempts = 3,
                                    .backoff_ms = 20};
-    enum status status = words_take_name(words, "a name of a kind", kind->name, sizeof kind->name);
+    enum status status = words_take_name(words, "a name of a kind", kind->name, sizeof(kind->name));
     if (status != STATUS_OK) {
         return status;
     }
@@ -102,7 +102,7 @@ static enum status read_queue(struct words *words, struct workload *workload)
     }
     struct workload_queue *queue = &workload->queues[workload->queue_count];
     *queue = (struct workload_queue){.share = 1, .priority = {5, 5}};
-    enum status status = words_take_name(words, "a name of a queue", queue->name, sizeof queue->name);
+    enum status status = words_take_name(words, "a name of a queue", queue->name, sizeof(queue->name));
     if (status != STATUS_OK) {
         return status;
     }
@@ -217,7 +217,7 @@ static enum status read_submits(struct words *words, struct workload *workload)
 static enum status read_mix(struct words *words, struct workload *workload)
 {
     struct words_property properties[WORKLOAD_OP_COUNT];
-    memset(workload->mix, 0, sizeof workload->mix);
+    memset(workload->mix, 0, sizeof(workload->mix));
     for (uint32_t i = 0; i < WORKLOAD_OP_COUNT; i++) {
         properties[i] = (struct words_property){.name = op_names[i], .number = &workload->mix[i], .max = 1000};
     }
@@ -327,6 +327,6 @@ void workload_default(struct workload *ret_workload)
         "mix submit 60 get 30 cancel 4 retry 3 pause 1 drain 1\n"
         "submits keyless 5% unique 3%\n";
     char why[128] = "";
-    enum status status = workload_parse(slice_str(text), ret_workload, why, sizeof why);
+    enum status status = workload_parse(slice_str(text), ret_workload, why, sizeof(why));
     ensure(status == STATUS_OK);
 }

@@ -40,7 +40,7 @@ static struct scenario_phase *add_phase(struct search *search, const char *name,
     ensure(own < SCENARIO_PHASES_MAX);
     plan->phases[own] = (struct scenario_phase){
         .line = 1, .duration_ns = duration_ns, .flows = search->flows, .after = own > 0 ? UINT64_C(1) << (own - 1) : 0};
-    snprintf(plan->phases[own].name, sizeof plan->phases[own].name, "%s", name);
+    snprintf(plan->phases[own].name, sizeof(plan->phases[own].name), "%s", name);
     return &plan->phases[own];
 }
 
@@ -67,7 +67,7 @@ static void tell(const struct search *search, const char *format, double value)
 {
     char text[96];
     if (search->options->on_progress != NULL) {
-        snprintf(text, sizeof text, format, value);
+        snprintf(text, sizeof(text), format, value);
         search->options->on_progress(search->options->ctx, text);
     }
 }
@@ -82,7 +82,7 @@ static double metric(const struct bench_result *result, const char *name)
 static void usual_of(const struct bench_result *result, const struct bench_series *series, double *ret_ok,
                      double *ret_p99_ns)
 {
-    double *p99s = malloc((result->second_count + 1) * sizeof *p99s);
+    double *p99s = malloc((result->second_count + 1) * sizeof(*p99s));
     double ok = 0;
     size_t count = 0;
     for (uint32_t i = 0; i < result->second_count && p99s != NULL; i++) {
@@ -297,8 +297,8 @@ enum status capacity_search(const struct scenario *scenario, const struct capaci
                             struct capacity *ret_capacity)
 {
     static const double factors[CAPACITY_OVERLOADS] = {1, 2, 10};
-    struct search search = {.options = options, .plan = malloc(sizeof *search.plan), .capacity = ret_capacity};
-    memset(ret_capacity, 0, sizeof *ret_capacity);
+    struct search search = {.options = options, .plan = malloc(sizeof(*search.plan)), .capacity = ret_capacity};
+    memset(ret_capacity, 0, sizeof(*ret_capacity));
     if (search.plan == NULL) {
         return STATUS_NO_MEMORY;
     }
@@ -327,14 +327,14 @@ static void write_points_text(const struct capacity_point *points, uint32_t coun
                has_sustained ? "" : "residual");
     for (uint32_t i = 0; i < count; i++) {
         char p50[40], p99[40], note[40] = "";
-        bench_value_text(points[i].p50_ns, "ns", p50, sizeof p50);
-        bench_value_text(points[i].p99_ns, "ns", p99, sizeof p99);
+        bench_value_text(points[i].p50_ns, "ns", p50, sizeof(p50));
+        bench_value_text(points[i].p99_ns, "ns", p99, sizeof(p99));
         if (!points[i].is_valid) {
-            snprintf(note, sizeof note, "invalid: the generator's limit");
+            snprintf(note, sizeof(note), "invalid: the generator's limit");
         } else if (has_sustained) {
-            snprintf(note, sizeof note, "%s", points[i].is_sustained ? "sustained" : "not sustained");
+            snprintf(note, sizeof(note), "%s", points[i].is_sustained ? "sustained" : "not sustained");
         } else if (residuals != NULL && isfinite(residuals[i])) {
-            snprintf(note, sizeof note, "%+.1f %%", residuals[i] * 100);
+            snprintf(note, sizeof(note), "%+.1f %%", residuals[i] * 100);
         }
         buf_printf(out, "| %.0f | %.0f | %.2f %% | %s | %s | %s |\n", points[i].asked, points[i].goodput,
                    points[i].success_percent, p50, p99, note);
@@ -350,10 +350,10 @@ static void write_overloads_text(const struct capacity *capacity, struct buf *ou
     for (uint32_t i = 0; i < capacity->overload_count; i++) {
         const struct capacity_overload *at = &capacity->overloads[i];
         char p99[40], before[40], after[64] = "not in the time that was given";
-        bench_value_text(at->p99_ns, "ns", p99, sizeof p99);
-        bench_value_text(at->before_p99_ns, "ns", before, sizeof before);
+        bench_value_text(at->p99_ns, "ns", p99, sizeof(p99));
+        bench_value_text(at->before_p99_ns, "ns", before, sizeof(before));
         if (at->recovered_ns >= 0) {
-            snprintf(after, sizeof after, "within %.1f s", (double)at->recovered_ns / 1e9);
+            snprintf(after, sizeof(after), "within %.1f s", (double)at->recovered_ns / 1e9);
         }
         buf_printf(out, "| %.0f | %.0f | %.0f | %.2f %% | %s | %.0f | %s | %s%s |\n", at->factor, at->asked,
                    at->goodput, at->success_percent, p99, at->before_goodput, before, after,

@@ -41,15 +41,18 @@ static _Noreturn void keep(int pipe)
 {
     pid_t groups[GROUPS_MAX] = {0};
     pid_t message;
-    for (int number = 1; number < NSIG; number++) /* what ends the run ends us through the pipe */
+    for (int number = 1; number < NSIG; number++) { /* what ends the run ends us through the pipe */
         (void)signal(number, number == SIGCHLD ? SIG_DFL : SIG_IGN);
+    }
     for (;;) {
         ssize_t got =
-            read(pipe, &message, sizeof message); /* messages are shorter than PIPE_BUF: whole or not at all */
-        if (got < 0 && errno == EINTR)
+            read(pipe, &message, sizeof(message)); /* messages are shorter than PIPE_BUF: whole or not at all */
+        if (got < 0 && errno == EINTR) {
             continue;
-        if (got != sizeof message)
+        }
+        if (got != sizeof(message)) {
             break;
+        }
         pid_t from = message > 0 ? 0 : -message, to = message > 0 ? message : 0; /* a new group, or one that is gone */
         for (unsigned i = 0; i < GROUPS_MAX; i++) {
             if (groups[i] == from) {
@@ -59,8 +62,9 @@ static _Noreturn void keep(int pipe)
         }
     }
     for (unsigned i = 0; i < GROUPS_MAX; i++) {
-        if (groups[i] > 0)
+        if (groups[i] > 0) {
             (void)kill(-groups[i], SIGKILL);
+        }
     }
     _exit(0);
 }
@@ -68,8 +72,9 @@ static _Noreturn void keep(int pipe)
 enum status keeper_start(struct keeper *ret_keeper)
 {
     int fds[2];
-    if (pipe2(fds, O_CLOEXEC) != 0)
+    if (pipe2(fds, O_CLOEXEC) != 0) {
         return STATUS_IO;
+    }
     pid_t pid = fork();
     if (pid < 0) {
         close(fds[0]);
@@ -81,8 +86,9 @@ enum status keeper_start(struct keeper *ret_keeper)
         (void)dup2(fds[0], 3);
         (void)close_range(4, UINT_MAX, 0);
         int null = open("/dev/null", O_RDWR); /* a pipe on standard output must end with the caller */
-        for (int fd = 0; fd < 3 && null >= 0; fd++)
+        for (int fd = 0; fd < 3 && null >= 0; fd++) {
             (void)dup2(null, fd);
+        }
         keep(3);
     }
     close(fds[0]);
@@ -92,8 +98,9 @@ enum status keeper_start(struct keeper *ret_keeper)
 
 void keeper_stop(struct keeper *keeper)
 {
-    if (keeper->pipe < 0)
+    if (keeper->pipe < 0) {
         return;
+    }
     close(keeper->pipe);
     keeper->pipe = -1;
     while (waitpid(keeper->pid, NULL, 0) < 0 && errno == EINTR)
@@ -102,7 +109,7 @@ void keeper_stop(struct keeper *keeper)
 
 static void tell(const struct keeper *keeper, pid_t message)
 {
-    ssize_t written = write(keeper->pipe, &message, sizeof message);
+    ssize_t written = write(keeper->pipe, &message, sizeof(message));
     (void)written; /* without the keeper there is still PR_SET_PDEATHSIG */
 }
 
@@ -117,8 +124,9 @@ static bool write_file(const char *path, const char *text)
 {
     int fd = open(path, O_WRONLY | O_CLOEXEC);
     bool is_written = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
-    if (fd >= 0)
+    if (fd >= 0) {
         close(fd);
+    }
     return is_written;
 }
 
@@ -126,10 +134,11 @@ static bool write_file(const char *path, const char *text)
 static bool map_user(uid_t uid, gid_t gid)
 {
     char text[64];
-    snprintf(text, sizeof text, "%u %u 1", uid, uid);
-    if (!write_file("/proc/self/setgroups", "deny") || !write_file("/proc/self/uid_map", text))
+    snprintf(text, sizeof(text), "%u %u 1", uid, uid);
+    if (!write_file("/proc/self/setgroups", "deny") || !write_file("/proc/self/uid_map", text)) {
         return false;
-    snprintf(text, sizeof text, "%u %u 1", gid, gid);
+    }
+    snprintf(text, sizeof(text), "%u %u 1", gid, gid);
     return write_file("/proc/self/gid_map", text);
 }
 
@@ -137,19 +146,22 @@ static bool map_user(uid_t uid, gid_t gid)
 static const char *mount_disk(const struct child_spec *spec, const struct child_disk *disk)
 {
     if (disk->mount_ns >= 0) {
-        if (disk->user_ns >= 0 && setns(disk->user_ns, CLONE_NEWUSER) != 0)
+        if (disk->user_ns >= 0 && setns(disk->user_ns, CLONE_NEWUSER) != 0) {
             return "enter the user namespace of its disk";
+        }
         return setns(disk->mount_ns, CLONE_NEWNS) != 0 ? "enter the mount namespace of its disk" : NULL;
     }
     uid_t uid = getuid();
     gid_t gid = getgid();
-    if (unshare(CLONE_NEWNS) != 0 && (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0 || !map_user(uid, gid)))
+    if (unshare(CLONE_NEWNS) != 0 && (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0 || !map_user(uid, gid))) {
         return "make a namespace for its disk";
+    }
     char options[64];
-    snprintf(options, sizeof options, "size=%" PRIu64 ",mode=0700", spec->disk_bytes);
+    snprintf(options, sizeof(options), "size=%" PRIu64 ",mode=0700", spec->disk_bytes);
     if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
-        mount("tmpfs", spec->disk_dir, "tmpfs", MS_NOSUID | MS_NODEV, options) != 0)
+        mount("tmpfs", spec->disk_dir, "tmpfs", MS_NOSUID | MS_NODEV, options) != 0) {
         return "mount its disk";
+    }
     return NULL;
 }
 
@@ -162,26 +174,31 @@ static const char *prepare(const struct child_spec *spec, const struct child_dis
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
     int log = open(spec->log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    if (log < 0 || null < 0)
+    if (log < 0 || null < 0) {
         return "open its log";
+    }
     (void)dup2(null, STDIN_FILENO);
     (void)dup2(log, STDOUT_FILENO);
     (void)dup2(log, STDERR_FILENO);
     const char *what = spec->disk_bytes > 0 ? mount_disk(spec, disk) : NULL;
-    if (what != NULL)
+    if (what != NULL) {
         return what;
+    }
     if (spec->memory_bytes > 0) {
         struct rlimit limit = {.rlim_cur = spec->memory_bytes, .rlim_max = RLIM_INFINITY};
         struct rlimit old;
-        if (getrlimit(RLIMIT_DATA, &old) == 0)
+        if (getrlimit(RLIMIT_DATA, &old) == 0) {
             limit.rlim_max = old.rlim_max;
-        if (setrlimit(RLIMIT_DATA, &limit) != 0)
+        }
+        if (setrlimit(RLIMIT_DATA, &limit) != 0) {
             return "limit its memory";
+        }
     }
     /* After the change of user namespaces, which would clear it. */
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != parent)
+    if (getppid() != parent) {
         _exit(1);
+    }
     execv(spec->args[0], (char *const *)spec->args);
     return "run it";
 }
@@ -191,8 +208,9 @@ static const char *prepare(const struct child_spec *spec, const struct child_dis
 static int open_of(pid_t pid, const char *rest, int flags)
 {
     char path[PATH_MAX];
-    if ((size_t)snprintf(path, sizeof path, "/proc/%d/%s", pid, rest) >= sizeof path)
+    if ((size_t)snprintf(path, sizeof(path), "/proc/%d/%s", pid, rest) >= sizeof(path)) {
         return -1;
+    }
     return open(path, flags | O_CLOEXEC);
 }
 
@@ -201,13 +219,14 @@ static bool hold_disk(pid_t pid, const char *dir, struct child_disk *disk)
 {
     struct stat ours, its;
     char path[PATH_MAX];
-    snprintf(path, sizeof path, "root%s", dir);
+    snprintf(path, sizeof(path), "root%s", dir);
     disk->mount_ns = open_of(pid, "ns/mnt", O_RDONLY);
     int user = open_of(pid, "ns/user", O_RDONLY);
-    if (user >= 0 && stat("/proc/self/ns/user", &ours) == 0 && fstat(user, &its) == 0 && ours.st_ino != its.st_ino)
+    if (user >= 0 && stat("/proc/self/ns/user", &ours) == 0 && fstat(user, &its) == 0 && ours.st_ino != its.st_ino) {
         disk->user_ns = user;
-    else if (user >= 0)
+    } else if (user >= 0) {
         close(user);
+    }
     disk->dir = open_of(pid, path, O_RDONLY | O_DIRECTORY);
     return disk->mount_ns >= 0 && disk->dir >= 0;
 }
@@ -224,9 +243,9 @@ enum status child_start(const struct keeper *keeper, const struct child_spec *sp
     pid_t pid = fork();
     if (pid == 0) {
         struct failure failure = {0};
-        snprintf(failure.step, sizeof failure.step, "%s", prepare(spec, disk, parent));
+        snprintf(failure.step, sizeof(failure.step), "%s", prepare(spec, disk, parent));
         failure.error = errno;
-        ssize_t written = write(fds[1], &failure, sizeof failure);
+        ssize_t written = write(fds[1], &failure, sizeof(failure));
         _exit(written > 0 ? 1 : 2);
     }
     close(fds[1]);
@@ -240,11 +259,11 @@ enum status child_start(const struct keeper *keeper, const struct child_spec *sp
     struct failure failure;
     ssize_t got;
     do {
-        got = read(fds[0], &failure, sizeof failure);
+        got = read(fds[0], &failure, sizeof(failure));
     } while (got < 0 && errno == EINTR);
     close(fds[0]);
     int code, number;
-    if (got == (ssize_t)sizeof failure) {
+    if (got == (ssize_t)sizeof(failure)) {
         snprintf(ret_why, why_size, "cannot %s: %s", failure.step, strerror(failure.error));
         child_reap(keeper, pid, &code, &number);
         return failure.error == EPERM || failure.error == EACCES ? STATUS_PERMISSION : STATUS_IO;
@@ -255,8 +274,9 @@ enum status child_start(const struct keeper *keeper, const struct child_spec *sp
         snprintf(ret_why, why_size, "cannot watch it: %s", strerror(errno));
         child_signal(pid, SIGKILL);
         child_reap(keeper, pid, &code, &number);
-        if (pidfd >= 0)
+        if (pidfd >= 0) {
             close(pidfd);
+        }
         return STATUS_IO;
     }
     *ret_pid = pid;
@@ -296,8 +316,9 @@ void child_disk_free(struct child_disk *disk)
 {
     int *fds[] = {&disk->user_ns, &disk->mount_ns, &disk->dir};
     for (unsigned i = 0; i < ARRAY_COUNT(fds); i++) {
-        if (*fds[i] >= 0)
+        if (*fds[i] >= 0) {
             close(*fds[i]);
+        }
         *fds[i] = -1;
     }
 }
@@ -306,8 +327,9 @@ enum status child_disk_fill(const struct child_disk *disk, uint64_t bytes)
 {
     struct statvfs space;
     int fd = openat(disk->dir, FILL_NAME, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0)
+    if (fd < 0) {
         return errno == ENOSPC ? STATUS_OK : STATUS_IO; /* full already */
+    }
     struct stat already;
     uint64_t at = fstat(fd, &already) == 0 ? (uint64_t)already.st_size : 0;
     uint64_t left = bytes > 0 ? bytes : UINT64_MAX;

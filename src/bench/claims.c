@@ -39,7 +39,7 @@ const char *claim_verdict_name(enum claim_verdict verdict)
 static bool to_number(struct slice text, double *ret)
 {
     char copy[40], *end;
-    if (text.len == 0 || text.len >= sizeof copy) {
+    if (text.len == 0 || text.len >= sizeof(copy)) {
         return false;
     }
     memcpy(copy, text.data, text.len);
@@ -119,7 +119,7 @@ static enum status read_table(struct slice table, struct claims *claims, char *r
     for (size_t i = 0; i < table.len; i++) {
         lines += table.data[i] == '\n';
     }
-    claims->claims = calloc((size_t)lines + 1, sizeof *claims->claims);
+    claims->claims = calloc((size_t)lines + 1, sizeof(*claims->claims));
     if (claims->claims == NULL) {
         snprintf(ret_why, why_size, "there is no memory for the claims");
         return STATUS_NO_MEMORY;
@@ -275,11 +275,11 @@ static bool is_broken(const struct claims *claims, struct claim *claim)
         struct expression_names values = {source_value, &names, fmax(rule->tolerance, 1e-9)};
         struct expression_result result;
         char why[160];
-        if (expression_evaluate(rule->text, &values, &result, why, sizeof why) != STATUS_OK || result.value != 0) {
+        if (expression_evaluate(rule->text, &values, &result, why, sizeof(why)) != STATUS_OK || result.value != 0) {
             continue;
         }
         if (rule->kind == RULE_RELATION || claim->doubt[0] == '\0') {
-            snprintf(claim->doubt, sizeof claim->doubt, "%.*s does not hold: %.6g and %.6g", SLICE_ARG(rule->text),
+            snprintf(claim->doubt, sizeof(claim->doubt), "%.*s does not hold: %.6g and %.6g", SLICE_ARG(rule->text),
                      result.left, result.right);
         }
         if (rule->kind == RULE_RELATION) {
@@ -294,7 +294,7 @@ static bool is_broken(const struct claims *claims, struct claim *claim)
         to_number(slice_of(claim->target.data + 1 + has_equal, claim->target.len - 1 - has_equal), &target) &&
         (op == '<' ? claim->low > target || (!has_equal && claim->low >= target)
                    : claim->high < target || (!has_equal && claim->high <= target))) {
-        snprintf(claim->doubt, sizeof claim->doubt, "it misses the source's own target of %.*s",
+        snprintf(claim->doubt, sizeof(claim->doubt), "it misses the source's own target of %.*s",
                  SLICE_ARG(claim->target));
     }
     return is_inconsistent;
@@ -327,14 +327,14 @@ static bool measure(const struct claims *claims, struct claim *claim, const stru
     if (rule->is_expression) {
         struct expression_names names = {run_value, (void *)(uintptr_t)run, 0};
         struct expression_result result = {0};
-        status = expression_evaluate(slice_str(ret_metric), &names, &result, why, sizeof why);
+        status = expression_evaluate(slice_str(ret_metric), &names, &result, why, sizeof(why));
         claim->measured = result.value;
     } else {
         status = bench_metric(run, slice_str(ret_metric), &claim->measured, &unit);
-        snprintf(why, sizeof why, "the run measured no %s", ret_metric);
+        snprintf(why, sizeof(why), "the run measured no %s", ret_metric);
     }
     if (status != STATUS_OK || isnan(claim->measured)) {
-        snprintf(claim->note, sizeof claim->note, "%.150s", why);
+        snprintf(claim->note, sizeof(claim->note), "%.150s", why);
         return false;
     }
     bool has_factor = claim_unit_factor(rule->is_expression && rule->unit.len > 0 ? rule->unit : slice_str(unit),
@@ -400,9 +400,9 @@ static void compare_sizes(const struct claims *claims, struct claim *claim, cons
         struct expression_names values = {source_value, &names, 0};
         struct expression_result theirs;
         char why[160];
-        enum status status = expression_evaluate(rule->scales[i].value, &values, &theirs, why, sizeof why);
+        enum status status = expression_evaluate(rule->scales[i].value, &values, &theirs, why, sizeof(why));
         if (status != STATUS_OK) { /* it cannot be known, so it is not known to be as large */
-            snprintf(claim->note, sizeof claim->note, "the source's size is not known: %.120s", why);
+            snprintf(claim->note, sizeof(claim->note), "the source's size is not known: %.120s", why);
             claim->scale = 0;
             continue;
         }
@@ -446,7 +446,7 @@ static uint32_t run_of(const struct claims *claims, const struct claim *claim, s
 {
     char name[BENCH_NAME_SIZE];
     bool is_filled = claim_matches(claim, claim->rule->pattern, ret_captures) &&
-                     claim_fill(claims, claim, ret_captures, claim->rule->run, name, sizeof name);
+                     claim_fill(claims, claim, ret_captures, claim->rule->run, name, sizeof(name));
     ensure(is_filled);
     uint32_t run = 0;
     while (run < claims->run_count && strcmp(claims->runs[run].name, name) != 0) {
@@ -468,7 +468,7 @@ static void judge(const struct claims *claims, struct claim *claim, const struct
         claim->verdict = is_inconsistent              ? CLAIM_INCONSISTENT
                          : rule->kind == RULE_UNBUILT ? CLAIM_NOT_BUILT
                                                       : CLAIM_NOT_COMPARABLE;
-        snprintf(claim->note, sizeof claim->note, "%.*s", SLICE_ARG(rule->text));
+        snprintf(claim->note, sizeof(claim->note), "%.*s", SLICE_ARG(rule->text));
         return;
     }
     struct claim_captures captures;
@@ -478,7 +478,7 @@ static void judge(const struct claims *claims, struct claim *claim, const struct
     claim->run = claims->runs[run].name;
     claim->verdict = CLAIM_MISSED;
     if (outcome->result == NULL || outcome->why != NULL) {
-        snprintf(claim->note, sizeof claim->note, "%.150s", outcome->why != NULL ? outcome->why : "it was not run");
+        snprintf(claim->note, sizeof(claim->note), "%.150s", outcome->why != NULL ? outcome->why : "it was not run");
         claim->gap = claim->gap_for_size = INFINITY;
     } else if (!measure(claims, claim, &captures, outcome->result, metric)) {
         claim->gap = claim->gap_for_size = INFINITY;
@@ -557,7 +557,7 @@ struct slice claims_source(const struct claims *claims, unsigned source)
 
 void claims_count(const struct claims *claims, unsigned source, uint32_t ret_counts[CLAIM_VERDICT_COUNT])
 {
-    memset(ret_counts, 0, CLAIM_VERDICT_COUNT * sizeof ret_counts[0]);
+    memset(ret_counts, 0, CLAIM_VERDICT_COUNT * sizeof(ret_counts[0]));
     for (uint32_t i = 0; i < claims->count; i++) {
         if (claims->claims[i].is_chosen && (source == UINT32_MAX || claim_source(&claims->claims[i]) == source)) {
             ret_counts[claims->claims[i].verdict]++;

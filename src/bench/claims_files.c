@@ -29,13 +29,13 @@ void claims_default(struct slice *ret_table, struct slice *ret_map)
 struct slice claims_scenario(const char *name)
 {
     char path[BENCH_NAME_SIZE + 16];
-    snprintf(path, sizeof path, "%s.scenario", name);
+    snprintf(path, sizeof(path), "%s.scenario", name);
     return file(path);
 }
 
 struct slice claims_template(unsigned source)
 {
     char path[32];
-    snprintf(path, sizeof path, "report-%u.md", source);
+    snprintf(path, sizeof(path), "report-%u.md", source);
     return file(path);
 }

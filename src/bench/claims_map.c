@@ -244,9 +244,9 @@ static enum status read_run(struct words *words, struct claims *claims)
     }
     struct claim_run *run = &claims->runs[claims->run_count];
     *run = (struct claim_run){.define_count = 0};
-    enum status status = words_take_name(words, "a name for the run", run->name, sizeof run->name);
+    enum status status = words_take_name(words, "a name for the run", run->name, sizeof(run->name));
     if (status == STATUS_OK) {
-        status = words_take_name(words, "a scenario", run->scenario, sizeof run->scenario);
+        status = words_take_name(words, "a scenario", run->scenario, sizeof(run->scenario));
     }
     while (status == STATUS_OK && !words_is_done(words)) {
         struct words_word word;
@@ -268,7 +268,7 @@ static enum status read_run(struct words *words, struct claims *claims)
         }
         for (int i = 0; i < 2; i++) {
             struct slice text = i == 0 ? value : quick;
-            snprintf(run->defines[i][run->define_count], sizeof run->defines[i][0], "%.*s%.*s", (int)head,
+            snprintf(run->defines[i][run->define_count], sizeof(run->defines[i][0]), "%.*s%.*s", (int)head,
                      word.text.data, SLICE_ARG(text));
         }
         run->define_count++;
@@ -338,7 +338,7 @@ static enum status read_rule(struct words *words, struct claims *claims, enum ru
         status = words_take(words, "a share such as 1%", &word);
         char *end;
         char number[24];
-        snprintf(number, sizeof number, "%.*s", SLICE_ARG(word.text));
+        snprintf(number, sizeof(number), "%.*s", SLICE_ARG(word.text));
         rule->tolerance = strtod(number, &end) / 100;
         if (status == STATUS_OK && (end == number || strcmp(end, "%") != 0)) {
             return words_complain(words, &word, "a share such as 1%% is expected");
@@ -386,9 +386,9 @@ static enum status check_measure(const struct claims *claims, const struct claim
     const char *unit = "n";
     double factor;
     const char *wrong = NULL;
-    if (!claim_fill(claims, claim, captures, rule->run, run, sizeof run) || !has_run(claims, run)) {
+    if (!claim_fill(claims, claim, captures, rule->run, run, sizeof(run)) || !has_run(claims, run)) {
         wrong = "there is no such run";
-    } else if (!claim_fill(claims, claim, captures, rule->metric, metric, sizeof metric)) {
+    } else if (!claim_fill(claims, claim, captures, rule->metric, metric, sizeof(metric))) {
         wrong = "the metric of the claim has no alias";
     } else if (rule->good < 0 && (rule->metric.len == 0 || rule->metric.data[0] != '*')) {
         wrong = "lower, higher or about is missing";
@@ -449,16 +449,16 @@ static enum status give_rules(struct claims *claims, char *ret_why, size_t why_s
 
 enum status claims_read_map(struct slice map, struct claims *claims, char *ret_why, size_t why_size)
 {
-    claims->runs = calloc(RUNS_MAX, sizeof *claims->runs);
-    claims->rules = calloc(RULES_MAX, sizeof *claims->rules);
-    claims->aliases = calloc(ALIASES_MAX, sizeof *claims->aliases);
+    claims->runs = calloc(RUNS_MAX, sizeof(*claims->runs));
+    claims->rules = calloc(RULES_MAX, sizeof(*claims->rules));
+    claims->aliases = calloc(ALIASES_MAX, sizeof(*claims->aliases));
     if (claims->runs == NULL || claims->rules == NULL || claims->aliases == NULL) {
         snprintf(ret_why, why_size, "there is no memory for the claims");
         return STATUS_NO_MEMORY;
     }
     struct words words;
     char why[400];
-    words_begin(&words, map, why, sizeof why);
+    words_begin(&words, map, why, sizeof(why));
     enum status status;
     while ((status = words_next(&words)) == STATUS_OK && (status = read_statement(&words, claims)) == STATUS_OK) {
     }

@@ -79,11 +79,11 @@ void claims_write_table(const struct claims *claims, struct buf *out)
         if (!claim->is_chosen) {
             continue;
         }
-        claimed_text(claim, claimed, sizeof claimed);
+        claimed_text(claim, claimed, sizeof(claimed));
         if (claim->is_measured) {
-            claim_value_text(claim, claim->measured, measured, sizeof measured);
+            claim_value_text(claim, claim->measured, measured, sizeof(measured));
         }
-        note_text(claim, note, sizeof note);
+        note_text(claim, note, sizeof(note));
         buf_printf(out, "%.*s\t%.*s\t%c\t%s\t%s\t%s\t%s\t%s\t%s\n", SLICE_ARG(claim->id), SLICE_ARG(claim->source),
                    claim->class, claimed, measured, claim_verdict_name(claim->verdict),
                    claim->run != NULL && claim->is_measured ? claim->run : "", note, claim->doubt);
@@ -123,7 +123,7 @@ void claims_write_json(const struct claims *claims, struct buf *out)
             }
             buf_printf(out, ",\"is_reached\":%s,\"scale\":%.9g", claim->is_reached ? "true" : "false", claim->scale);
         }
-        note_text(claim, note, sizeof note);
+        note_text(claim, note, sizeof(note));
         if (note[0] != '\0') {
             string_member(out, "note", slice_str(note));
         }
@@ -149,8 +149,8 @@ static void plan_text(const struct claims *claims, const struct claim *claim, ch
         return;
     }
     bool is_filled = claim_matches(claim, rule->pattern, &captures) &&
-                     claim_fill(claims, claim, &captures, rule->run, run, sizeof run) &&
-                     claim_fill(claims, claim, &captures, rule->metric, metric, sizeof metric);
+                     claim_fill(claims, claim, &captures, rule->run, run, sizeof(run)) &&
+                     claim_fill(claims, claim, &captures, rule->metric, metric, sizeof(metric));
     ensure(is_filled);
     snprintf(ret, size, "run %s: %s", run, metric);
 }
@@ -163,8 +163,8 @@ void claims_write_plan(const struct claims *claims, bool is_json, struct buf *ou
         if (!claim->is_chosen) {
             continue;
         }
-        claimed_text(claim, claimed, sizeof claimed);
-        plan_text(claims, claim, plan, sizeof plan);
+        claimed_text(claim, claimed, sizeof(claimed));
+        plan_text(claims, claim, plan, sizeof(plan));
         if (is_json) {
             buf_append_str(out, "{\"id\":");
             json_write_str(out, claim->id);
@@ -215,7 +215,7 @@ static int by_gap(const void *a, const void *b)
 
 static void write_gaps(const struct claims *claims, struct buf *out)
 {
-    struct behind *worst = calloc((size_t)claims->count + 1, sizeof *worst);
+    struct behind *worst = calloc((size_t)claims->count + 1, sizeof(*worst));
     if (worst == NULL) {
         return;
     }
@@ -228,7 +228,7 @@ static void write_gaps(const struct claims *claims, struct buf *out)
             worst[count++].claim = claim;
         }
     }
-    qsort(worst, count, sizeof *worst, by_gap);
+    qsort(worst, count, sizeof(*worst), by_gap);
     buf_printf(out, "\n%u measured values are worse than claimed%s\n", count,
                count > GAPS_SHOWN ? "; the ten that are farthest off:"
                : count > 0        ? ":"
@@ -236,14 +236,14 @@ static void write_gaps(const struct claims *claims, struct buf *out)
     for (uint32_t i = 0; i < count && i < GAPS_SHOWN; i++) {
         const struct claim *claim = worst[i].claim;
         char claimed[VALUE_SIZE * 2], measured[VALUE_SIZE] = "nothing", note[320], gap[24] = "";
-        claimed_text(claim, claimed, sizeof claimed);
+        claimed_text(claim, claimed, sizeof(claimed));
         if (claim->is_measured) {
-            claim_value_text(claim, claim->measured, measured, sizeof measured);
+            claim_value_text(claim, claim->measured, measured, sizeof(measured));
         }
         if (isfinite(claim->gap_for_size)) {
-            snprintf(gap, sizeof gap, "%.2fx off", claim->gap_for_size);
+            snprintf(gap, sizeof(gap), "%.2fx off", claim->gap_for_size);
         }
-        note_text(claim, note, sizeof note);
+        note_text(claim, note, sizeof(note));
         buf_printf(out, "  %-28.*s claimed %-16s measured %-14s %-10s %s%s%s\n", SLICE_ARG(claim->id), claimed,
                    measured, gap, claim_verdict_name(claim->verdict), note[0] != '\0' ? ": " : "", note);
     }
@@ -297,7 +297,7 @@ static void write_cell(const struct claim *claim, struct buf *out)
         buf_append_str(out, signs[claim->verdict]);
         return;
     }
-    claim_value_text(claim, claim->measured, text, sizeof text);
+    claim_value_text(claim, claim->measured, text, sizeof(text));
     buf_printf(out, "%s %s", text, signs[claim->verdict]);
 }
 

@@ -24,7 +24,7 @@ static bool is_more_better(const char *name, const char *unit)
 
 static void metric_init(struct compare_metric *metric, const char *name, const char *unit)
 {
-    snprintf(metric->name, sizeof metric->name, "%s", name);
+    snprintf(metric->name, sizeof(metric->name), "%s", name);
     metric->unit = unit;
     metric->is_more_better = is_more_better(name, unit);
     metric->count = 0;
@@ -32,7 +32,7 @@ static void metric_init(struct compare_metric *metric, const char *name, const c
 
 enum status compare_new(const char *const *metrics, struct compare **ret_compare, char *ret_why, size_t why_size)
 {
-    struct compare *compare = calloc(1, sizeof *compare);
+    struct compare *compare = calloc(1, sizeof(*compare));
     if (compare == NULL) {
         snprintf(ret_why, why_size, "there is no memory left");
         return STATUS_NO_MEMORY;
@@ -99,7 +99,7 @@ void compare_seconds(struct compare *compare, const struct bench_result *a, cons
 
 static double median_of(const double *values, uint32_t count, double *scratch)
 {
-    memcpy(scratch, values, count * sizeof *values);
+    memcpy(scratch, values, count * sizeof(*values));
     return statistics_median(scratch, count);
 }
 
@@ -141,9 +141,9 @@ void compare_write_text(const struct compare *compare, struct buf *out)
     for (uint32_t i = 0; i < compare->metric_count; i++) {
         const struct compare_metric *metric = &compare->metrics[i];
         char a[40], b[40], interval[48];
-        bench_value_text(metric->median_a, metric->unit, a, sizeof a);
-        bench_value_text(metric->median_b, metric->unit, b, sizeof b);
-        snprintf(interval, sizeof interval, "%.3f .. %.3f", metric->ratio_low, metric->ratio_high);
+        bench_value_text(metric->median_a, metric->unit, a, sizeof(a));
+        bench_value_text(metric->median_b, metric->unit, b, sizeof(b));
+        snprintf(interval, sizeof(interval), "%.3f .. %.3f", metric->ratio_low, metric->ratio_high);
         buf_printf(out, "%-20s %14s %14s   %7.3f  %-17s %6u %6.3f  %s\n", metric->name, a, b, metric->ratio, interval,
                    metric->count, metric->result.p_value, statistics_comparison_name(metric->result.verdict));
     }

@@ -66,7 +66,7 @@ static void tell_progress(struct engine *engine, int64_t now_ns)
         return;
     }
     char phase[256];
-    phases_names(engine, phase, sizeof phase);
+    phases_names(engine, phase, sizeof(phase));
     uint64_t items;
     struct bench_counts total = tally_total(engine, &items);
     struct bench_progress progress = {.scenario = engine->scenario,
@@ -131,9 +131,9 @@ static void on_target_exit(void *ctx, const char *name, int exit_code, int signa
     struct engine *engine = ctx;
     char what[96];
     if (signal != 0) {
-        snprintf(what, sizeof what, "%.40s was ended by signal %d", name, signal);
+        snprintf(what, sizeof(what), "%.40s was ended by signal %d", name, signal);
     } else {
-        snprintf(what, sizeof what, "%.40s ended by itself with code %d", name, exit_code);
+        snprintf(what, sizeof(what), "%.40s ended by itself with code %d", name, exit_code);
     }
     (void)bench_result_add_event(engine->result, engine->begin_ns != 0 ? clock_mono_ns() - engine->begin_ns : 0, what);
 }
@@ -142,10 +142,10 @@ static void on_target_fault(void *ctx, const struct scenario_fault *fault, bool 
 {
     struct engine *engine = ctx;
     char what[96];
-    snprintf(what, sizeof what, "%s %s", fault->name, is_begin ? "begins" : "is over");
+    snprintf(what, sizeof(what), "%s %s", fault->name, is_begin ? "begins" : "is over");
     struct bench_event *event = bench_result_add_event(engine->result, clock_mono_ns() - engine->begin_ns, what);
     if (event != NULL && is_begin) {
-        snprintf(event->fault, sizeof event->fault, "%s", fault->name);
+        snprintf(event->fault, sizeof(event->fault), "%s", fault->name);
     }
 }
 
@@ -177,9 +177,9 @@ static void on_fault_alarm(struct alarm *alarm, int64_t now_ns)
         return;
     }
     char why[200] = "";
-    if (targets_fault(engine->targets, &fault->plan, why, sizeof why) != STATUS_OK) {
+    if (targets_fault(engine->targets, &fault->plan, why, sizeof(why)) != STATUS_OK) {
         struct bench_result *result = engine->result;
-        snprintf(result->invalid_why, sizeof result->invalid_why, "The fault %s could not be done: %s",
+        snprintf(result->invalid_why, sizeof(result->invalid_why), "The fault %s could not be done: %s",
                  fault->plan.name, why);
     }
     if (fault->plan.every_ns > 0) {
@@ -191,7 +191,7 @@ static void on_fault_alarm(struct alarm *alarm, int64_t now_ns)
 static enum status faults_prepare(struct engine *engine)
 {
     const struct scenario *scenario = engine->scenario;
-    engine->faults = calloc(scenario->fault_count + 1, sizeof *engine->faults);
+    engine->faults = calloc(scenario->fault_count + 1, sizeof(*engine->faults));
     if (scenario->fault_count > 0) {
         engine->recovery = recovery_new();
     }
@@ -273,7 +273,7 @@ static enum status find_target(struct engine *engine, char *ret_why, size_t why_
             return STATUS_INVALID;
         }
     }
-    snprintf(engine->url, sizeof engine->url, "%s", url);
+    snprintf(engine->url, sizeof(engine->url), "%s", url);
     return http_origin_new(&engine->loop, engine->alarms, engine->url, &engine->origin, ret_why, why_size);
 }
 
@@ -449,7 +449,7 @@ static void judge(struct engine *engine)
     }
     if (status != STATUS_OK && result->verdict != BENCH_INTERRUPTED) {
         result->verdict = BENCH_INVALID;
-        snprintf(result->invalid_why, sizeof result->invalid_why, "There was no memory for the results.");
+        snprintf(result->invalid_why, sizeof(result->invalid_why), "There was no memory for the results.");
     }
 }
 
@@ -501,7 +501,7 @@ enum status bench_run(const struct scenario *scenario, const struct bench_option
                       struct bench_result *ret_result, char *ret_why, size_t why_size)
 {
     ret_why[0] = '\0';
-    struct engine *engine = calloc(1, sizeof *engine);
+    struct engine *engine = calloc(1, sizeof(*engine));
     bench_result_init(ret_result);
     if (engine == NULL) {
         snprintf(ret_why, why_size, "There is no memory.");
@@ -511,8 +511,8 @@ enum status bench_run(const struct scenario *scenario, const struct bench_option
     engine->options = options;
     engine->result = ret_result;
     engine->time_scale = options->time_scale > 0 ? options->time_scale : 1;
-    snprintf(ret_result->scenario, sizeof ret_result->scenario, "%s", scenario->name);
-    snprintf(ret_result->title, sizeof ret_result->title, "%s", scenario->title);
+    snprintf(ret_result->scenario, sizeof(ret_result->scenario), "%s", scenario->name);
+    snprintf(ret_result->title, sizeof(ret_result->title), "%s", scenario->title);
     ret_result->seed = scenario->seed;
     enum status status = prepare(engine, ret_why, why_size);
     if (status == STATUS_OK) {

@@ -64,7 +64,7 @@ static double number(struct reader *reader)
         len++;
     }
     struct slice word = slice_of(reader->at, len);
-    if (len >= sizeof text) {
+    if (len >= sizeof(text)) {
         return fail(reader, STATUS_INVALID, "a number is too long", word);
     }
     memcpy(text, reader->at, len);

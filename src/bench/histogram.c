@@ -67,7 +67,7 @@ static uint64_t add_saturated(uint64_t a, uint64_t b)
 
 struct histogram *histogram_new(void)
 {
-    struct histogram *histogram = calloc(1, sizeof *histogram);
+    struct histogram *histogram = calloc(1, sizeof(*histogram));
     if (histogram != NULL) {
         histogram->magic = HISTOGRAM_MAGIC;
         histogram->low = BUCKETS;
@@ -89,7 +89,8 @@ void histogram_reset(struct histogram *histogram)
 {
     ensure_magic(histogram, HISTOGRAM_MAGIC);
     if (histogram->low < histogram->high) {
-        memset(&histogram->counts[histogram->low], 0, (histogram->high - histogram->low) * sizeof histogram->counts[0]);
+        memset(&histogram->counts[histogram->low], 0,
+               (histogram->high - histogram->low) * sizeof(histogram->counts[0]));
     }
     histogram->low = BUCKETS;
     histogram->high = 0;

@@ -28,16 +28,16 @@ static enum status add_run(struct history *history, const char *dir)
 {
     struct bench_result result;
     char why[1400] = "";
-    enum status status = report_read(dir, &result, why, sizeof why);
+    enum status status = report_read(dir, &result, why, sizeof(why));
     if (status != STATUS_OK) {
         history->unread += status != STATUS_NO_MEMORY;
         bench_result_free(&result);
         return status == STATUS_NO_MEMORY ? status : STATUS_OK;
     }
     struct history_run *run = &history->runs[history->count++];
-    snprintf(run->dir, sizeof run->dir, "%s", dir);
-    snprintf(run->scenario, sizeof run->scenario, "%s", result.scenario);
-    snprintf(run->title, sizeof run->title, "%s", result.title);
+    snprintf(run->dir, sizeof(run->dir), "%s", dir);
+    snprintf(run->scenario, sizeof(run->scenario), "%s", result.scenario);
+    snprintf(run->title, sizeof(run->title), "%s", result.title);
     run->started_wall_ns = result.started_wall_ns;
     run->verdict = result.verdict;
     for (size_t i = 0; i < HISTORY_METRICS; i++) {
@@ -59,13 +59,13 @@ static enum status walk(struct history *history, const char *folder, int depth)
     if (dir == NULL) {
         return depth == 0 ? STATUS_NOT_FOUND : STATUS_OK;
     }
-    int len = snprintf(path, sizeof path, "%s/run.json", folder);
-    if (len > 0 && (size_t)len < sizeof path && stat(path, &info) == 0 && history->count < HISTORY_RUNS_MAX) {
+    int len = snprintf(path, sizeof(path), "%s/run.json", folder);
+    if (len > 0 && (size_t)len < sizeof(path) && stat(path, &info) == 0 && history->count < HISTORY_RUNS_MAX) {
         status = add_run(history, folder);
     }
     while (status == STATUS_OK && (entry = readdir(dir)) != NULL) {
-        len = snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
-        bool is_folder = entry->d_name[0] != '.' && len > 0 && (size_t)len < sizeof path && lstat(path, &info) == 0 &&
+        len = snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
+        bool is_folder = entry->d_name[0] != '.' && len > 0 && (size_t)len < sizeof(path) && lstat(path, &info) == 0 &&
                          S_ISDIR(info.st_mode);
         if (is_folder && depth < DEPTH_MAX) {
             status = walk(history, path, depth + 1);
@@ -85,13 +85,13 @@ static int by_series_and_time(const void *a, const void *b)
 
 enum status history_read(const char *folder, struct history *ret_history)
 {
-    *ret_history = (struct history){.runs = calloc(HISTORY_RUNS_MAX, sizeof *ret_history->runs)};
+    *ret_history = (struct history){.runs = calloc(HISTORY_RUNS_MAX, sizeof(*ret_history->runs))};
     enum status status = ret_history->runs != NULL ? walk(ret_history, folder, 0) : STATUS_NO_MEMORY;
     if (status != STATUS_OK) {
         history_free(ret_history);
         return status;
     }
-    qsort(ret_history->runs, ret_history->count, sizeof *ret_history->runs, by_series_and_time);
+    qsort(ret_history->runs, ret_history->count, sizeof(*ret_history->runs), by_series_and_time);
     return STATUS_OK;
 }
 
@@ -122,9 +122,9 @@ static void levels(const struct series *series, size_t change, double *ret_befor
     static double scratch[HISTORY_RUNS_MAX];
     size_t from = change > 0 ? series->changes[change - 1] : 0, at = series->changes[change];
     size_t to = change + 1 < series->change_count ? series->changes[change + 1] : series->count;
-    memcpy(scratch, series->values + from, (at - from) * sizeof *scratch);
+    memcpy(scratch, series->values + from, (at - from) * sizeof(*scratch));
     *ret_before = statistics_median(scratch, at - from);
-    memcpy(scratch, series->values + at, (to - at) * sizeof *scratch);
+    memcpy(scratch, series->values + at, (to - at) * sizeof(*scratch));
     *ret_after = statistics_median(scratch, to - at);
 }
 
@@ -139,7 +139,7 @@ static void drop_small_changes(struct series *series)
             continue;
         }
         series->change_count--;
-        memmove(&series->changes[i], &series->changes[i + 1], (series->change_count - i) * sizeof series->changes[0]);
+        memmove(&series->changes[i], &series->changes[i + 1], (series->change_count - i) * sizeof(series->changes[0]));
         i = 0;
     }
 }
@@ -188,8 +188,8 @@ static void sparkline(const struct series *series, struct buf *out)
 static void write_series_text(const struct series *series, const char *name, struct buf *out)
 {
     char first[40], last[40];
-    bench_value_text(series->values[0], series->unit, first, sizeof first);
-    bench_value_text(series->values[series->count - 1], series->unit, last, sizeof last);
+    bench_value_text(series->values[0], series->unit, first, sizeof(first));
+    bench_value_text(series->values[series->count - 1], series->unit, last, sizeof(last));
     buf_printf(out, "  %-16s %12s -> %-12s ", name, first, last);
     sparkline(series, out);
     buf_append_char(out, '\n');
@@ -197,8 +197,8 @@ static void write_series_text(const struct series *series, const char *name, str
         char before[40], after[40], when[TIME_TEXT_SIZE];
         double of_before, of_after;
         levels(series, i, &of_before, &of_after);
-        bench_value_text(of_before, series->unit, before, sizeof before);
-        bench_value_text(of_after, series->unit, after, sizeof after);
+        bench_value_text(of_before, series->unit, before, sizeof(before));
+        bench_value_text(of_after, series->unit, after, sizeof(after));
         time_format(series->runs[series->changes[i]]->started_wall_ns, when);
         buf_printf(out, "    changed from %s to %s (%+.1f %%) with the run of %s, %s\n", before, after,
                    of_before != 0 ? (of_after / of_before - 1) * 100 : 0, when, series->runs[series->changes[i]]->dir);

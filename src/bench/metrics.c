@@ -60,8 +60,9 @@ struct query {
 
 static bool copy(struct slice text, char *ret, size_t size)
 {
-    if (text.len == 0 || text.len >= size)
+    if (text.len == 0 || text.len >= size) {
         return false;
+    }
     memcpy(ret, text.data, text.len);
     ret[text.len] = '\0';
     return true;
@@ -72,8 +73,9 @@ static bool read_percent(struct slice text, double *ret)
 {
     double value = 0, unit = 1;
     bool has_point = false;
-    if (text.len < 2 || text.data[0] != 'p' || text.len > 12)
+    if (text.len < 2 || text.data[0] != 'p' || text.len > 12) {
         return false;
+    }
     for (size_t i = 1; i < text.len; i++) {
         char c = text.data[i];
         if ((c == '.' || c == '_') && !has_point && i > 1 && i + 1 < text.len) {
@@ -117,8 +119,9 @@ static bool matches(const struct metric *metric, struct slice name, struct query
         const char *at = name.len > 0 ? memrchr(name.data, '@', name.len) : NULL;
         if (at != NULL) {
             struct slice phase = slice_of(at + 1, (size_t)(name.data + name.len - at - 1));
-            if (!copy(phase, query->phase, sizeof query->phase))
+            if (!copy(phase, query->phase, sizeof(query->phase))) {
                 return false;
+            }
             name.len = (size_t)(at - name.data);
         }
     }
@@ -126,37 +129,43 @@ static bool matches(const struct metric *metric, struct slice name, struct query
         const char *colon = name.len > 0 ? memchr(name.data, ':', name.len) : NULL;
         if (colon != NULL) {
             struct slice step = slice_of(colon + 1, (size_t)(name.data + name.len - colon - 1));
-            if (!copy(step, query->step, sizeof query->step))
+            if (!copy(step, query->step, sizeof(query->step))) {
                 return false;
+            }
             name.len = (size_t)(colon - name.data);
         }
     }
-    if (name.len < len || memcmp(name.data, metric->name, len) != 0)
+    if (name.len < len || memcmp(name.data, metric->name, len) != 0) {
         return false;
+    }
     struct slice rest = slice_of(name.data + len, name.len - len);
-    if (metric->is_family)
+    if (metric->is_family) {
         return read_form(rest, query);
-    if (!is_dotted(metric->scope))
+    }
+    if (!is_dotted(metric->scope)) {
         return rest.len == 0;
+    }
     return rest.len > 1 && rest.data[0] == '.' &&
-           copy(slice_of(rest.data + 1, rest.len - 1), query->of, sizeof query->of);
+           copy(slice_of(rest.data + 1, rest.len - 1), query->of, sizeof(query->of));
 }
 
 static enum bench_error error_of(const char *name)
 {
     enum bench_error error = 0;
-    while (error < BENCH_ERROR_COUNT && strcmp(name, bench_error_name(error)) != 0)
+    while (error < BENCH_ERROR_COUNT && strcmp(name, bench_error_name(error)) != 0) {
         error++;
+    }
     return error;
 }
 
 static bool parse(struct slice name, struct query *query)
 {
     for (size_t i = 0; i < ARRAY_COUNT(metrics); i++) {
-        if (matches(&metrics[i], name, query))
+        if (matches(&metrics[i], name, query)) {
             return metrics[i].scope == ERROR    ? error_of(query->of) < BENCH_ERROR_COUNT
                    : metrics[i].scope == WITHIN ? words_value(slice_str(query->of), WORDS_TIME, &query->limit_ns)
                                                 : true;
+        }
     }
     return false;
 }
@@ -164,18 +173,21 @@ static bool parse(struct slice name, struct query *query)
 bool bench_metric_is_known(struct slice name, const char **ret_unit)
 {
     struct query query;
-    if (!parse(name, &query))
+    if (!parse(name, &query)) {
         return false;
-    if (ret_unit != NULL)
+    }
+    if (ret_unit != NULL) {
         *ret_unit = query.metric->unit;
+    }
     return true;
 }
 
 /* Latencies of a second are kept for these only. */
 static bool has_second_value(const struct query *query)
 {
-    if (query->form == FORM_MAX)
+    if (query->form == FORM_MAX) {
         return query->id == M_LATENCY || query->id == M_LAG;
+    }
     return query->id == M_LATENCY && query->form == FORM_PERCENTILE &&
            (query->percent == 50 || query->percent == 95 || query->percent == 99);
 }
@@ -225,8 +237,9 @@ const char *const *bench_metric_words(void)
 
 static enum status histogram_value(const struct query *query, const struct histogram *histogram, double *ret)
 {
-    if (histogram == NULL || histogram_count(histogram) == 0)
+    if (histogram == NULL || histogram_count(histogram) == 0) {
         return STATUS_END;
+    }
     switch (query->form) {
     case FORM_PERCENTILE:
         *ret = (double)histogram_percentile(histogram, query->percent);
@@ -251,8 +264,9 @@ static enum status histogram_value(const struct query *query, const struct histo
 
 static enum status ratio(double part, double whole, double *ret)
 {
-    if (!(whole > 0))
+    if (!(whole > 0)) {
         return STATUS_END;
+    }
     *ret = part / whole;
     return STATUS_OK;
 }
@@ -316,12 +330,15 @@ static enum status counts_value(const struct query *query, const struct bench_co
 static enum status series_value(const struct bench_result *result, const struct query *query, double *ret)
 {
     const struct bench_series *series = bench_result_series(result, query->phase, query->step);
-    if (series == NULL)
+    if (series == NULL) {
         return STATUS_NOT_FOUND;
-    if (query->id == M_LATENCY)
+    }
+    if (query->id == M_LATENCY) {
         return histogram_value(query, series->latency, ret);
-    if (query->id == M_SERVICE)
+    }
+    if (query->id == M_SERVICE) {
         return histogram_value(query, series->service, ret);
+    }
     return counts_value(query, &series->counts, series->items, series->end_ns - series->begin_ns, ret);
 }
 
@@ -347,16 +364,19 @@ static void add_counts(struct bench_counts *sum, const struct bench_counts *coun
     sum->bytes_out += counts->bytes_out;
     sum->bytes_in += counts->bytes_in;
     sum->connects += counts->connects;
-    for (unsigned i = 0; i < BENCH_ERROR_COUNT; i++)
+    for (unsigned i = 0; i < BENCH_ERROR_COUNT; i++) {
         sum->errors[i] += counts->errors[i];
+    }
 }
 
 static double second_latency(const struct query *query, const struct bench_second *second)
 {
-    if (query->id == M_LAG)
+    if (query->id == M_LAG) {
         return (double)second->lag_max_ns;
-    if (query->form == FORM_MAX)
+    }
+    if (query->form == FORM_MAX) {
         return (double)second->max_ns;
+    }
     return (double)(query->percent == 50 ? second->p50_ns : query->percent == 95 ? second->p95_ns : second->p99_ns);
 }
 
@@ -372,16 +392,19 @@ static enum status seconds_value(const struct bench_result *result, const struct
     window_seconds(query, &from, &to);
     for (uint32_t i = 0; i < result->second_count; i++) {
         const struct bench_second *second = &result->seconds[i];
-        if (second->second < from || second->second >= to)
+        if (second->second < from || second->second >= to) {
             continue;
+        }
         count++;
         items += second->items;
         add_counts(&sum, &second->counts);
         double value = second_latency(query, second);
-        if (query->id == M_LATENCY && second->counts.ok == 0)
+        if (query->id == M_LATENCY && second->counts.ok == 0) {
             continue; /* nothing was answered in it: it has no latency */
-        if (!has_worst || (is_largest ? value > worst : value < worst))
+        }
+        if (!has_worst || (is_largest ? value > worst : value < worst)) {
             worst = value;
+        }
         has_worst = true;
     }
     if (query->metric->is_family) {
@@ -401,8 +424,9 @@ struct usage { /* of the samples of a process within an interval */
 
 static void add_usage(struct usage *usage, const struct bench_sample *sample)
 {
-    if (usage->count++ == 0)
+    if (usage->count++ == 0) {
         usage->memory_start = (double)sample->memory_bytes;
+    }
     usage->cpu_sum += sample->cpu_percent;
     usage->cpu_peak = fmax(usage->cpu_peak, sample->cpu_percent);
     usage->memory_sum += (double)sample->memory_bytes;
@@ -419,8 +443,9 @@ static void add_usage(struct usage *usage, const struct bench_sample *sample)
 static bool is_in_window(const struct query *query, uint32_t second)
 {
     uint32_t from, to;
-    if (!query->has_window)
+    if (!query->has_window) {
         return true;
+    }
     window_seconds(query, &from, &to);
     return second >= from && second < to;
 }
@@ -432,7 +457,7 @@ static enum status per_core(const struct bench_result *result, const struct quer
     struct query asked = {
         .metric = &metrics[M_GOODPUT], .id = M_GOODPUT, .from_ns = query->from_ns, .to_ns = query->to_ns};
     double goodput;
-    snprintf(asked.phase, sizeof asked.phase, "%s", query->phase);
+    snprintf(asked.phase, sizeof(asked.phase), "%s", query->phase);
     enum status status = query->has_window && !query->is_whole ? seconds_value(result, &asked, true, &goodput)
                                                                : series_value(result, &asked, &goodput);
     return status == STATUS_OK ? ratio(goodput, cpu_percent / 100.0, ret) : status;
@@ -440,8 +465,9 @@ static enum status per_core(const struct bench_result *result, const struct quer
 
 static enum status leak_value(const struct bench_process *process, const struct query *query, double *ret)
 {
-    if (!isfinite(process->leak_bytes_per_hour) || (process->leak_low == 0 && process->leak_high == 0))
+    if (!isfinite(process->leak_bytes_per_hour) || (process->leak_low == 0 && process->leak_high == 0)) {
         return STATUS_END; /* too few samples for a line */
+    }
     *ret = query->id == M_LEAK       ? process->leak_bytes_per_hour
            : query->id == M_LEAK_LOW ? process->leak_low
                                      : process->leak_high;
@@ -451,19 +477,24 @@ static enum status leak_value(const struct bench_process *process, const struct 
 static enum status process_value(const struct bench_result *result, const struct query *query, double *ret)
 {
     uint32_t index = 0;
-    while (index < result->process_count && strcmp(result->processes[index].name, query->of) != 0)
+    while (index < result->process_count && strcmp(result->processes[index].name, query->of) != 0) {
         index++;
-    if (index == result->process_count)
+    }
+    if (index == result->process_count) {
         return STATUS_NOT_FOUND;
-    if (query->id == M_LEAK || query->id == M_LEAK_LOW || query->id == M_LEAK_HIGH)
+    }
+    if (query->id == M_LEAK || query->id == M_LEAK_LOW || query->id == M_LEAK_HIGH) {
         return leak_value(&result->processes[index], query, ret);
+    }
     struct usage usage = {0};
     for (uint32_t i = 0; i < result->sample_count; i++) {
-        if (result->samples[i].process == index && is_in_window(query, result->samples[i].second))
+        if (result->samples[i].process == index && is_in_window(query, result->samples[i].second)) {
             add_usage(&usage, &result->samples[i]);
+        }
     }
-    if (usage.count == 0)
+    if (usage.count == 0) {
         return STATUS_END;
+    }
     double count = usage.count;
     switch (query->id) {
     case M_CPU:
@@ -517,16 +548,19 @@ static enum status process_value(const struct bench_result *result, const struct
 static enum status scrape_value(const struct bench_result *result, const struct query *query, double *ret)
 {
     uint32_t index = 0;
-    while (index < result->scrape_count && strcmp(result->scrapes[index].name, query->of) != 0)
+    while (index < result->scrape_count && strcmp(result->scrapes[index].name, query->of) != 0) {
         index++;
-    if (index == result->scrape_count)
+    }
+    if (index == result->scrape_count) {
         return STATUS_NOT_FOUND;
+    }
     const struct bench_scrape *scrape = &result->scrapes[index];
     double sum = 0, largest = -INFINITY, first = 0, last = 0;
     uint32_t count = 0, first_second = 0, last_second = 0;
     for (uint32_t i = 0; i < scrape->count; i++) {
-        if (!is_in_window(query, scrape->seconds[i]))
+        if (!is_in_window(query, scrape->seconds[i])) {
             continue;
+        }
         last = scrape->values[i];
         last_second = scrape->seconds[i];
         if (count++ == 0) {
@@ -536,10 +570,12 @@ static enum status scrape_value(const struct bench_result *result, const struct 
         sum += last;
         largest = fmax(largest, last);
     }
-    if (count == 0)
+    if (count == 0) {
         return STATUS_END;
-    if (query->id == M_SCRAPE_RATE)
+    }
+    if (query->id == M_SCRAPE_RATE) {
         return last_second == first_second ? STATUS_END : ratio(last - first, last_second - first_second, ret);
+    }
     *ret = query->id == M_SCRAPE ? last : query->id == M_SCRAPE_MAX ? largest : sum / count;
     return STATUS_OK;
 }
@@ -552,15 +588,17 @@ static enum status fault_value(const struct bench_result *result, const struct q
     bool is_found = false;
     for (uint32_t i = 0; i < result->event_count; i++) {
         const struct bench_event *event = &result->events[i];
-        if (event->fault[0] == '\0' || strcmp(event->fault, query->of) != 0)
+        if (event->fault[0] == '\0' || strcmp(event->fault, query->of) != 0) {
             continue;
+        }
         is_found = true;
         int64_t value_ns = query->id == M_DETECT ? event->detected_ns : event->recovered_ns;
         double value = value_ns >= 0 ? (double)value_ns : query->id == M_RECOVER ? INFINITY : -1;
         worst = fmax(worst, value);
     }
-    if (worst >= 0)
+    if (worst >= 0) {
         *ret = worst;
+    }
     return worst >= 0 ? STATUS_OK : is_found ? STATUS_END : STATUS_NOT_FOUND;
 }
 
@@ -570,14 +608,17 @@ static enum status tasks_value(const struct bench_result *result, const struct q
     const struct bench_series *series = bench_result_series(result, query->phase, "");
     bool is_assign = query->id == M_ASSIGN || query->id == M_ASSIGN_WITHIN;
     bool is_whole = query->phase[0] == '\0';
-    if (!is_whole && series == NULL)
+    if (!is_whole && series == NULL) {
         return STATUS_NOT_FOUND;
+    }
     const struct histogram *histogram =
         is_assign ? (is_whole ? result->assign : series->assign) : (is_whole ? result->complete : series->complete);
-    if (query->metric->is_family)
+    if (query->metric->is_family) {
         return histogram_value(query, histogram, ret);
-    if (histogram == NULL || histogram_count(histogram) == 0)
+    }
+    if (histogram == NULL || histogram_count(histogram) == 0) {
         return STATUS_END;
+    }
     *ret = 100 * histogram_share_within(histogram, query->limit_ns);
     return STATUS_OK;
 }
@@ -628,8 +669,9 @@ static enum status run_value(const struct bench_result *result, const struct que
 static enum status bind_window(const struct bench_result *result, struct query *query, int64_t from_ns, int64_t to_ns)
 {
     const struct bench_series *phase = bench_result_series(result, query->phase, "");
-    if (phase == NULL && query->phase[0] != '\0')
+    if (phase == NULL && query->phase[0] != '\0') {
         return STATUS_NOT_FOUND;
+    }
     int64_t begin_ns = query->phase[0] != '\0' ? phase->begin_ns : 0;
     int64_t end_ns = query->phase[0] != '\0' ? phase->end_ns : INT64_C(1) << 61;
     query->from_ns = begin_ns + from_ns;
@@ -642,15 +684,18 @@ static enum status bind_window(const struct bench_result *result, struct query *
 enum status bench_metric(const struct bench_result *result, struct slice name, double *ret_value, const char **ret_unit)
 {
     struct query query;
-    if (!parse(name, &query))
+    if (!parse(name, &query)) {
         return STATUS_NOT_FOUND;
-    if (ret_unit != NULL)
+    }
+    if (ret_unit != NULL) {
         *ret_unit = query.metric->unit;
+    }
     enum scope scope = query.metric->scope;
     if ((scope == PROCESS || scope == SCRAPE) && query.phase[0] != '\0') {
         enum status status = bind_window(result, &query, 0, 0);
-        if (status != STATUS_OK)
+        if (status != STATUS_OK) {
             return status;
+        }
     }
     switch (scope) {
     case SERIES:
@@ -675,17 +720,22 @@ enum status bench_metric_window(const struct bench_result *result, struct slice 
                                 bool is_largest, double *ret_value, const char **ret_unit)
 {
     struct query query;
-    if (!parse(name, &query) || !can_have_window(&query))
+    if (!parse(name, &query) || !can_have_window(&query)) {
         return STATUS_NOT_FOUND;
-    if (ret_unit != NULL)
+    }
+    if (ret_unit != NULL) {
         *ret_unit = query.metric->unit;
+    }
     enum status status = bind_window(result, &query, from_ns, to_ns);
-    if (status != STATUS_OK)
+    if (status != STATUS_OK) {
         return status;
-    if (query.metric->scope == PROCESS)
+    }
+    if (query.metric->scope == PROCESS) {
         return process_value(result, &query, ret_value);
-    if (query.metric->scope == SCRAPE)
+    }
+    if (query.metric->scope == SCRAPE) {
         return scrape_value(result, &query, ret_value);
+    }
     return seconds_value(result, &query, is_largest, ret_value);
 }
 
@@ -694,8 +744,9 @@ enum status bench_metric_window(const struct bench_result *result, struct slice 
 static void scaled(double value, const char *const *units, const double *sizes, size_t count, char *ret, size_t size)
 {
     size_t i = 0;
-    while (i + 1 < count && fabs(value) >= sizes[i + 1])
+    while (i + 1 < count && fabs(value) >= sizes[i + 1]) {
         i++;
+    }
     double shown = value / sizes[i];
     snprintf(ret, size, "%.*f %s",
              fabs(shown) >= 100 || shown == floor(shown) ? 0
@@ -712,21 +763,22 @@ void bench_value_text(double value, const char *unit, char *ret, size_t size)
     static const char *const bytes_s[] = {"B/s", "KiB/s", "MiB/s", "GiB/s", "TiB/s"};
     static const char *const bytes_h[] = {"B/h", "KiB/h", "MiB/h", "GiB/h", "TiB/h"};
     static const double byte_sizes[] = {1, 1024.0, 1048576.0, 1073741824.0, 1099511627776.0};
-    if (!isfinite(value))
+    if (!isfinite(value)) {
         snprintf(ret, size, "%s", value > 0 ? "never" : "none");
-    else if (strcmp(unit, "ns") == 0)
+    } else if (strcmp(unit, "ns") == 0) {
         scaled(value, times, time_sizes, ARRAY_COUNT(times), ret, size);
-    else if (strcmp(unit, "bytes") == 0)
+    } else if (strcmp(unit, "bytes") == 0) {
         scaled(value, bytes, byte_sizes, ARRAY_COUNT(bytes), ret, size);
-    else if (strcmp(unit, "B/s") == 0)
+    } else if (strcmp(unit, "B/s") == 0) {
         scaled(value, bytes_s, byte_sizes, ARRAY_COUNT(bytes), ret, size);
-    else if (strcmp(unit, "bytes/h") == 0)
+    } else if (strcmp(unit, "bytes/h") == 0) {
         scaled(value, bytes_h, byte_sizes, ARRAY_COUNT(bytes), ret, size);
-    else if (strcmp(unit, "%") == 0)
+    } else if (strcmp(unit, "%") == 0) {
         snprintf(ret, size, value == floor(value) ? "%.0f %%" : "%.4g %%", value);
-    else
+    } else {
         snprintf(ret, size, "%.*f%s%s", fabs(value) >= 100 || value == floor(value) ? 0 : 2, value,
                  strcmp(unit, "n") == 0 ? "" : " ", strcmp(unit, "n") == 0 ? "" : unit);
+    }
 }
 
 static const char *scope_suffix(enum scope scope)
@@ -754,8 +806,9 @@ static const char *scope_suffix(enum scope scope)
 
 void bench_metrics_list(struct buf *out, bool is_markdown)
 {
-    if (is_markdown)
+    if (is_markdown) {
         buf_append_str(out, "| metric | unit | what it is |\n|---|---|---|\n");
+    }
     for (size_t i = 0; i < ARRAY_COUNT(metrics); i++) {
         const struct metric *metric = &metrics[i];
         const char *suffix = scope_suffix(metric->scope);
@@ -763,17 +816,18 @@ void bench_metrics_list(struct buf *out, bool is_markdown)
         char name[160] = "";
         for (size_t k = 0; k < (metric->is_family ? ARRAY_COUNT(forms) : 1); k++) {
             size_t len = strlen(name);
-            snprintf(name + len, sizeof name - len, "%s%s%s%s%s", k > 0 ? ", " : "", is_markdown ? "`" : "",
+            snprintf(name + len, sizeof(name) - len, "%s%s%s%s%s", k > 0 ? ", " : "", is_markdown ? "`" : "",
                      metric->name, metric->is_family ? forms[k] : "", k == 0 && is_markdown ? suffix : "");
             len = strlen(name);
-            snprintf(name + len, sizeof name - len, "%s%s", k == 0 && !is_markdown ? suffix : "",
+            snprintf(name + len, sizeof(name) - len, "%s%s", k == 0 && !is_markdown ? suffix : "",
                      is_markdown ? "`" : "");
         }
-        if (is_markdown)
+        if (is_markdown) {
             buf_printf(out, "| %s | %s | %s |\n", name, metric->unit, metric->help);
-        else if (strlen(name) > 30)
+        } else if (strlen(name) > 30) {
             buf_printf(out, "%s\n%-30s %-8s %s\n", name, "", metric->unit, metric->help);
-        else
+        } else {
             buf_printf(out, "%-30s %-8s %s\n", name, metric->unit, metric->help);
+        }
     }
 }

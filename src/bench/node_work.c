@@ -50,7 +50,7 @@ static struct sim_job *new_job(struct node_session *node)
     if (job != NULL) {
         nodes->free_jobs = job->next;
     } else {
-        job = calloc(1, sizeof *job);
+        job = calloc(1, sizeof(*job));
         if (job == NULL || alarm_open(nodes->config.alarms, &job->alarm, on_job_alarm) != STATUS_OK) {
             free(job);
             return NULL;
@@ -188,7 +188,7 @@ static void write_outcome(struct nodes *nodes, const struct sim_job *job)
             nodes->letters.data[len - 1] = 'x';
             return;
         }
-        int len = snprintf(result, sizeof result, "%" PRIu64, job->op == UINT64_MAX ? 0 : job->op);
+        int len = snprintf(result, sizeof(result), "%" PRIu64, job->op == UINT64_MAX ? 0 : job->op);
         outcome.payload = slice_of(result, (size_t)len);
     }
     work_write_outcome(&nodes->list_text, &outcome);

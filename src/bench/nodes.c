@@ -46,7 +46,7 @@ static void send_hello(struct node_session *node)
     struct buf *held = &nodes->list_text;
     char name[32];
     struct command_node_hello hello = {.instance = node->instance, .info = SLICE("{}")};
-    snprintf(name, sizeof name, "bench-%u", node->index);
+    snprintf(name, sizeof(name), "bench-%u", node->index);
     hello.node = slice_str(name);
     for (uint32_t i = 0; i < workload->kind_count; i++) {
         if (node->kinds == 0 || (node->kinds & (1u << i)) != 0) {
@@ -150,12 +150,12 @@ static void on_message(struct ws_client *client, struct slice message)
         return;
     }
     if (status != STATUS_OK) {
-        snprintf(nodes->why, sizeof nodes->why, "the hub sent a message that is not understood");
+        snprintf(nodes->why, sizeof(nodes->why), "the hub sent a message that is not understood");
         ws_client_close(client);
         return;
     }
     if (answer->type == WORK_ERROR) {
-        snprintf(nodes->why, sizeof nodes->why, "%.*s", SLICE_ARG(answer->error_detail));
+        snprintf(nodes->why, sizeof(nodes->why), "%.*s", SLICE_ARG(answer->error_detail));
         return; /* the hub closes */
     }
     if (node->state == NODE_GREETS && answer->type == WORK_WELCOME) {
@@ -208,7 +208,7 @@ static void on_closed(struct ws_client *client, enum status status, const char *
         nodes->dialling--;
         nodes->config.result->sessions_failed++;
         if (nodes->why[0] == '\0') {
-            snprintf(nodes->why, sizeof nodes->why, "%s", why != NULL ? why : "");
+            snprintf(nodes->why, sizeof(nodes->why), "%s", why != NULL ? why : "");
         }
         dial_more(nodes);
         return;
@@ -276,7 +276,7 @@ static enum status put(struct nodes *nodes, struct http_client *client, struct s
                        const char *name, const bool *is_interrupted, char *ret_why, size_t why_size)
 {
     char text[512];
-    int len = snprintf(text, sizeof text,
+    int len = snprintf(text, sizeof(text),
                        "PUT /v1/%s/%s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\n"
                        "Content-Length: 2\r\n\r\n{}",
                        what, name, http_origin_authority(nodes->config.origin));
@@ -324,7 +324,7 @@ static enum status make_known(struct nodes *nodes, const bool *is_interrupted, c
 static enum status make_sessions(struct nodes *nodes)
 {
     const struct workload *workload = nodes->config.workload;
-    nodes->list = calloc((size_t)nodes->count + 1, sizeof *nodes->list);
+    nodes->list = calloc((size_t)nodes->count + 1, sizeof(*nodes->list));
     if (nodes->list == NULL) {
         nodes->count = 0;
         return STATUS_NO_MEMORY;
@@ -352,7 +352,7 @@ enum status nodes_open(const struct nodes_config *config, const bool *is_interru
                        char *ret_why, size_t why_size)
 {
     snprintf(ret_why, why_size, "There is no memory.");
-    struct nodes *nodes = calloc(1, sizeof *nodes);
+    struct nodes *nodes = calloc(1, sizeof(*nodes));
     if (nodes == NULL) {
         return STATUS_NO_MEMORY;
     }
@@ -364,12 +364,12 @@ enum status nodes_open(const struct nodes_config *config, const bool *is_interru
     buf_init(&nodes->list_text, LIMIT_WS_MESSAGE_SIZE / 2);
     buf_init(&nodes->letters, LETTERS_SIZE);
     nodes->parser = json_parser_new();
-    nodes->answer = calloc(1, sizeof *nodes->answer);
+    nodes->answer = calloc(1, sizeof(*nodes->answer));
     buf_append_char(&nodes->letters, '"');
     for (uint32_t i = 1; i < LETTERS_SIZE; i++) {
         buf_append_char(&nodes->letters, 'x');
     }
-    snprintf(nodes->url, sizeof nodes->url, "http://%s/v1/work", http_origin_authority(config->origin));
+    snprintf(nodes->url, sizeof(nodes->url), "http://%s/v1/work", http_origin_authority(config->origin));
     if (nodes->parser == NULL || nodes->answer == NULL || buf_status(&nodes->letters) != STATUS_OK) {
         nodes->count = 0;
         return STATUS_NO_MEMORY;

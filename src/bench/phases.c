@@ -134,7 +134,7 @@ static void on_population(struct alarm *alarm, int64_t now_ns)
 static void add_event(struct phase_run *phase, int64_t at_ns, const char *verb)
 {
     char what[96];
-    snprintf(what, sizeof what, "phase %s %s", phase->plan.name, verb);
+    snprintf(what, sizeof(what), "phase %s %s", phase->plan.name, verb);
     (void)bench_result_add_event(phase->engine->result, at_ns - phase->engine->begin_ns, what);
 }
 
@@ -251,7 +251,7 @@ enum status phases_prepare(struct engine *engine, char *ret_why, size_t why_size
 {
     const struct scenario *scenario = engine->scenario;
     snprintf(ret_why, why_size, "There is no memory.");
-    engine->phases = calloc(scenario->phase_count + 1, sizeof *engine->phases);
+    engine->phases = calloc(scenario->phase_count + 1, sizeof(*engine->phases));
     if (engine->phases == NULL) {
         return STATUS_NO_MEMORY;
     }

@@ -27,7 +27,7 @@ static void put_idle(struct pool *pool, struct connection *connection)
 static struct connection *make(struct engine *engine)
 {
     struct pool *pool = &engine->pool;
-    struct connection *connection = calloc(1, sizeof *connection);
+    struct connection *connection = calloc(1, sizeof(*connection));
     if (connection == NULL) {
         return NULL;
     }
@@ -134,7 +134,7 @@ static void drop_first(struct pool *pool)
 static bool grow(struct pool *pool)
 {
     size_t cap = pool->arrivals_cap > 0 ? 2 * pool->arrivals_cap : 1024;
-    struct arrival *ring = malloc(cap * sizeof *ring);
+    struct arrival *ring = malloc(cap * sizeof(*ring));
     if (ring == NULL) {
         return false;
     }

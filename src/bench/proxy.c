@@ -83,16 +83,19 @@ static void resume(struct side *side);
 
 static void free_if_done(struct proxy *proxy)
 {
-    if (!proxy->is_closing || proxy->links.next != &proxy->links || proxy->handles > 0)
+    if (!proxy->is_closing || proxy->links.next != &proxy->links || proxy->handles > 0) {
         return;
+    }
     void (*on_closed)(void *ctx) = proxy->on_closed;
     void *ctx = proxy->closed_ctx;
-    if (proxy->holder >= 0)
+    if (proxy->holder >= 0) {
         close(proxy->holder);
+    }
     proxy->magic = 0;
     free(proxy);
-    if (on_closed != NULL)
+    if (on_closed != NULL) {
         on_closed(ctx);
+    }
 }
 
 /* --- a connection's end --- */
@@ -110,8 +113,9 @@ static void drop_pieces(struct side *side)
 static void on_handle_closed(uv_handle_t *handle)
 {
     struct link *link = handle->data;
-    if (--link->handles > 0)
+    if (--link->handles > 0) {
         return;
+    }
     struct proxy *proxy = link->proxy;
     drop_pieces(&link->client);
     drop_pieces(&link->target);
@@ -132,16 +136,18 @@ static void close_handle(struct link *link, uv_handle_t *handle)
 static void close_link(struct link *link, bool is_reset)
 {
     ensure_magic(link, LINK_MAGIC);
-    if (link->is_closing)
+    if (link->is_closing) {
         return;
+    }
     link->is_closing = true;
     link->proxy->stats.resets += is_reset;
     struct side *sides[] = {&link->client, &link->target};
     for (unsigned i = 0; i < 2; i++) {
         int fd;
         struct linger linger = {.l_onoff = 1};
-        if (is_reset && uv_fileno((uv_handle_t *)&sides[i]->tcp, &fd) == 0)
-            (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger); /* closing then sends a reset */
+        if (is_reset && uv_fileno((uv_handle_t *)&sides[i]->tcp, &fd) == 0) {
+            (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)); /* closing then sends a reset */
+        }
         close_handle(link, (uv_handle_t *)&sides[i]->tcp);
         close_handle(link, (uv_handle_t *)&sides[i]->timer);
     }
@@ -156,13 +162,15 @@ static void on_shutdown(uv_shutdown_t *shutdown, int error)
 /* Passes an end of stream on once everything before it has gone. */
 static void end_if_drained(struct side *side)
 {
-    if (!side->other->has_ended || side->queued_size > 0 || side->is_shut || side->link->is_closing)
+    if (!side->other->has_ended || side->queued_size > 0 || side->is_shut || side->link->is_closing) {
         return;
+    }
     side->is_shut = true;
-    if (side->other->is_shut)
+    if (side->other->is_shut) {
         close_link(side->link, false);
-    else if (uv_shutdown(&side->shutdown, (uv_stream_t *)&side->tcp, on_shutdown) != 0)
+    } else if (uv_shutdown(&side->shutdown, (uv_stream_t *)&side->tcp, on_shutdown) != 0) {
         close_link(side->link, true);
+    }
 }
 
 /* --- writing --- */
@@ -174,8 +182,9 @@ static void on_written(uv_write_t *write, int error)
     struct link *link = side->link;
     side->queued_size -= piece->len;
     free(piece);
-    if (link->is_closing)
+    if (link->is_closing) {
         return;
+    }
     if (error != 0) {
         close_link(link, true);
         return;
@@ -197,13 +206,15 @@ static void pump(struct side *side)
     struct proxy *proxy = link->proxy;
     int64_t now_ns = loop_mono_ns(proxy->loop);
     bool is_target = side == &link->target;
-    if (link->is_closing || proxy->is_blackhole || (is_target && !link->is_connected))
+    if (link->is_closing || proxy->is_blackhole || (is_target && !link->is_connected)) {
         return;
+    }
     while (side->first != NULL && side->first->release_ns <= now_ns) {
         struct piece *piece = side->first;
         side->first = piece->next;
-        if (side->first == NULL)
+        if (side->first == NULL) {
             side->end = &side->first;
+        }
         uv_buf_t buf = uv_buf_init(piece->data, (unsigned)piece->len);
         piece->write.data = piece;
         *(is_target ? &proxy->stats.bytes_to : &proxy->stats.bytes_from) += piece->len;
@@ -226,8 +237,9 @@ static int64_t release_time(struct proxy *proxy, struct side *to, size_t len)
     int64_t release_ns = loop_mono_ns(proxy->loop);
     int64_t *busy_until_ns = &proxy->busy_until_ns[to == &to->link->client];
     if (proxy->bytes_per_s > 0) {
-        if (*busy_until_ns > release_ns)
+        if (*busy_until_ns > release_ns) {
             release_ns = *busy_until_ns;
+        }
         release_ns += (int64_t)((double)len * (double)NS_PER_S / (double)proxy->bytes_per_s);
         *busy_until_ns = release_ns;
     }
@@ -235,8 +247,9 @@ static int64_t release_time(struct proxy *proxy, struct side *to, size_t len)
         uint64_t spread = (uint64_t)(proxy->delay.max - proxy->delay.min) + 1;
         release_ns += proxy->delay.min + (int64_t)rng_below(&proxy->rng, spread);
     }
-    if (release_ns < to->release_ns)
+    if (release_ns < to->release_ns) {
         release_ns = to->release_ns;
+    }
     to->release_ns = release_ns;
     return release_ns;
 }
@@ -250,8 +263,9 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
     size_t size = LOOP_READ_BUFFER_SIZE;
     (void)suggested;
     /* A slow line delivers evenly: pieces of 20 ms. */
-    if (proxy->bytes_per_s > 0 && proxy->bytes_per_s / 50 < size)
+    if (proxy->bytes_per_s > 0 && proxy->bytes_per_s / 50 < size) {
         size = proxy->bytes_per_s / 50 > 256 ? proxy->bytes_per_s / 50 : 256;
+    }
     *buf = uv_buf_init(proxy->loop->read_buffer, (unsigned)size);
 }
 
@@ -261,22 +275,24 @@ static void on_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *buf)
     struct link *link = side->link;
     struct side *to = side->other;
     struct proxy *proxy = link->proxy;
-    if (got == 0)
+    if (got == 0) {
         return;
+    }
     if (got < 0) {
         side->is_reading = false;
         side->has_ended = true;
-        if (got == UV_EOF)
+        if (got == UV_EOF) {
             end_if_drained(to);
-        else
+        } else {
             close_link(link, true);
+        }
         return;
     }
     if (proxy->loss_permille > 0 && rng_below(&proxy->rng, 1000) < proxy->loss_permille) {
         close_link(link, true);
         return;
     }
-    struct piece *piece = malloc(sizeof *piece + (size_t)got);
+    struct piece *piece = malloc(sizeof(*piece) + (size_t)got);
     if (piece == NULL) {
         close_link(link, true);
         return;
@@ -298,12 +314,14 @@ static void resume(struct side *side)
     struct link *link = side->link;
     bool is_open = side == &link->client || link->is_connected;
     if (side->is_reading || side->has_ended || link->is_closing || link->proxy->is_blackhole || !is_open ||
-        side->other->queued_size > QUEUE_SIZE_MAX)
+        side->other->queued_size > QUEUE_SIZE_MAX) {
         return;
-    if (uv_read_start((uv_stream_t *)&side->tcp, on_alloc, on_read) == 0)
+    }
+    if (uv_read_start((uv_stream_t *)&side->tcp, on_alloc, on_read) == 0) {
         side->is_reading = true;
-    else
+    } else {
         close_link(link, true);
+    }
 }
 
 /* --- a connection's beginning --- */
@@ -311,8 +329,9 @@ static void resume(struct side *side)
 static void on_connected(uv_connect_t *connect, int error)
 {
     struct link *link = connect->data;
-    if (link->is_closing)
+    if (link->is_closing) {
         return;
+    }
     if (error != 0) {
         close_link(link, true);
         return;
@@ -320,8 +339,9 @@ static void on_connected(uv_connect_t *connect, int error)
     link->is_connected = true;
     uv_tcp_nodelay(&link->target.tcp, 1);
     pump(&link->target);
-    if (!link->is_closing)
+    if (!link->is_closing) {
         resume(&link->target);
+    }
 }
 
 static void connect_target(struct link *link)
@@ -330,8 +350,9 @@ static void connect_target(struct link *link)
         .sin_family = AF_INET, .sin_port = htons(link->proxy->to_port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     link->is_connecting = true;
     link->connect.data = link;
-    if (uv_tcp_connect(&link->connect, &link->target.tcp, (struct sockaddr *)&address, on_connected) != 0)
+    if (uv_tcp_connect(&link->connect, &link->target.tcp, (struct sockaddr *)&address, on_connected) != 0) {
         close_link(link, true);
+    }
 }
 
 static void init_side(struct link *link, struct side *side, struct side *other)
@@ -348,11 +369,13 @@ static void init_side(struct link *link, struct side *side, struct side *other)
 static void on_connection(uv_stream_t *listener, int error)
 {
     struct proxy *proxy = listener->data;
-    if (error != 0)
+    if (error != 0) {
         return;
-    struct link *link = calloc(1, sizeof *link);
-    if (link == NULL)
+    }
+    struct link *link = calloc(1, sizeof(*link));
+    if (link == NULL) {
         return; /* it waits in the backlog until another connection comes */
+    }
     link->magic = LINK_MAGIC;
     link->proxy = proxy;
     init_side(link, &link->client, &link->target);
@@ -367,11 +390,13 @@ static void on_connection(uv_stream_t *listener, int error)
         return;
     }
     uv_tcp_nodelay(&link->client.tcp, 1);
-    if (proxy->is_blackhole)
+    if (proxy->is_blackhole) {
         return;
+    }
     connect_target(link);
-    if (!link->is_closing)
+    if (!link->is_closing) {
         resume(&link->client);
+    }
 }
 
 /* --- the proxy --- */
@@ -381,10 +406,11 @@ static int bound_socket(uint16_t port)
     struct sockaddr_in address = {
         .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
+    if (fd < 0) {
         return -1;
-    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) != 0 ||
-        bind(fd, (struct sockaddr *)&address, sizeof address) != 0) {
+    }
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) != 0 ||
+        bind(fd, (struct sockaddr *)&address, sizeof(address)) != 0) {
         close(fd);
         return -1;
     }
@@ -394,7 +420,7 @@ static int bound_socket(uint16_t port)
 static uint16_t port_of(int fd)
 {
     struct sockaddr_in address = {0};
-    socklen_t len = sizeof address;
+    socklen_t len = sizeof(address);
     ensure(getsockname(fd, (struct sockaddr *)&address, &len) == 0);
     return ntohs(address.sin_port);
 }
@@ -417,9 +443,10 @@ static void on_last_closed(uv_handle_t *handle)
 static enum status open_listener(struct proxy *proxy)
 {
     int fd = bound_socket(proxy->port);
-    if (fd < 0)
+    if (fd < 0) {
         return STATUS_IO;
-    uv_tcp_t *listener = calloc(1, sizeof *listener);
+    }
+    uv_tcp_t *listener = calloc(1, sizeof(*listener));
     if (listener == NULL) {
         close(fd);
         return STATUS_NO_MEMORY;
@@ -439,9 +466,10 @@ static enum status open_listener(struct proxy *proxy)
 
 enum status proxy_start(struct loop *loop, uint16_t to_port, uint64_t seed, struct proxy **ret_proxy)
 {
-    struct proxy *proxy = calloc(1, sizeof *proxy);
-    if (proxy == NULL)
+    struct proxy *proxy = calloc(1, sizeof(*proxy));
+    if (proxy == NULL) {
         return STATUS_NO_MEMORY;
+    }
     *proxy = (struct proxy){.magic = PROXY_MAGIC, .loop = loop, .to_port = to_port, .handles = 1};
     proxy->links.next = proxy->links.previous = &proxy->links;
     rng_seed(&proxy->rng, seed);
@@ -450,8 +478,9 @@ enum status proxy_start(struct loop *loop, uint16_t to_port, uint64_t seed, stru
     enum status status = STATUS_IO;
     for (int i = 0; i < LISTEN_TRIES && status != STATUS_OK; i++) { /* the port may be taken between the two binds */
         proxy->holder = bound_socket(0);
-        if (proxy->holder < 0)
+        if (proxy->holder < 0) {
             break;
+        }
         proxy->port = port_of(proxy->holder);
         status = open_listener(proxy);
         if (status != STATUS_OK) {
@@ -459,10 +488,11 @@ enum status proxy_start(struct loop *loop, uint16_t to_port, uint64_t seed, stru
             proxy->holder = -1;
         }
     }
-    if (status == STATUS_OK)
+    if (status == STATUS_OK) {
         *ret_proxy = proxy;
-    else
+    } else {
         proxy_close(proxy, NULL, NULL);
+    }
     return status;
 }
 
@@ -492,14 +522,16 @@ void proxy_set_loss(struct proxy *proxy, uint32_t permille)
 
 static void reset_all(struct proxy *proxy)
 {
-    for (struct link *link = proxy->links.next; link != &proxy->links; link = link->next)
+    for (struct link *link = proxy->links.next; link != &proxy->links; link = link->next) {
         close_link(link, true);
+    }
 }
 
 static void close_listener(struct proxy *proxy)
 {
-    if (proxy->listener == NULL)
+    if (proxy->listener == NULL) {
         return;
+    }
     uv_tcp_t *listener = TAKE(proxy->listener);
     uv_close((uv_handle_t *)listener, on_listener_closed);
 }
@@ -507,8 +539,9 @@ static void close_listener(struct proxy *proxy)
 enum status proxy_set_cut(struct proxy *proxy, bool is_cut)
 {
     ensure_magic(proxy, PROXY_MAGIC);
-    if (!is_cut)
+    if (!is_cut) {
         return proxy->listener == NULL ? open_listener(proxy) : STATUS_OK;
+    }
     close_listener(proxy);
     reset_all(proxy);
     return STATUS_OK;
@@ -528,12 +561,14 @@ void proxy_set_blackhole(struct proxy *proxy, bool is_blackhole)
                 side->is_reading = false;
             } else if (!is_blackhole) {
                 pump(side);
-                if (!link->is_closing)
+                if (!link->is_closing) {
                     resume(side);
+                }
             }
         }
-        if (!is_blackhole && !link->is_connecting && !link->is_closing)
+        if (!is_blackhole && !link->is_connecting && !link->is_closing) {
             connect_target(link);
+        }
     }
 }
 

@@ -34,27 +34,30 @@ struct recovery *recovery_new(void)
 static void grow_bins(struct recovery *recovery, size_t count)
 {
     size_t capacity = recovery->bin_capacity == 0 ? 1024 : recovery->bin_capacity;
-    while (capacity < count)
+    while (capacity < count) {
         capacity *= 2;
-    uint32_t *grown = realloc(recovery->bins, capacity * sizeof *grown);
+    }
+    uint32_t *grown = realloc(recovery->bins, capacity * sizeof(*grown));
     if (grown == NULL) {
         recovery->has_failed = true;
         return;
     }
-    memset(grown + recovery->bin_capacity, 0, (capacity - recovery->bin_capacity) * sizeof *grown);
+    memset(grown + recovery->bin_capacity, 0, (capacity - recovery->bin_capacity) * sizeof(*grown));
     recovery->bins = grown;
     recovery->bin_capacity = capacity;
 }
 
 void recovery_noticed(struct recovery *recovery, int64_t at_ns)
 {
-    if (recovery == NULL || recovery->has_failed)
+    if (recovery == NULL || recovery->has_failed) {
         return;
-    if (recovery->noticed_count > 0 && at_ns < recovery->noticed_ns[recovery->noticed_count - 1] + BIN_NS)
+    }
+    if (recovery->noticed_count > 0 && at_ns < recovery->noticed_ns[recovery->noticed_count - 1] + BIN_NS) {
         return;
+    }
     if (recovery->noticed_count == recovery->noticed_capacity) {
         size_t capacity = recovery->noticed_capacity == 0 ? 256 : recovery->noticed_capacity * 2;
-        int64_t *grown = realloc(recovery->noticed_ns, capacity * sizeof *grown);
+        int64_t *grown = realloc(recovery->noticed_ns, capacity * sizeof(*grown));
         if (grown == NULL) {
             recovery->has_failed = true;
             return;
@@ -67,27 +70,32 @@ void recovery_noticed(struct recovery *recovery, int64_t at_ns)
 
 void recovery_answer(struct recovery *recovery, int64_t at_ns, bool is_ok)
 {
-    if (recovery == NULL || recovery->has_failed || at_ns < 0)
+    if (recovery == NULL || recovery->has_failed || at_ns < 0) {
         return;
+    }
     if (!is_ok) {
         recovery_noticed(recovery, at_ns);
         return;
     }
     size_t bin = (size_t)(at_ns / BIN_NS);
-    if (bin >= recovery->bin_capacity)
+    if (bin >= recovery->bin_capacity) {
         grow_bins(recovery, bin + 1);
-    if (recovery->has_failed)
+    }
+    if (recovery->has_failed) {
         return;
+    }
     recovery->bins[bin]++;
-    if (bin >= recovery->bin_count)
+    if (bin >= recovery->bin_count) {
         recovery->bin_count = bin + 1;
+    }
 }
 
 static uint64_t sum(const struct recovery *recovery, size_t from, size_t to)
 {
     uint64_t total = 0;
-    for (size_t i = from; i < to && i < recovery->bin_count; i++)
+    for (size_t i = from; i < to && i < recovery->bin_count; i++) {
         total += recovery->bins[i];
+    }
     return total;
 }
 
@@ -128,10 +136,12 @@ static void recover(const struct recovery *recovery, struct bench_event *event)
 {
     size_t fault = (size_t)(event->at_ns / BIN_NS);
     size_t before = fault > BEFORE_BINS ? fault - BEFORE_BINS : 0;
-    while (before < fault && before < recovery->bin_count && recovery->bins[before] == 0)
+    while (before < fault && before < recovery->bin_count && recovery->bins[before] == 0) {
         before++; /* the run began later */
-    if (before >= fault || fault >= recovery->bin_count)
+    }
+    if (before >= fault || fault >= recovery->bin_count) {
         return;
+    }
     size_t gap = 2 * longest_gap(recovery, before, fault);
     struct normal normal = {.answers = SHARE_BACK * (double)sum(recovery, before, fault) / (double)(fault - before) *
                                        BINS_A_SECOND,
@@ -148,26 +158,31 @@ static void recover(const struct recovery *recovery, struct bench_event *event)
         event->recovered_ns = 0; /* nor until the run was over */
         return;
     }
-    while (bin <= last && (recovery->bins[bin] == 0 || !is_good(recovery, bin, &normal)))
+    while (bin <= last && (recovery->bins[bin] == 0 || !is_good(recovery, bin, &normal))) {
         bin++;
-    if (bin > last)
+    }
+    if (bin > last) {
         return; /* not within the run */
+    }
     int64_t recovered_ns = (int64_t)bin * BIN_NS - event->at_ns;
     event->recovered_ns = recovered_ns > 0 ? recovered_ns : 0;
 }
 
 void recovery_finish(struct recovery *recovery, struct bench_result *result)
 {
-    if (recovery == NULL)
+    if (recovery == NULL) {
         return;
+    }
     for (uint32_t i = 0; i < result->event_count && !recovery->has_failed; i++) {
         struct bench_event *event = &result->events[i];
         int64_t until_ns = INT64_MAX;
-        if (event->fault[0] == '\0')
+        if (event->fault[0] == '\0') {
             continue;
+        }
         for (uint32_t k = i + 1; k < result->event_count && until_ns == INT64_MAX; k++) {
-            if (result->events[k].fault[0] != '\0' && result->events[k].at_ns > event->at_ns)
+            if (result->events[k].fault[0] != '\0' && result->events[k].at_ns > event->at_ns) {
                 until_ns = result->events[k].at_ns;
+            }
         }
         detect(recovery, event, until_ns);
         recover(recovery, event);

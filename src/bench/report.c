@@ -37,30 +37,33 @@ static void read_cpu_name(char *ret, size_t size)
     char line[256];
     snprintf(ret, size, "unknown");
     FILE *file = fopen("/proc/cpuinfo", "re");
-    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+    while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
         const char *colon = strchr(line, ':');
-        if (strncmp(line, "model name", 10) != 0 || colon == NULL)
+        if (strncmp(line, "model name", 10) != 0 || colon == NULL) {
             continue;
+        }
         snprintf(ret, size, "%.*s", (int)strcspn(colon + 2, "\n"), colon + 2);
         break;
     }
-    if (file != NULL)
+    if (file != NULL) {
         fclose(file);
+    }
 }
 
 const struct report_machine *report_machine(void)
 {
     static struct report_machine machine;
     struct utsname uts;
-    if (machine.cores > 0)
+    if (machine.cores > 0) {
         return &machine;
-    read_cpu_name(machine.cpu, sizeof machine.cpu);
+    }
+    read_cpu_name(machine.cpu, sizeof(machine.cpu));
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     machine.cores = cores > 0 ? (uint32_t)cores : 1;
     machine.memory_bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
     if (uname(&uts) == 0) {
-        snprintf(machine.kernel, sizeof machine.kernel, "%.16s %.64s", uts.sysname, uts.release);
-        snprintf(machine.host, sizeof machine.host, "%.64s", uts.nodename);
+        snprintf(machine.kernel, sizeof(machine.kernel), "%.16s %.64s", uts.sysname, uts.release);
+        snprintf(machine.host, sizeof(machine.host), "%.64s", uts.nodename);
     }
     return &machine;
 }
@@ -80,8 +83,9 @@ enum status report_make_dir(const char *parent, const struct bench_result *resul
     char stamp[32];
     time_t seconds = (time_t)(result->started_wall_ns / NS_PER_S);
     struct tm tm;
-    if (gmtime_r(&seconds, &tm) == NULL || strftime(stamp, sizeof stamp, "%Y%m%dT%H%M%SZ", &tm) == 0)
-        snprintf(stamp, sizeof stamp, "run");
+    if (gmtime_r(&seconds, &tm) == NULL || strftime(stamp, sizeof(stamp), "%Y%m%dT%H%M%SZ", &tm) == 0) {
+        snprintf(stamp, sizeof(stamp), "run");
+    }
     if (mkdir(parent, 0755) != 0 && errno != EEXIST) {
         enum status status = io_status(errno);
         snprintf(ret_why, why_size, "cannot make the folder %s: %s", parent, strerror(errno));
@@ -89,15 +93,19 @@ enum status report_make_dir(const char *parent, const struct bench_result *resul
     }
     for (int i = 1; i < 1000; i++) { /* two runs may begin within a second */
         char number[8] = "";
-        if (i > 1)
-            snprintf(number, sizeof number, "-%d", i);
+        if (i > 1) {
+            snprintf(number, sizeof(number), "-%d", i);
+        }
         if ((size_t)snprintf(ret_dir, dir_size, "%s/%s-%s%s", parent, stamp,
-                             result->scenario[0] != '\0' ? result->scenario : "run", number) >= dir_size)
+                             result->scenario[0] != '\0' ? result->scenario : "run", number) >= dir_size) {
             break;
-        if (mkdir(ret_dir, 0755) == 0)
+        }
+        if (mkdir(ret_dir, 0755) == 0) {
             return STATUS_OK;
-        if (errno != EEXIST)
+        }
+        if (errno != EEXIST) {
             break;
+        }
     }
     enum status status = io_status(errno);
     snprintf(ret_why, why_size, "cannot make the folder %s: %s", ret_dir, strerror(errno));
@@ -108,10 +116,12 @@ static bool write_whole(int fd, struct slice text)
 {
     while (text.len > 0) {
         ssize_t written = write(fd, text.data, text.len);
-        if (written < 0 && errno == EINTR)
+        if (written < 0 && errno == EINTR) {
             continue;
-        if (written < 0)
+        }
+        if (written < 0) {
             return false;
+        }
         text = slice_of(text.data + written, text.len - (size_t)written);
     }
     return true;
@@ -124,8 +134,8 @@ static enum status write_file(const char *dir, const char *name, const struct bu
         snprintf(ret_why, why_size, "%s does not fit into memory", name);
         return STATUS_NO_MEMORY;
     }
-    snprintf(path, sizeof path, "%s/%s", dir, name);
-    snprintf(temporary, sizeof temporary, "%s/.%s.new", dir, name);
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    snprintf(temporary, sizeof(temporary), "%s/.%s.new", dir, name);
     int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     bool is_written = fd >= 0 && write_whole(fd, buf_slice(text));
     int error = errno;
@@ -137,10 +147,12 @@ static enum status write_file(const char *dir, const char *name, const struct bu
         is_written = false;
         error = errno;
     }
-    if (is_written)
+    if (is_written) {
         return STATUS_OK;
-    if (fd >= 0)
+    }
+    if (fd >= 0) {
         (void)unlink(temporary);
+    }
     snprintf(ret_why, why_size, "cannot write %s: %s", path, strerror(error));
     return io_status(error);
 }

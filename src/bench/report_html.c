@@ -50,26 +50,28 @@ static void html(struct buf *out, const char *text)
 
 static struct line *add_line(struct chart *chart, const char *name, size_t points_max, bool is_dashed)
 {
-    if (chart->line_count == LINES_MAX)
+    if (chart->line_count == LINES_MAX) {
         return NULL;
+    }
     struct line *line = &chart->lines[chart->line_count];
     *line = (struct line){.is_dashed = is_dashed};
-    line->x = calloc(points_max + 1, sizeof *line->x);
-    line->y = calloc(points_max + 1, sizeof *line->y);
+    line->x = calloc(points_max + 1, sizeof(*line->x));
+    line->y = calloc(points_max + 1, sizeof(*line->y));
     if (line->x == NULL || line->y == NULL) {
         free(line->x);
         free(line->y);
         return NULL;
     }
-    snprintf(line->name, sizeof line->name, "%s", name);
+    snprintf(line->name, sizeof(line->name), "%s", name);
     chart->line_count++;
     return line;
 }
 
 static void add_point(struct chart *chart, struct line *line, double x, double y)
 {
-    if (line == NULL || !isfinite(y) || (chart->is_log && y <= 0))
+    if (line == NULL || !isfinite(y) || (chart->is_log && y <= 0)) {
         return;
+    }
     line->x[line->count] = x;
     line->y[line->count++] = y;
     chart->x_max = fmax(chart->x_max, x);
@@ -93,8 +95,9 @@ static double x_of(const struct chart *chart, double x)
 static double y_of(const struct chart *chart, double y)
 {
     double share = chart->y_max > 0 ? y / chart->y_max : 0;
-    if (chart->is_log)
+    if (chart->is_log) {
         share = (log10(y) - log10(chart->y_min)) / fmax(log10(chart->y_max) - log10(chart->y_min), 1e-9);
+    }
     return TOP + (1 - share) * PLOT_HEIGHT;
 }
 
@@ -105,10 +108,12 @@ static void draw_line(const struct chart *chart, size_t index, struct buf *out)
     buf_printf(out, "<polyline class=\"l%zu%s\" points=\"", index, line->is_dashed ? " dashed" : "");
     for (size_t i = 0; i <= line->count; i++) {
         double at = i < line->count ? floor(x_of(chart, line->x[i])) : INFINITY;
-        if (at != pixel && pixel >= 0)
+        if (at != pixel && pixel >= 0) {
             buf_printf(out, "%.1f,%.1f ", x_of(chart, x_top), y_of(chart, y_top));
-        if (i == line->count)
+        }
+        if (i == line->count) {
             break;
+        }
         if (at != pixel || line->y[i] > y_top) {
             y_top = line->y[i];
             x_top = line->x[i];
@@ -130,7 +135,7 @@ static void y_tick(const struct chart *chart, double value, struct buf *out)
 {
     char text[40];
     double y = y_of(chart, value);
-    bench_value_text(value, chart->unit, text, sizeof text);
+    bench_value_text(value, chart->unit, text, sizeof(text));
     buf_printf(out, "<line class=\"grid\" x1=\"%d\" x2=\"%d\" y1=\"%.1f\" y2=\"%.1f\"/>", LEFT, WIDTH - RIGHT, y, y);
     buf_printf(out, "<text class=\"y\" x=\"%d\" y=\"%.1f\">%s</text>\n", LEFT - 6, y + 4, text);
 }
@@ -139,21 +144,24 @@ static void draw_axes(const struct chart *chart, struct buf *out)
 {
     if (chart->is_log) {
         int decades = (int)lround(log10(chart->y_max / chart->y_min));
-        for (int i = 0; i <= decades; i++)
+        for (int i = 0; i <= decades; i++) {
             y_tick(chart, chart->y_min * pow(10, i), out);
+        }
     } else {
         double step = nice_step(chart->y_max);
-        for (int i = 0; i <= (int)lround(chart->y_max / step); i++)
+        for (int i = 0; i <= (int)lround(chart->y_max / step); i++) {
             y_tick(chart, step * i, out);
+        }
     }
     double step = chart->is_quantile ? 1 : nice_step(chart->x_max);
     for (int i = 0; i <= (int)(chart->x_max / step * 1.001); i++) {
         char text[40];
         double value = step * i;
-        if (chart->is_quantile)
-            snprintf(text, sizeof text, "%.6g %%", 100 * (1 - pow(10, -value)));
-        else
-            bench_value_text(value * 1e9, "ns", text, sizeof text);
+        if (chart->is_quantile) {
+            snprintf(text, sizeof(text), "%.6g %%", 100 * (1 - pow(10, -value)));
+        } else {
+            bench_value_text(value * 1e9, "ns", text, sizeof(text));
+        }
         buf_printf(out, "<text class=\"x\" x=\"%.1f\" y=\"%d\">%s</text>\n", x_of(chart, value), HEIGHT - 8, text);
     }
 }
@@ -162,8 +170,9 @@ static void draw_events(const struct chart *chart, const struct bench_result *re
 {
     for (uint32_t i = 0; i < result->event_count; i++) {
         double at_s = (double)result->events[i].at_ns / 1e9;
-        if (at_s > chart->x_max)
+        if (at_s > chart->x_max) {
             continue;
+        }
         double x = x_of(chart, at_s);
         buf_printf(
             out,
@@ -178,10 +187,12 @@ static void draw_events(const struct chart *chart, const struct bench_result *re
 static void draw(struct chart *chart, const struct bench_result *result, struct buf *out)
 {
     size_t points = 0;
-    for (size_t i = 0; i < chart->line_count; i++)
+    for (size_t i = 0; i < chart->line_count; i++) {
         points += chart->lines[i].count;
-    if (points == 0 || chart->x_max <= 0 || chart->y_max <= 0)
+    }
+    if (points == 0 || chart->x_max <= 0 || chart->y_max <= 0) {
         return;
+    }
     if (chart->is_log) { /* whole decades */
         chart->y_min = pow(10, floor(log10(chart->y_min)));
         chart->y_max = pow(10, ceil(log10(fmax(chart->y_max, chart->y_min * 1.01))));
@@ -193,10 +204,12 @@ static void draw(struct chart *chart, const struct bench_result *result, struct 
                "<h3>%s</h3>\n<p class=\"help\">%s</p>\n<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"%s\">\n",
                chart->title, chart->help, WIDTH, HEIGHT, chart->title);
     draw_axes(chart, out);
-    if (!chart->is_quantile)
+    if (!chart->is_quantile) {
         draw_events(chart, result, out);
-    for (size_t i = 0; i < chart->line_count; i++)
+    }
+    for (size_t i = 0; i < chart->line_count; i++) {
         draw_line(chart, i, out);
+    }
     buf_append_str(out, "</svg>\n<p class=\"legend\">");
     for (size_t i = 0; i < chart->line_count; i++) {
         buf_printf(out, "<span class=\"k%zu\">", i);
@@ -217,8 +230,9 @@ static void chart_rate(const struct bench_result *result, struct buf *out)
     for (uint32_t i = 0; i < result->second_count; i++) {
         const struct bench_second *second = &result->seconds[i];
         add_point(&chart, ok, second->second, (double)second->counts.ok);
-        if (second->rate_meant > 0)
+        if (second->rate_meant > 0) {
             add_point(&chart, meant, second->second, second->rate_meant);
+        }
         add_point(&chart, bad, second->second,
                   (double)(second->counts.failed + second->counts.timed_out + second->counts.shed));
     }
@@ -251,8 +265,9 @@ static void chart_latency(const struct bench_result *result, struct buf *out)
 static void add_distribution(struct chart *chart, const char *name, const struct histogram *histogram)
 {
     enum { POINTS = 240 };
-    if (histogram == NULL || histogram_count(histogram) == 0)
+    if (histogram == NULL || histogram_count(histogram) == 0) {
         return;
+    }
     struct line *line = add_line(chart, name, POINTS, false);
     double nines = fmin(6, fmax(1, log10((double)histogram_count(histogram))));
     for (int i = 0; i < POINTS; i++) {
@@ -276,8 +291,9 @@ static void chart_distribution(const struct bench_result *result, struct buf *ou
         add_distribution(&chart, "service time", all->service);
     }
     for (uint32_t i = 0; i < result->series_count; i++) {
-        if (result->series[i].phase[0] != '\0' && result->series[i].step[0] == '\0')
+        if (result->series[i].phase[0] != '\0' && result->series[i].step[0] == '\0') {
             add_distribution(&chart, result->series[i].phase, result->series[i].latency);
+        }
     }
     draw(&chart, result, out);
     chart_free(&chart);
@@ -289,13 +305,15 @@ static void chart_processes(const struct bench_result *result, bool is_memory, s
     struct chart memory = {.title = "Memory", .unit = "bytes", .help = "Resident."};
     struct chart *chart = is_memory ? &memory : &cpu;
     for (uint32_t i = 0; i < result->process_count; i++) {
-        if (is_memory && strcmp(result->processes[i].name, "machine") == 0)
+        if (is_memory && strcmp(result->processes[i].name, "machine") == 0) {
             continue; /* it would flatten all others */
+        }
         struct line *line = add_line(chart, result->processes[i].name, result->sample_count, false);
         for (uint32_t k = 0; k < result->sample_count && line != NULL; k++) {
             const struct bench_sample *sample = &result->samples[k];
-            if (sample->process == i)
+            if (sample->process == i) {
                 add_point(chart, line, sample->second, is_memory ? (double)sample->memory_bytes : sample->cpu_percent);
+            }
         }
     }
     draw(chart, result, out);
@@ -312,15 +330,18 @@ static void row(struct buf *out, const char *text, size_t len, const char *tag)
         char cell[512];
         size_t size = 0;
         while (i < len && text[i] != '|') {
-            if (text[i] == '\\' && i + 1 < len)
+            if (text[i] == '\\' && i + 1 < len) {
                 i++;
-            if (size + 1 < sizeof cell)
+            }
+            if (size + 1 < sizeof(cell)) {
                 cell[size++] = text[i];
+            }
             i++;
         }
         i++;
-        while (size > 0 && cell[size - 1] == ' ')
+        while (size > 0 && cell[size - 1] == ' ') {
             size--;
+        }
         cell[size] = '\0';
         const char *from = cell + strspn(cell, " ");
         bool is_strong = strncmp(from, "**", 2) == 0 && size > 4;
@@ -359,8 +380,9 @@ static void convert(const char *text, struct buf *out)
             buf_append_char(out, '\n');
         } else if (line[0] == '|') {
             if (strncmp(line, "|--", 3) != 0) {
-                if (!is_table)
+                if (!is_table) {
                     buf_append_str(out, "<div class=\"scroll\"><table>\n");
+                }
                 row(out, line, len, is_table ? "td" : "th");
                 is_table = true;
             }
@@ -389,8 +411,9 @@ static void convert(const char *text, struct buf *out)
         }
         buf_free(&part);
     }
-    if (is_table)
+    if (is_table) {
         buf_append_str(out, "</table></div>\n");
+    }
 }
 
 static const char style[] =
@@ -418,8 +441,9 @@ void report_html(const struct report_context *context, const struct bench_result
     html(out, result->title[0] != '\0' ? result->title : result->scenario);
     buf_append_str(out, "</title>\n<style>");
     buf_append_str(out, style);
-    for (int i = 0; i < LINES_MAX; i++)
+    for (int i = 0; i < LINES_MAX; i++) {
         buf_printf(out, ".l%d{stroke:var(--c%d)}.k%d::before{color:var(--c%d)}", i, i, i, i);
+    }
     buf_append_str(out, "</style>\n</head>\n<body>\n");
     report_markdown(context, result, &markdown);
     /* The charts stand behind the gates, where the table of requests begins. */
@@ -434,11 +458,13 @@ void report_html(const struct report_context *context, const struct bench_result
     chart_distribution(result, out);
     chart_processes(result, false, out);
     chart_processes(result, true, out);
-    if (requests != NULL)
+    if (requests != NULL) {
         convert(requests, out);
+    }
     buf_append_str(out, "</body>\n</html>\n");
-    if (buf_status(&markdown) != STATUS_OK)
+    if (buf_status(&markdown) != STATUS_OK) {
         out->failed = true;
+    }
     buf_free(&head);
     buf_free(&markdown);
 }

@@ -61,8 +61,9 @@ static void summary_json(const struct histogram *histogram, struct buf *out)
         const char *name;
         double percent;
     } wanted[] = {{"p50", 50}, {"p75", 75}, {"p90", 90}, {"p95", 95}, {"p99", 99}, {"p99_9", 99.9}, {"p99_99", 99.99}};
-    for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++)
+    for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
         buf_printf(out, ",\"%s_ns\":%" PRId64, wanted[i].name, histogram_percentile(histogram, wanted[i].percent));
+    }
     buf_printf(out, ",\"max_ns\":%" PRId64 "}", histogram_max(histogram));
 }
 
@@ -228,10 +229,11 @@ static void processes_json(const struct bench_result *result, struct buf *out)
 
 static void time_or_null(struct buf *out, const char *name, int64_t value_ns)
 {
-    if (value_ns >= 0)
+    if (value_ns >= 0) {
         buf_printf(out, ",\"%s\":%" PRId64, name, value_ns);
-    else
+    } else {
         buf_printf(out, ",\"%s\":null", name);
+    }
 }
 
 static void events_json(const struct bench_result *result, struct buf *out)
@@ -349,10 +351,11 @@ void report_samples(const struct bench_result *result, struct buf *out)
 static void histogram_member(struct buf *out, const char *name, const struct histogram *histogram)
 {
     key(out, name);
-    if (histogram == NULL || histogram_count(histogram) == 0)
+    if (histogram == NULL || histogram_count(histogram) == 0) {
         buf_append_str(out, "null");
-    else
+    } else {
         histogram_write_json(histogram, out);
+    }
 }
 
 void report_histograms(const struct bench_result *result, struct buf *out)

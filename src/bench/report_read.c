@@ -34,10 +34,11 @@ static void fail(struct reading *reading, enum status status, const char *format
 {
     char sentence[200];
     va_list args;
-    if (reading->status != STATUS_OK)
+    if (reading->status != STATUS_OK) {
         return;
+    }
     va_start(args, format);
-    vsnprintf(sentence, sizeof sentence, format, args);
+    vsnprintf(sentence, sizeof(sentence), format, args);
     va_end(args);
     reading->status = status;
     snprintf(reading->why, reading->why_size, "%s/%s: %s", reading->dir, reading->file, sentence);
@@ -49,7 +50,7 @@ static bool load(struct reading *reading, const char *file)
     struct stat info;
     reading->file = file;
     buf_reset(&reading->text);
-    snprintf(path, sizeof path, "%s/%s", reading->dir, file);
+    snprintf(path, sizeof(path), "%s/%s", reading->dir, file);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
         fail(reading, STATUS_NOT_FOUND, "cannot be opened: %s", strerror(errno));
@@ -63,8 +64,9 @@ static bool load(struct reading *reading, const char *file)
     }
     ssize_t got;
     while (reading->text.len < (size_t)info.st_size &&
-           (got = read(fd, reading->text.data + reading->text.len, (size_t)info.st_size - reading->text.len)) > 0)
+           (got = read(fd, reading->text.data + reading->text.len, (size_t)info.st_size - reading->text.len)) > 0) {
         reading->text.len += (size_t)got;
+    }
     close(fd);
     return true;
 }
@@ -73,8 +75,9 @@ static bool parse(struct reading *reading, struct slice text, struct json_value 
 {
     size_t offset = 0;
     const char *reason = "";
-    if (json_parse(reading->parser, text, ret, &offset, &reason) == STATUS_OK)
+    if (json_parse(reading->parser, text, ret, &offset, &reason) == STATUS_OK) {
         return true;
+    }
     fail(reading, STATUS_BAD_JSON, "byte %zu: %s", offset, reason);
     return false;
 }
@@ -89,8 +92,9 @@ static void wrong(struct reading *reading, const char *name)
 static struct json_value member(struct reading *reading, struct json_value object, const char *name)
 {
     struct json_value value = object;
-    if (reading->status == STATUS_OK && !json_member(object, name, &value))
+    if (reading->status == STATUS_OK && !json_member(object, name, &value)) {
         wrong(reading, name);
+    }
     return value;
 }
 
@@ -98,8 +102,9 @@ static uint64_t get_u64(struct reading *reading, struct json_value object, const
 {
     uint64_t number = 0;
     struct json_value value = member(reading, object, name);
-    if (reading->status == STATUS_OK && !json_get_u64(value, &number))
+    if (reading->status == STATUS_OK && !json_get_u64(value, &number)) {
         wrong(reading, name);
+    }
     return number;
 }
 
@@ -107,8 +112,9 @@ static int64_t get_i64(struct reading *reading, struct json_value object, const 
 {
     int64_t number = 0;
     struct json_value value = member(reading, object, name);
-    if (reading->status == STATUS_OK && !json_get_i64(value, &number))
+    if (reading->status == STATUS_OK && !json_get_i64(value, &number)) {
         wrong(reading, name);
+    }
     return number;
 }
 
@@ -117,16 +123,18 @@ static double get_double(struct reading *reading, struct json_value object, cons
 {
     double number = nothing;
     struct json_value value = member(reading, object, name);
-    if (reading->status == STATUS_OK && json_type_of(value) != JSON_NULL && !json_get_double(value, &number))
+    if (reading->status == STATUS_OK && json_type_of(value) != JSON_NULL && !json_get_double(value, &number)) {
         wrong(reading, name);
+    }
     return number;
 }
 
 static int64_t get_time_or_null(struct reading *reading, struct json_value object, const char *name)
 {
     struct json_value value = member(reading, object, name);
-    if (reading->status == STATUS_OK && json_type_of(value) == JSON_NULL)
+    if (reading->status == STATUS_OK && json_type_of(value) == JSON_NULL) {
         return -1;
+    }
     return get_i64(reading, object, name);
 }
 
@@ -134,8 +142,9 @@ static bool get_bool(struct reading *reading, struct json_value object, const ch
 {
     bool is_true = false;
     struct json_value value = member(reading, object, name);
-    if (reading->status == STATUS_OK && !json_get_bool(value, &is_true))
+    if (reading->status == STATUS_OK && !json_get_bool(value, &is_true)) {
         wrong(reading, name);
+    }
     return is_true;
 }
 
@@ -143,24 +152,27 @@ static void get_text(struct reading *reading, struct json_value object, const ch
 {
     struct slice text = {NULL, 0};
     struct json_value value = member(reading, object, name);
-    if (reading->status == STATUS_OK && !json_get_str(value, &text))
+    if (reading->status == STATUS_OK && !json_get_str(value, &text)) {
         wrong(reading, name);
+    }
     snprintf(ret, size, "%.*s", SLICE_ARG(text));
 }
 
 static struct json_value get_array(struct reading *reading, struct json_value object, const char *name)
 {
     struct json_value value = member(reading, object, name);
-    if (reading->status == STATUS_OK && json_type_of(value) != JSON_ARRAY)
+    if (reading->status == STATUS_OK && json_type_of(value) != JSON_ARRAY) {
         wrong(reading, name);
+    }
     return value;
 }
 
 static void *make(struct reading *reading, size_t count, size_t size)
 {
     void *array = calloc(count + 1, size);
-    if (array == NULL)
+    if (array == NULL) {
         fail(reading, STATUS_NO_MEMORY, "there is no memory left");
+    }
     return array;
 }
 
@@ -180,8 +192,9 @@ static void read_counts(struct reading *reading, struct json_value object, struc
     ret->connects = get_u64(reading, counts, "connects");
     struct json_value errors = member(reading, counts, "errors"), number;
     for (enum bench_error error = 0; error < BENCH_ERROR_COUNT && reading->status == STATUS_OK; error++) {
-        if (json_member(errors, bench_error_name(error), &number) && !json_get_u64(number, &ret->errors[error]))
+        if (json_member(errors, bench_error_name(error), &number) && !json_get_u64(number, &ret->errors[error])) {
             wrong(reading, bench_error_name(error));
+        }
     }
 }
 
@@ -191,8 +204,8 @@ static void read_series(struct reading *reading, struct json_value root, struct 
     for (struct json_iter it = json_iter_of(get_array(reading, root, "series"));
          reading->status == STATUS_OK && json_next(&it, NULL, &element);) {
         char phase[BENCH_NAME_SIZE], step[BENCH_NAME_SIZE];
-        get_text(reading, element, "phase", phase, sizeof phase);
-        get_text(reading, element, "step", step, sizeof step);
+        get_text(reading, element, "phase", phase, sizeof(phase));
+        get_text(reading, element, "step", step, sizeof(step));
         struct bench_series *series = bench_result_add_series(result, phase, step);
         if (series == NULL) {
             fail(reading, STATUS_NO_MEMORY, "there is no memory left");
@@ -209,11 +222,12 @@ static void read_processes(struct reading *reading, struct json_value root, stru
 {
     struct json_value list = get_array(reading, root, "processes"), element;
     if (reading->status != STATUS_OK ||
-        (result->processes = make(reading, json_count(list), sizeof *result->processes)) == NULL)
+        (result->processes = make(reading, json_count(list), sizeof(*result->processes))) == NULL) {
         return;
+    }
     for (struct json_iter it = json_iter_of(list); reading->status == STATUS_OK && json_next(&it, NULL, &element);) {
         struct bench_process *process = &result->processes[result->process_count++];
-        get_text(reading, element, "name", process->name, sizeof process->name);
+        get_text(reading, element, "name", process->name, sizeof(process->name));
         process->pid = (int)get_i64(reading, element, "pid");
         process->cpu_mean_percent = get_double(reading, element, "cpu_mean_percent", 0);
         process->cpu_peak_percent = get_double(reading, element, "cpu_peak_percent", 0);
@@ -232,13 +246,13 @@ static void read_events(struct reading *reading, struct json_value root, struct 
     for (struct json_iter it = json_iter_of(get_array(reading, root, "events"));
          reading->status == STATUS_OK && json_next(&it, NULL, &element);) {
         char what[96];
-        get_text(reading, element, "what", what, sizeof what);
+        get_text(reading, element, "what", what, sizeof(what));
         struct bench_event *event = bench_result_add_event(result, get_i64(reading, element, "at_ns"), what);
         if (event == NULL) {
             fail(reading, STATUS_NO_MEMORY, "there is no memory left");
             return;
         }
-        get_text(reading, element, "fault", event->fault, sizeof event->fault);
+        get_text(reading, element, "fault", event->fault, sizeof(event->fault));
         event->detected_ns = get_time_or_null(reading, element, "detected_ns");
         event->recovered_ns = get_time_or_null(reading, element, "recovered_ns");
     }
@@ -248,12 +262,13 @@ static void read_gates(struct reading *reading, struct json_value root, struct b
 {
     struct json_value list = get_array(reading, root, "gates"), element;
     if (reading->status != STATUS_OK ||
-        (result->gates = make(reading, json_count(list), sizeof *result->gates)) == NULL)
+        (result->gates = make(reading, json_count(list), sizeof(*result->gates))) == NULL) {
         return;
+    }
     for (struct json_iter it = json_iter_of(list); reading->status == STATUS_OK && json_next(&it, NULL, &element);) {
         struct bench_gate_result *gate = &result->gates[result->gate_count++];
-        get_text(reading, element, "text", gate->text, sizeof gate->text);
-        get_text(reading, element, "unit", gate->unit, sizeof gate->unit);
+        get_text(reading, element, "text", gate->text, sizeof(gate->text));
+        get_text(reading, element, "unit", gate->unit, sizeof(gate->unit));
         gate->is_met = get_bool(reading, element, "is_met");
         gate->is_known = get_bool(reading, element, "is_known");
         gate->measured = get_double(reading, element, "measured", gate->is_known ? INFINITY : 0);
@@ -282,20 +297,24 @@ static void read_run(struct reading *reading, struct bench_result *result)
 {
     struct json_value root;
     char schema[64], verdict[24];
-    if (!load(reading, "run.json") || !parse(reading, buf_slice(&reading->text), &root))
+    if (!load(reading, "run.json") || !parse(reading, buf_slice(&reading->text), &root)) {
         return;
-    get_text(reading, root, "schema", schema, sizeof schema);
-    if (reading->status == STATUS_OK && strcmp(schema, REPORT_SCHEMA) != 0)
+    }
+    get_text(reading, root, "schema", schema, sizeof(schema));
+    if (reading->status == STATUS_OK && strcmp(schema, REPORT_SCHEMA) != 0) {
         fail(reading, STATUS_INVALID, "its schema is %s, and this program reads " REPORT_SCHEMA, schema);
-    get_text(reading, root, "scenario", result->scenario, sizeof result->scenario);
-    get_text(reading, root, "title", result->title, sizeof result->title);
-    get_text(reading, root, "invalid_why", result->invalid_why, sizeof result->invalid_why);
-    get_text(reading, root, "verdict", verdict, sizeof verdict);
+    }
+    get_text(reading, root, "scenario", result->scenario, sizeof(result->scenario));
+    get_text(reading, root, "title", result->title, sizeof(result->title));
+    get_text(reading, root, "invalid_why", result->invalid_why, sizeof(result->invalid_why));
+    get_text(reading, root, "verdict", verdict, sizeof(verdict));
     enum bench_verdict known = BENCH_PASS;
-    while (known < BENCH_INTERRUPTED && strcmp(verdict, report_verdict_name(known)) != 0)
+    while (known < BENCH_INTERRUPTED && strcmp(verdict, report_verdict_name(known)) != 0) {
         known++;
-    if (reading->status == STATUS_OK && strcmp(verdict, report_verdict_name(known)) != 0)
+    }
+    if (reading->status == STATUS_OK && strcmp(verdict, report_verdict_name(known)) != 0) {
         wrong(reading, "verdict");
+    }
     result->verdict = known;
     result->started_wall_ns = get_i64(reading, root, "started_wall_ns");
     result->duration_ns = get_i64(reading, root, "duration_ns");
@@ -312,22 +331,26 @@ static void read_run(struct reading *reading, struct bench_result *result)
 static void read_histogram(struct reading *reading, struct json_value object, const char *name, struct histogram *ret)
 {
     struct json_value value = member(reading, object, name);
-    if (reading->status != STATUS_OK || json_type_of(value) == JSON_NULL)
+    if (reading->status != STATUS_OK || json_type_of(value) == JSON_NULL) {
         return;
-    if (histogram_read_json(&value, ret) != STATUS_OK)
+    }
+    if (histogram_read_json(&value, ret) != STATUS_OK) {
         wrong(reading, name);
+    }
 }
 
 /* One that a series need not have: `null` in the file. */
 static void read_optional(struct reading *reading, struct json_value object, const char *name, struct histogram **ret)
 {
     struct json_value value = member(reading, object, name);
-    if (reading->status != STATUS_OK || json_type_of(value) == JSON_NULL)
+    if (reading->status != STATUS_OK || json_type_of(value) == JSON_NULL) {
         return;
-    if ((*ret = histogram_new()) == NULL)
+    }
+    if ((*ret = histogram_new()) == NULL) {
         fail(reading, STATUS_NO_MEMORY, "there is no memory for its histograms");
-    else if (histogram_read_json(&value, *ret) != STATUS_OK)
+    } else if (histogram_read_json(&value, *ret) != STATUS_OK) {
         wrong(reading, name);
+    }
 }
 
 static void read_histograms(struct reading *reading, struct bench_result *result)
@@ -335,13 +358,14 @@ static void read_histograms(struct reading *reading, struct bench_result *result
     struct json_value root, element;
     uint32_t index = 0;
     if (reading->status != STATUS_OK || !load(reading, "histograms.json") ||
-        !parse(reading, buf_slice(&reading->text), &root))
+        !parse(reading, buf_slice(&reading->text), &root)) {
         return;
+    }
     for (struct json_iter it = json_iter_of(get_array(reading, root, "series"));
          reading->status == STATUS_OK && json_next(&it, NULL, &element); index++) {
         char phase[BENCH_NAME_SIZE], step[BENCH_NAME_SIZE];
-        get_text(reading, element, "phase", phase, sizeof phase);
-        get_text(reading, element, "step", step, sizeof step);
+        get_text(reading, element, "phase", phase, sizeof(phase));
+        get_text(reading, element, "step", step, sizeof(step));
         struct bench_series *series = index < result->series_count ? &result->series[index] : NULL;
         if (series == NULL || strcmp(series->phase, phase) != 0 || strcmp(series->step, step) != 0) {
             fail(reading, STATUS_INVALID, "its series are not those of run.json");
@@ -352,8 +376,9 @@ static void read_histograms(struct reading *reading, struct bench_result *result
         read_optional(reading, element, "assign", &series->assign);
         read_optional(reading, element, "complete", &series->complete);
     }
-    if (reading->status == STATUS_OK && index != result->series_count)
+    if (reading->status == STATUS_OK && index != result->series_count) {
         fail(reading, STATUS_INVALID, "its series are not those of run.json");
+    }
     read_histogram(reading, root, "lag", result->lag);
     read_histogram(reading, root, "assign", result->assign);
     read_histogram(reading, root, "complete", result->complete);
@@ -365,8 +390,9 @@ static void read_histograms(struct reading *reading, struct bench_result *result
 static size_t count_lines(struct slice text)
 {
     size_t count = 0;
-    for (size_t i = 0; i < text.len; i++)
+    for (size_t i = 0; i < text.len; i++) {
         count += text.data[i] == '\n';
+    }
     return count;
 }
 
@@ -374,8 +400,9 @@ static bool next_object(struct reading *reading, size_t *at, struct json_value *
 {
     const char *start = reading->text.data + *at;
     const char *end = *at < reading->text.len ? memchr(start, '\n', reading->text.len - *at) : NULL;
-    if (end == NULL || reading->status != STATUS_OK)
+    if (end == NULL || reading->status != STATUS_OK) {
         return false;
+    }
     *at += (size_t)(end - start) + 1;
     return parse(reading, slice_of(start, (size_t)(end - start)), ret);
 }
@@ -384,8 +411,9 @@ static void read_seconds(struct reading *reading, struct bench_result *result)
 {
     struct json_value object;
     if (reading->status != STATUS_OK || !load(reading, "series.ndjson") ||
-        (result->seconds = make(reading, count_lines(buf_slice(&reading->text)), sizeof *result->seconds)) == NULL)
+        (result->seconds = make(reading, count_lines(buf_slice(&reading->text)), sizeof(*result->seconds))) == NULL) {
         return;
+    }
     for (size_t at = 0; next_object(reading, &at, &object);) {
         struct bench_second *second = &result->seconds[result->second_count++];
         second->second = (uint32_t)get_u64(reading, object, "second");
@@ -404,11 +432,13 @@ static void read_sample(struct reading *reading, struct json_value object, struc
 {
     struct bench_sample *sample = &result->samples[result->sample_count++];
     char name[BENCH_NAME_SIZE];
-    get_text(reading, object, "process", name, sizeof name);
-    while (sample->process < result->process_count && strcmp(result->processes[sample->process].name, name) != 0)
+    get_text(reading, object, "process", name, sizeof(name));
+    while (sample->process < result->process_count && strcmp(result->processes[sample->process].name, name) != 0) {
         sample->process++;
-    if (sample->process == result->process_count)
+    }
+    if (sample->process == result->process_count) {
         fail(reading, STATUS_INVALID, "there is no process \"%s\" in run.json", name);
+    }
     sample->second = (uint32_t)get_u64(reading, object, "second");
     sample->cpu_percent = get_double(reading, object, "cpu_percent", 0);
     sample->memory_bytes = get_u64(reading, object, "memory_bytes");
@@ -423,11 +453,11 @@ static void read_sample(struct reading *reading, struct json_value object, struc
 /* Lines of one name follow each other. */
 static void read_scrape(struct reading *reading, struct json_value object, struct bench_result *result)
 {
-    char name[sizeof result->scrapes[0].name];
-    get_text(reading, object, "scrape", name, sizeof name);
+    char name[sizeof(result->scrapes[0].name)];
+    get_text(reading, object, "scrape", name, sizeof(name));
     struct bench_scrape *scrape = result->scrape_count > 0 ? &result->scrapes[result->scrape_count - 1] : NULL;
     if (scrape == NULL || strcmp(scrape->name, name) != 0) {
-        struct bench_scrape *grown = realloc(result->scrapes, (result->scrape_count + 1) * sizeof *grown);
+        struct bench_scrape *grown = realloc(result->scrapes, (result->scrape_count + 1) * sizeof(*grown));
         if (grown == NULL) {
             fail(reading, STATUS_NO_MEMORY, "there is no memory left");
             return;
@@ -435,16 +465,18 @@ static void read_scrape(struct reading *reading, struct json_value object, struc
         result->scrapes = grown;
         scrape = &grown[result->scrape_count++];
         *scrape = (struct bench_scrape){0};
-        snprintf(scrape->name, sizeof scrape->name, "%s", name);
+        snprintf(scrape->name, sizeof(scrape->name), "%s", name);
     }
     if ((scrape->count & (scrape->count - 1)) == 0) { /* at powers of two it grows to the next one */
         uint32_t capacity = scrape->count == 0 ? 1 : scrape->count * 2;
-        uint32_t *seconds = realloc(scrape->seconds, capacity * sizeof *seconds);
-        if (seconds != NULL)
+        uint32_t *seconds = realloc(scrape->seconds, capacity * sizeof(*seconds));
+        if (seconds != NULL) {
             scrape->seconds = seconds;
-        double *values = realloc(scrape->values, capacity * sizeof *values);
-        if (values != NULL)
+        }
+        double *values = realloc(scrape->values, capacity * sizeof(*values));
+        if (values != NULL) {
             scrape->values = values;
+        }
         if (seconds == NULL || values == NULL) {
             fail(reading, STATUS_NO_MEMORY, "there is no memory left");
             return;
@@ -457,15 +489,17 @@ static void read_scrape(struct reading *reading, struct json_value object, struc
 static void read_samples(struct reading *reading, struct bench_result *result)
 {
     struct json_value object, ignored;
-    if (reading->status != STATUS_OK || !load(reading, "samples.ndjson"))
+    if (reading->status != STATUS_OK || !load(reading, "samples.ndjson")) {
         return;
+    }
     size_t lines = count_lines(buf_slice(&reading->text));
-    result->samples = make(reading, lines, sizeof *result->samples);
+    result->samples = make(reading, lines, sizeof(*result->samples));
     for (size_t at = 0; result->samples != NULL && next_object(reading, &at, &object);) {
-        if (json_member(object, "scrape", &ignored))
+        if (json_member(object, "scrape", &ignored)) {
             read_scrape(reading, object, result);
-        else
+        } else {
             read_sample(reading, object, result);
+        }
     }
 }
 
@@ -475,10 +509,12 @@ enum status report_read(const char *dir, struct bench_result *ret_result, char *
     bench_result_init(ret_result);
     buf_init(&reading.text, FILE_SIZE_MAX + 1);
     reading.parser = json_parser_new();
-    if (reading.parser == NULL || bench_result_histograms(ret_result) != STATUS_OK)
+    if (reading.parser == NULL || bench_result_histograms(ret_result) != STATUS_OK) {
         fail(&reading, STATUS_NO_MEMORY, "there is no memory left");
-    if (reading.status == STATUS_OK)
+    }
+    if (reading.status == STATUS_OK) {
         read_run(&reading, ret_result);
+    }
     read_histograms(&reading, ret_result);
     read_seconds(&reading, ret_result);
     read_samples(&reading, ret_result);

@@ -14,7 +14,7 @@
 #include "bench/engine_internal.h"
 
 #define LETTERS_SIZE (256u << 10) /* twice the largest cut, so that cuts differ */
-#define TASK_WAIT_MS 30000 /* of one wait for a task's end; half of what the hub allows */
+#define TASK_WAIT_MS 30000        /* of one wait for a task's end; half of what the hub allows */
 
 /* --- values --- */
 
@@ -159,9 +159,9 @@ static void append_task(struct buf *out, struct user *user, uint64_t op)
 {
     const struct workload *workload = &user->engine->scenario->workload;
     const struct workload_kind *kind = &workload->kinds[choose_share(user, (const char *)&workload->kinds[0].share,
-                                                                     sizeof workload->kinds[0], workload->kind_count)];
+                                                                     sizeof(workload->kinds[0]), workload->kind_count)];
     const struct workload_queue *queue = &workload->queues[choose_share(
-        user, (const char *)&workload->queues[0].share, sizeof workload->queues[0], workload->queue_count)];
+        user, (const char *)&workload->queues[0].share, sizeof(workload->queues[0]), workload->queue_count)];
     buf_printf(out, "{\"kind\":\"%s\",\"queue\":\"%s\",\"input\":{\"op\":%" PRIu64, kind->name, queue->name, op);
     int64_t input = user_draw(user, kind->input.min, kind->input.max);
     if (input > 40) {
@@ -314,7 +314,7 @@ bool json_at_pointer(struct json_value root, const char *pointer, struct json_va
             if (c == '~' && (pointer[1] == '0' || pointer[1] == '1')) {
                 c = *++pointer == '0' ? '~' : '/';
             }
-            if (len + 1 < sizeof key) {
+            if (len + 1 < sizeof(key)) {
                 key[len++] = c;
             }
         }
@@ -476,7 +476,7 @@ enum status requests_compile(struct engine *engine, char *ret_why, size_t why_si
         buf_append_char(&engine->letters, "abcdefghijklmnopqrstuvwxyz012345"[hash_mix(scenario->seed + i) & 31]);
     }
     engine->parser = json_parser_new();
-    engine->variables = calloc(scenario->variable_count + 1, sizeof *engine->variables);
+    engine->variables = calloc(scenario->variable_count + 1, sizeof(*engine->variables));
     if (engine->parser == NULL || engine->variables == NULL || buf_status(&engine->letters) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
@@ -486,7 +486,7 @@ enum status requests_compile(struct engine *engine, char *ret_why, size_t why_si
         struct flow_plan *plan = &engine->flows[i];
         plan->flow = flow;
         plan->first_label = ENGINE_LABELS_MAX;
-        plan->steps = calloc(flow->step_count + 1, sizeof *plan->steps);
+        plan->steps = calloc(flow->step_count + 1, sizeof(*plan->steps));
         if (plan->steps == NULL) {
             return STATUS_NO_MEMORY;
         }

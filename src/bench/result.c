@@ -13,9 +13,10 @@ void bench_result_init(struct bench_result *result)
 enum status bench_result_histograms(struct bench_result *result)
 {
     struct histogram **all[] = {&result->lag, &result->assign, &result->complete, &result->session_open};
-    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
-        if (*all[i] == NULL && (*all[i] = histogram_new()) == NULL)
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        if (*all[i] == NULL && (*all[i] = histogram_new()) == NULL) {
             return STATUS_NO_MEMORY;
+        }
     }
     return STATUS_OK;
 }
@@ -48,9 +49,10 @@ void bench_result_free(struct bench_result *result)
 
 struct bench_series *bench_result_add_series(struct bench_result *result, const char *phase, const char *step)
 {
-    struct bench_series *grown = realloc(result->series, (result->series_count + 1) * sizeof *grown);
-    if (grown == NULL)
+    struct bench_series *grown = realloc(result->series, (result->series_count + 1) * sizeof(*grown));
+    if (grown == NULL) {
         return NULL;
+    }
     result->series = grown;
     struct bench_series *series = &grown[result->series_count];
     *series = (struct bench_series){.latency = histogram_new(), .service = histogram_new()};
@@ -59,29 +61,31 @@ struct bench_series *bench_result_add_series(struct bench_result *result, const 
         histogram_free(series->service);
         return NULL;
     }
-    snprintf(series->phase, sizeof series->phase, "%s", phase);
-    snprintf(series->step, sizeof series->step, "%s", step);
+    snprintf(series->phase, sizeof(series->phase), "%s", phase);
+    snprintf(series->step, sizeof(series->step), "%s", step);
     result->series_count++;
     return series;
 }
 
 struct bench_event *bench_result_add_event(struct bench_result *result, int64_t at_ns, const char *what)
 {
-    struct bench_event *grown = realloc(result->events, (result->event_count + 1) * sizeof *grown);
-    if (grown == NULL)
+    struct bench_event *grown = realloc(result->events, (result->event_count + 1) * sizeof(*grown));
+    if (grown == NULL) {
         return NULL;
+    }
     result->events = grown;
     struct bench_event *event = &grown[result->event_count++];
     *event = (struct bench_event){.at_ns = at_ns, .detected_ns = -1, .recovered_ns = -1};
-    snprintf(event->what, sizeof event->what, "%s", what);
+    snprintf(event->what, sizeof(event->what), "%s", what);
     return event;
 }
 
 const struct bench_series *bench_result_series(const struct bench_result *result, const char *phase, const char *step)
 {
     for (uint32_t i = 0; i < result->series_count; i++) {
-        if (strcmp(result->series[i].phase, phase) == 0 && strcmp(result->series[i].step, step) == 0)
+        if (strcmp(result->series[i].phase, phase) == 0 && strcmp(result->series[i].step, step) == 0) {
             return &result->series[i];
+        }
     }
     return NULL;
 }

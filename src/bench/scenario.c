@@ -38,7 +38,7 @@ struct block {
 
 void *scenario_alloc(struct scenario *scenario, size_t size)
 {
-    struct block *block = calloc(1, sizeof *block + size);
+    struct block *block = calloc(1, sizeof(*block) + size);
     if (block == NULL) {
         return NULL;
     }
@@ -55,7 +55,7 @@ void scenario_free(struct scenario *scenario)
         block = next;
     }
     buf_free(&scenario->source);
-    memset(scenario, 0, sizeof *scenario);
+    memset(scenario, 0, sizeof(*scenario));
 }
 
 enum status complain_memory(struct parser *parser)
@@ -119,9 +119,9 @@ enum status read_file(struct parser *parser, const struct words_word *word, stru
         return words_complain(&parser->words, word, "files cannot be read here");
     }
     bool is_absolute = word->text.len > 0 && word->text.data[0] == '/';
-    int path_len = snprintf(path, sizeof path, "%s%s%.*s", is_absolute ? "" : parser->folder, is_absolute ? "" : "/",
+    int path_len = snprintf(path, sizeof(path), "%s%s%.*s", is_absolute ? "" : parser->folder, is_absolute ? "" : "/",
                             SLICE_ARG(word->text));
-    if (path_len < 0 || (size_t)path_len >= sizeof path) {
+    if (path_len < 0 || (size_t)path_len >= sizeof(path)) {
         return words_complain(&parser->words, word, "the path of the file is too long");
     }
     FILE *stream = fopen(path, "re");
@@ -170,7 +170,7 @@ static enum status complain_define(struct parser *parser, const struct words_wor
     const char *names[SCENARIO_DEFINES_MAX + 1];
     char copies[SCENARIO_DEFINES_MAX][BENCH_NAME_SIZE];
     for (uint32_t i = 0; i < parser->define_count; i++) {
-        snprintf(copies[i], sizeof copies[i], "%.*s", SLICE_ARG(parser->defines[i].name));
+        snprintf(copies[i], sizeof(copies[i]), "%.*s", SLICE_ARG(parser->defines[i].name));
         names[i] = copies[i];
     }
     names[parser->define_count] = NULL;
@@ -318,7 +318,7 @@ static enum status read_title(struct parser *parser)
         status = words_take(&parser->words, "a text in quotes", &word);
     }
     if (status == STATUS_OK) {
-        status = copy_word(parser, &word, "a title", parser->scenario->title, sizeof parser->scenario->title);
+        status = copy_word(parser, &word, "a title", parser->scenario->title, sizeof(parser->scenario->title));
     }
     return status == STATUS_OK ? words_take_end(&parser->words) : status;
 }
@@ -356,7 +356,7 @@ static enum status read_target(struct parser *parser)
     }
     enum status status = words_take(&parser->words, "a URL, or the name of what is started", &parser->target);
     if (status == STATUS_OK) {
-        status = copy_word(parser, &parser->target, "a target", scenario->target, sizeof scenario->target);
+        status = copy_word(parser, &parser->target, "a target", scenario->target, sizeof(scenario->target));
     }
     if (status != STATUS_OK) {
         return status;
@@ -449,7 +449,7 @@ static enum status check_defines(struct parser *parser)
             uint32_t count = 0;
             for (uint32_t k = 0; k < parser->define_count; k++) {
                 if (parser->defines[k].is_used || !parser->defines[k].is_given) {
-                    snprintf(copies[count], sizeof copies[count], "%.*s", SLICE_ARG(parser->defines[k].name));
+                    snprintf(copies[count], sizeof(copies[count]), "%.*s", SLICE_ARG(parser->defines[k].name));
                     names[count] = copies[count];
                     count++;
                 }
@@ -473,8 +473,8 @@ static enum status parse(struct parser *parser, struct slice text, const char *f
     scenario->timeout_ns = TIMEOUT_NS_DEFAULT;
     scenario->sample_ns = SAMPLE_NS_DEFAULT;
     scenario->seed = 1;
-    scenario->flows = scenario_alloc(scenario, SCENARIO_FLOWS_MAX * sizeof *scenario->flows);
-    scenario->variables = scenario_alloc(scenario, SCENARIO_VARIABLES_MAX * sizeof *scenario->variables);
+    scenario->flows = scenario_alloc(scenario, SCENARIO_FLOWS_MAX * sizeof(*scenario->flows));
+    scenario->variables = scenario_alloc(scenario, SCENARIO_VARIABLES_MAX * sizeof(*scenario->variables));
     if (scenario->flows == NULL || scenario->variables == NULL) {
         return complain_memory(parser);
     }
@@ -495,10 +495,10 @@ static enum status parse(struct parser *parser, struct slice text, const char *f
 static enum status parse_text(struct slice text, const char *folder, const char *const *defines, bool needs_phases,
                               struct scenario *ret_scenario, char *ret_why, size_t why_size)
 {
-    memset(ret_scenario, 0, sizeof *ret_scenario);
+    memset(ret_scenario, 0, sizeof(*ret_scenario));
     buf_init(&ret_scenario->source, SOURCE_SIZE_MAX);
-    snprintf(ret_scenario->name, sizeof ret_scenario->name, "scenario");
-    struct parser *parser = calloc(1, sizeof *parser);
+    snprintf(ret_scenario->name, sizeof(ret_scenario->name), "scenario");
+    struct parser *parser = calloc(1, sizeof(*parser));
     /* Words are views: into a copy that lives as long as the scenario. */
     buf_append_slice(&ret_scenario->source, text);
     enum status status = buf_status(&ret_scenario->source);
@@ -526,7 +526,7 @@ static enum status load(const char *path, const char *const *defines, bool needs
                         char *ret_why, size_t why_size)
 {
     FILE *stream = fopen(path, "re");
-    memset(ret_scenario, 0, sizeof *ret_scenario);
+    memset(ret_scenario, 0, sizeof(*ret_scenario));
     if (stream == NULL) {
         snprintf(ret_why, why_size, "the file %s cannot be opened", path);
         return STATUS_NOT_FOUND;
@@ -547,7 +547,7 @@ static enum status load(const char *path, const char *const *defines, bool needs
                  : STATUS_NO_MEMORY;
     if (status == STATUS_OK) {
         const char *dot = strrchr(base, '.');
-        snprintf(ret_scenario->name, sizeof ret_scenario->name, "%.*s",
+        snprintf(ret_scenario->name, sizeof(ret_scenario->name), "%.*s",
                  dot != NULL && dot > base ? (int)(dot - base) : (int)strlen(base), base);
     }
     free(folder);
@@ -563,7 +563,7 @@ enum status scenario_load(const char *path, const char *const *defines, struct s
 
 enum status scenario_load_workload(const char *path, struct workload *ret_workload, char *ret_why, size_t why_size)
 {
-    struct scenario *scenario = calloc(1, sizeof *scenario);
+    struct scenario *scenario = calloc(1, sizeof(*scenario));
     if (scenario == NULL) {
         snprintf(ret_why, why_size, "there is not enough memory for this scenario");
         return STATUS_NO_MEMORY;

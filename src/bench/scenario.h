@@ -41,7 +41,7 @@ struct scenario_text {
     struct scenario_part {
         struct slice literal; /* when variable < 0 */
         int variable;         /* of the scenario's variables */
-    } * parts;                /* owned by the scenario */
+    } *parts;                 /* owned by the scenario */
     uint32_t count;
 };
 

@@ -73,7 +73,7 @@ static enum status check_starts(struct parser *parser)
                                   start->kind == START_NODE ? "no hub or proxy that is started"
                                                             : "no hub or exec that is started");
         }
-        snprintf(start->to, sizeof start->to, "%s", to->name);
+        snprintf(start->to, sizeof(start->to), "%s", to->name);
     }
     return STATUS_OK;
 }

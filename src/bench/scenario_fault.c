@@ -72,7 +72,7 @@ static enum status read_setting(struct parser *parser, struct scenario_start *st
         return words_complain(&parser->words, &word, "\"%.*s\" is no setting: KEY=VALUE is needed",
                               SLICE_ARG(word.text));
     }
-    return copy_word(parser, &word, "a setting", start->settings[start->setting_count++], sizeof start->settings[0]);
+    return copy_word(parser, &word, "a setting", start->settings[start->setting_count++], sizeof(start->settings[0]));
 }
 
 static enum status read_kinds(struct parser *parser, struct scenario_start *start)
@@ -87,7 +87,7 @@ static enum status read_kinds(struct parser *parser, struct scenario_start *star
                                   SLICE_ARG(word.text));
         }
     }
-    return status == STATUS_OK ? copy_word(parser, &word, "a list of kinds", start->kinds, sizeof start->kinds)
+    return status == STATUS_OK ? copy_word(parser, &word, "a list of kinds", start->kinds, sizeof(start->kinds))
                                : status;
 }
 
@@ -217,9 +217,10 @@ enum status scenario_read_start(struct parser *parser)
     struct words_word name_word = kind;
     if (start->kind == START_EXEC || (!words_is_done(words) && !is_start_keyword(&words->list[words->at]))) {
         name_word = words->list[words_is_done(words) ? words->count - 1 : words->at];
-        status = words_take_name(words, "a name", start->name, sizeof start->name - 4); /* of nodes, a number follows */
+        status =
+            words_take_name(words, "a name", start->name, sizeof(start->name) - 4); /* of nodes, a number follows */
     } else {
-        snprintf(start->name, sizeof start->name, "%s", start_names[i]);
+        snprintf(start->name, sizeof(start->name), "%s", start_names[i]);
     }
     if (status == STATUS_OK && start->kind == START_EXEC) {
         status = read_command(parser, start);
@@ -238,8 +239,8 @@ enum status scenario_read_start(struct parser *parser)
     }
     for (uint32_t k = 0; k < own; k++) {
         char mine[BENCH_NAME_SIZE + 16], theirs[BENCH_NAME_SIZE + 16];
-        snprintf(mine, sizeof mine, "%s%s", start->name, start->count > 1 ? "1" : "");
-        snprintf(theirs, sizeof theirs, "%s%s", scenario->starts[k].name, scenario->starts[k].count > 1 ? "1" : "");
+        snprintf(mine, sizeof(mine), "%s%s", start->name, start->count > 1 ? "1" : "");
+        snprintf(theirs, sizeof(theirs), "%s%s", scenario->starts[k].name, scenario->starts[k].count > 1 ? "1" : "");
         if (owns_name(&scenario->starts[k], slice_str(mine)) || owns_name(start, slice_str(theirs)) ||
             strcmp(start->name, scenario->starts[k].name) == 0) {
             return words_complain(words, &name_word, "there is a \"%s\" already, in line %u", scenario->starts[k].name,
@@ -317,7 +318,7 @@ static enum status read_fault_rest(struct parser *parser, struct scenario_fault 
         } else if (words_take_if(words, "in")) {
             status = words_take(words, "a name of a phase", &parser->fault_phase[own]);
         } else if (words_take_if(words, "as")) {
-            status = words_take_name(words, "a name", fault->name, sizeof fault->name);
+            status = words_take_name(words, "a name", fault->name, sizeof(fault->name));
         } else {
             has_at = has_at || (slice_equal_str(word->text, "at") && !word->is_quoted);
             status = words_take_property(words, properties, ARRAY_COUNT(properties));
@@ -370,14 +371,14 @@ enum status scenario_read_fault(struct parser *parser)
     fault->action = (enum scenario_fault_action)i;
     status = words_take(words, "a name of what is started", &parser->fault_target[own]);
     if (status == STATUS_OK) {
-        status = copy_word(parser, &parser->fault_target[own], "a name", fault->target, sizeof fault->target);
+        status = copy_word(parser, &parser->fault_target[own], "a name", fault->target, sizeof(fault->target));
     }
     if (status == STATUS_OK) {
         status = read_fault_rest(parser, fault, own);
     }
     if (status == STATUS_OK && fault->name[0] == '\0') {
         struct slice target = parser->fault_target[own].text;
-        snprintf(fault->name, sizeof fault->name, "%s_%.*s", fault_names[i], SLICE_ARG(target));
+        snprintf(fault->name, sizeof(fault->name), "%s_%.*s", fault_names[i], SLICE_ARG(target));
         for (char *c = fault->name; *c != '\0'; c++) {
             *c = *c == '-' ? '_' : *c;
         }

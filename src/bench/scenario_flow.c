@@ -49,7 +49,7 @@ enum status scenario_read_flow(struct parser *parser)
     }
     struct scenario_flow *flow = &scenario->flows[scenario->flow_count];
     flow->share = 1;
-    enum status status = words_take_name(words, "a name of a flow", flow->name, sizeof flow->name);
+    enum status status = words_take_name(words, "a name of a flow", flow->name, sizeof(flow->name));
     if (status != STATUS_OK) {
         return status;
     }
@@ -172,7 +172,7 @@ static enum status read_match(struct step_reader *reader)
         status = literal_of(parser, word.text, &word.text);
     }
     return status == STATUS_OK
-               ? copy_word(parser, &word, "a text to match", reader->step->match, sizeof reader->step->match)
+               ? copy_word(parser, &word, "a text to match", reader->step->match, sizeof(reader->step->match))
                : status;
 }
 
@@ -206,7 +206,7 @@ static enum status read_take(struct step_reader *reader)
         }
     }
     status = copy_word(parser, &pointer, "a JSON pointer", step->takes[step->take_count].pointer,
-                       sizeof step->takes[0].pointer);
+                       sizeof(step->takes[0].pointer));
     if (status == STATUS_OK) {
         status = variable_add(parser, &word, slice_of(word.text.data, name_len),
                               (int)(parser->flow - parser->scenario->flows), &step->takes[step->take_count].variable);
@@ -223,7 +223,7 @@ static enum status read_label(struct step_reader *reader)
     if (status == STATUS_OK && (word.text.len == 0 || memchr(word.text.data, '@', word.text.len) != NULL)) {
         return words_complain(&parser->words, &word, "a label is not empty and has no @");
     }
-    return status == STATUS_OK ? copy_word(parser, &word, "a label", reader->step->label, sizeof reader->step->label)
+    return status == STATUS_OK ? copy_word(parser, &word, "a label", reader->step->label, sizeof(reader->step->label))
                                : status;
 }
 
@@ -258,7 +258,7 @@ static enum status read_property(struct step_reader *reader, unsigned allowed)
         return read_label(reader);
     }
     if ((allowed & PROPERTY_PROTOCOL) != 0 && words_take_if(words, "protocol")) {
-        return words_take_name(words, "a name of a protocol", step->protocol, sizeof step->protocol);
+        return words_take_name(words, "a name of a protocol", step->protocol, sizeof(step->protocol));
     }
     struct words_property properties[10];
     size_t count = 0;
@@ -333,7 +333,7 @@ static enum status read_path(struct step_reader *reader, const char *name)
     }
     const char *query = memchr(word.text.data, '?', word.text.len);
     size_t len = query != NULL ? (size_t)(query - word.text.data) : word.text.len;
-    snprintf(reader->step->label, sizeof reader->step->label, "%s %.*s", name, (int)len, word.text.data);
+    snprintf(reader->step->label, sizeof(reader->step->label), "%s %.*s", name, (int)len, word.text.data);
     for (char *c = reader->step->label; *c != '\0'; c++) {
         *c = *c == '@' ? '_' : *c; /* what stands before a phase in the name of a metric */
     }
@@ -364,7 +364,7 @@ static enum status read_action(struct step_reader *reader, const char *name)
     struct words_word word;
     enum status status = STATUS_OK;
     unsigned allowed = PROPERTY_AS | PROPERTY_TIMEOUT | PROPERTY_TIMES;
-    snprintf(step->label, sizeof step->label, "%s", name);
+    snprintf(step->label, sizeof(step->label), "%s", name);
     switch (step->action) {
     case SCENARIO_REQUEST:
         status = read_path(reader, name);
@@ -424,7 +424,7 @@ enum status scenario_read_step(struct parser *parser)
     struct scenario_step *step = &flow->steps[flow->step_count++];
     *step = (struct scenario_step){
         .action = steps[i].action, .line = words->line, .expect_low = 200, .expect_high = 299, .times = 1};
-    snprintf(step->method, sizeof step->method, "%s", steps[i].method);
+    snprintf(step->method, sizeof(step->method), "%s", steps[i].method);
     struct step_reader reader = {.parser = parser, .step = step};
     return read_action(&reader, steps[i].name);
 }

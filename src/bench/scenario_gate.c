@@ -62,7 +62,7 @@ static bool read_number(struct slice text, double *ret_value, struct slice *ret_
         digits += text.data[at] != '.';
         at++;
     }
-    if (digits == 0 || at >= sizeof number || text.data[at - 1] == '.') {
+    if (digits == 0 || at >= sizeof(number) || text.data[at - 1] == '.') {
         return false;
     }
     memcpy(number, text.data, at);
@@ -96,7 +96,7 @@ static enum status read_value(struct parser *parser, struct scenario_gate *gate,
             return STATUS_OK;
         }
         size_t len = strlen(list);
-        snprintf(list + len, sizeof list - len, "%s%s", len > 0 ? ", " : "",
+        snprintf(list + len, sizeof(list) - len, "%s%s", len > 0 ? ", " : "",
                  suffixes[i].suffix[0] != '\0' ? suffixes[i].suffix : "nothing");
     }
     return words_complain(&parser->words, &word, "\"%.*s\" is no value for %s: a number with %s behind it is needed",
@@ -109,7 +109,7 @@ static enum status read_metric(struct parser *parser, struct scenario_gate *gate
     struct words *words = &parser->words;
     enum status status = words_take(words, "a metric such as p99 or success@steady", &word);
     if (status == STATUS_OK) {
-        status = copy_word(parser, &word, "a metric", gate->metric, sizeof gate->metric);
+        status = copy_word(parser, &word, "a metric", gate->metric, sizeof(gate->metric));
     }
     if (status != STATUS_OK) {
         return status;
@@ -140,7 +140,7 @@ static enum status read_op(struct parser *parser, struct scenario_gate *gate)
     }
     for (size_t i = 0; ops[i] != NULL; i++) {
         if (slice_equal_str(word.text, ops[i])) {
-            snprintf(gate->op, sizeof gate->op, "%s", ops[i]);
+            snprintf(gate->op, sizeof(gate->op), "%s", ops[i]);
             return STATUS_OK;
         }
     }
@@ -184,8 +184,8 @@ enum status scenario_read_gate(struct parser *parser)
         return words_complain(words, window, "the window is empty: it ends before it begins");
     }
     size_t len = 0;
-    for (uint32_t i = 1; i < words->count && len < sizeof gate->text; i++) {
-        len += (size_t)snprintf(gate->text + len, sizeof gate->text - len, "%s%.*s", i > 1 ? " " : "",
+    for (uint32_t i = 1; i < words->count && len < sizeof(gate->text); i++) {
+        len += (size_t)snprintf(gate->text + len, sizeof(gate->text) - len, "%s%.*s", i > 1 ? " " : "",
                                 SLICE_ARG(words->list[i].text));
     }
     scenario->gate_count++;

@@ -67,8 +67,8 @@ static bool trace_time(struct slice text, int64_t *ret_ns)
     if (words_value(text, WORDS_TIME, ret_ns)) {
         return true;
     }
-    int len = snprintf(number, sizeof number, "%.*ss", SLICE_ARG(text));
-    return len > 0 && (size_t)len < sizeof number && words_value(slice_of(number, (size_t)len), WORDS_TIME, ret_ns);
+    int len = snprintf(number, sizeof(number), "%.*ss", SLICE_ARG(text));
+    return len > 0 && (size_t)len < sizeof(number) && words_value(slice_of(number, (size_t)len), WORDS_TIME, ret_ns);
 }
 
 enum status trace_read(struct parser *parser, const struct words_word *word, struct slice text,
@@ -80,13 +80,13 @@ enum status trace_read(struct parser *parser, const struct words_word *word, str
         lines += text.data[i] == '\n';
     }
     lines = lines < TRACE_MAX ? lines : TRACE_MAX;
-    int64_t *times = scenario_alloc(parser->scenario, lines * sizeof *times);
-    struct words *reader = malloc(sizeof *reader);
+    int64_t *times = scenario_alloc(parser->scenario, lines * sizeof(*times));
+    struct words *reader = malloc(sizeof(*reader));
     if (times == NULL || reader == NULL) {
         free(reader);
         return complain_memory(parser);
     }
-    words_begin(reader, text, why, sizeof why);
+    words_begin(reader, text, why, sizeof(why));
     size_t count = 0;
     enum status status, result = STATUS_OK;
     while ((status = words_next(reader)) == STATUS_OK && result == STATUS_OK) {
@@ -429,7 +429,7 @@ enum status scenario_read_phase(struct parser *parser)
     }
     struct scenario_phase *phase = &scenario->phases[own];
     *phase = (struct scenario_phase){.line = words->line};
-    enum status status = words_take_name(words, "a name of a phase", phase->name, sizeof phase->name);
+    enum status status = words_take_name(words, "a name of a phase", phase->name, sizeof(phase->name));
     if (status != STATUS_OK) {
         return status;
     }

@@ -128,11 +128,11 @@ enum status text_finish(struct parser *parser, const struct text_builder *builde
     if (builder->count == 0) {
         return STATUS_OK;
     }
-    ret_text->parts = scenario_alloc(parser->scenario, builder->count * sizeof *ret_text->parts);
+    ret_text->parts = scenario_alloc(parser->scenario, builder->count * sizeof(*ret_text->parts));
     if (ret_text->parts == NULL) {
         return complain_memory(parser);
     }
-    memcpy(ret_text->parts, builder->parts, builder->count * sizeof *ret_text->parts);
+    memcpy(ret_text->parts, builder->parts, builder->count * sizeof(*ret_text->parts));
     return STATUS_OK;
 }
 
@@ -230,7 +230,7 @@ static enum status csv_columns(struct parser *parser, const struct words_word *w
                                   "the first line of the CSV names its columns, and \"%.*s\" is no name",
                                   field.len > 40 ? 40 : (int)field.len, field.len > 0 ? field.data : "");
         }
-        snprintf(name, sizeof name, "%s.%.*s", feed->name, SLICE_ARG(field));
+        snprintf(name, sizeof(name), "%s.%.*s", feed->name, SLICE_ARG(field));
         int variable = 0;
         enum status status = variable_add(parser, word, slice_str(name), VARIABLE_EVERYWHERE, &variable);
         if (status != STATUS_OK) {
@@ -259,7 +259,7 @@ enum status feed_read_csv(struct parser *parser, const struct words_word *word, 
         rows_max += *c == '\n';
     }
     rows_max = rows_max < ROWS_MAX ? rows_max : ROWS_MAX;
-    feed->cells = scenario_alloc(parser->scenario, rows_max * feed->columns * sizeof *feed->cells);
+    feed->cells = scenario_alloc(parser->scenario, rows_max * feed->columns * sizeof(*feed->cells));
     if (feed->cells == NULL) {
         return complain_memory(parser);
     }
@@ -315,7 +315,7 @@ static enum status read_words(struct parser *parser, struct scenario_feed *feed)
     if (count == 0) {
         return words_complain(words, NULL, "a word is missing here");
     }
-    feed->cells = scenario_alloc(parser->scenario, count * sizeof *feed->cells);
+    feed->cells = scenario_alloc(parser->scenario, count * sizeof(*feed->cells));
     if (feed->cells == NULL) {
         return complain_memory(parser);
     }
@@ -393,7 +393,7 @@ enum status scenario_read_feed(struct parser *parser)
     }
     struct scenario_feed *feed = &scenario->feeds[scenario->feed_count];
     *feed = (struct scenario_feed){.order = FEED_CYCLE};
-    enum status status = words_take_name(words, "a name of a feed", feed->name, sizeof feed->name);
+    enum status status = words_take_name(words, "a name of a feed", feed->name, sizeof(feed->name));
     struct words_word name = words->list[words->count > 1 ? 1 : 0];
     if (status != STATUS_OK) {
         return status;

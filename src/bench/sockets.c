@@ -108,7 +108,7 @@ static const struct ws_client_callbacks callbacks = {
 static enum bench_error open_socket(struct user *user, const struct step_plan *plan)
 {
     struct engine *engine = user->engine;
-    struct socket *socket = calloc(1, sizeof *socket);
+    struct socket *socket = calloc(1, sizeof(*socket));
     if (socket == NULL) {
         return BENCH_ERROR_NO_CONNECTION;
     }

@@ -42,7 +42,7 @@ double statistics_quantile(const double *sorted, size_t count, double q)
 double statistics_median(double *values, size_t count)
 {
     if (count > 1) {
-        qsort(values, count, sizeof *values, by_value);
+        qsort(values, count, sizeof(*values), by_value);
     }
     return statistics_quantile(values, count, 0.5);
 }
@@ -104,8 +104,8 @@ static void exact_tails(const unsigned *ranks, size_t count, unsigned rank_sum, 
 
 double statistics_wilcoxon(const double *differences, size_t count)
 {
-    double *sorted = malloc((count + 1) * sizeof *sorted);
-    unsigned *ranks = malloc((count + 1) * sizeof *ranks);
+    double *sorted = malloc((count + 1) * sizeof(*sorted));
+    unsigned *ranks = malloc((count + 1) * sizeof(*ranks));
     size_t used = 0;
     double p = 1;
     for (size_t i = 0; sorted != NULL && ranks != NULL && i < count; i++) {
@@ -116,7 +116,7 @@ double statistics_wilcoxon(const double *differences, size_t count)
     if (used > 0) {
         double ties = 0;
         unsigned positive = 0; /* doubled */
-        qsort(sorted, used, sizeof *sorted, by_magnitude);
+        qsort(sorted, used, sizeof(*sorted), by_magnitude);
         for (size_t from = 0, to; from < used; from = to) {
             for (to = from + 1; to < used && fabs(sorted[to]) == fabs(sorted[from]); to++) {
             }
@@ -156,7 +156,7 @@ const char *statistics_comparison_name(enum comparison comparison)
 
 static bool bootstrap(const double *logs, size_t count, uint64_t seed, double *ret_low, double *ret_high)
 {
-    double *means = malloc(RESAMPLES * sizeof *means);
+    double *means = malloc(RESAMPLES * sizeof(*means));
     struct rng rng;
     if (means == NULL) {
         return false;
@@ -169,7 +169,7 @@ static bool bootstrap(const double *logs, size_t count, uint64_t seed, double *r
         }
         means[r] = sum / (double)count;
     }
-    qsort(means, RESAMPLES, sizeof *means, by_value);
+    qsort(means, RESAMPLES, sizeof(*means), by_value);
     double n = (double)count;
     double tail = normal_tail(sqrt(n / (n - 1)) * statistics_student(count - 1));
     *ret_low = statistics_quantile(means, RESAMPLES, tail);
@@ -184,7 +184,7 @@ void statistics_compare(const double *a, const double *b, size_t count, double n
     count = count < PAIRS_MAX ? count : PAIRS_MAX;
     *ret_result = (struct comparison_result){
         .verdict = COMPARISON_UNSTABLE, .ratio = 1, .ratio_low = 0, .ratio_high = INFINITY, .p_value = 1};
-    double *logs = malloc((count + 1) * sizeof *logs);
+    double *logs = malloc((count + 1) * sizeof(*logs));
     bool are_positive = logs != NULL && count > 0;
     for (size_t i = 0; i < count && are_positive; i++) {
         are_positive = a[i] > 0 && b[i] > 0 && isfinite(a[i]) && isfinite(b[i]);

@@ -95,7 +95,7 @@ size_t statistics_change_points(const double *values, size_t count, double p_max
 {
     struct segment {
         size_t from, to;
-    } * segments;
+    } *segments;
     size_t found = 0, open = 0;
     struct rng rng;
     if (count > COUNT_MAX) { /* the newest ones */
@@ -106,8 +106,8 @@ size_t statistics_change_points(const double *values, size_t count, double p_max
         }
         return found;
     }
-    double *scratch = malloc((count + 1) * sizeof *scratch);
-    segments = malloc((count + 1) * sizeof *segments);
+    double *scratch = malloc((count + 1) * sizeof(*scratch));
+    segments = malloc((count + 1) * sizeof(*segments));
     if (scratch == NULL || segments == NULL) {
         free(scratch);
         free(segments);
@@ -123,7 +123,7 @@ size_t statistics_change_points(const double *values, size_t count, double p_max
         if (split == 0) {
             continue;
         }
-        memcpy(scratch, values + segment.from, len * sizeof *scratch);
+        memcpy(scratch, values + segment.from, len * sizeof(*scratch));
         if (is_chance(scratch, len, q, p_max, &rng)) {
             continue;
         }
@@ -133,6 +133,6 @@ size_t statistics_change_points(const double *values, size_t count, double p_max
     }
     free(scratch);
     free(segments);
-    qsort(ret_indices, found, sizeof *ret_indices, by_index);
+    qsort(ret_indices, found, sizeof(*ret_indices), by_index);
     return found;
 }

@@ -128,7 +128,7 @@ static void improve(const double *n, const double *x, size_t count, const bool i
         }
         double then = is_allowed(next) ? squares(next, n, x, count) : INFINITY;
         if (then < now) {
-            memcpy(abc, next, sizeof next);
+            memcpy(abc, next, sizeof(next));
             now = then;
             damping = fmax(damping / 10, 1e-12);
         } else if ((damping *= 10) > 1e12) {
@@ -170,7 +170,7 @@ bool statistics_scaling(const double *n, const double *x, size_t count, struct s
         double sum = squares(abc, n, x, count);
         if (sum < best_squares) {
             best_squares = sum;
-            memcpy(best, abc, sizeof best);
+            memcpy(best, abc, sizeof(best));
         }
     }
     if (!isfinite(best_squares)) {

@@ -45,7 +45,7 @@ enum status tally_prepare_phase(struct phase_run *phase)
             if (engine->scenario->flows[flow].steps[step].action == SCENARIO_THINK || phase->series[label] != NULL) {
                 continue;
             }
-            struct tally_series *series = calloc(1, sizeof *series);
+            struct tally_series *series = calloc(1, sizeof(*series));
             if (series == NULL) {
                 return STATUS_NO_MEMORY;
             }
@@ -188,12 +188,12 @@ void tally_second(struct engine *engine, uint32_t second)
 {
     struct bench_result *result = engine->result;
     if (!tally_is_conserved(engine) && result->invalid_why[0] == '\0') {
-        snprintf(result->invalid_why, sizeof result->invalid_why,
+        snprintf(result->invalid_why, sizeof(result->invalid_why),
                  "In second %u not every request is accounted for; this is a mistake of the generator.", second);
     }
     if (result->second_count == engine->seconds_cap) {
         uint32_t cap = engine->seconds_cap > 0 ? 2 * engine->seconds_cap : 256;
-        struct bench_second *seconds = realloc(result->seconds, cap * sizeof *seconds);
+        struct bench_second *seconds = realloc(result->seconds, cap * sizeof(*seconds));
         if (seconds == NULL) {
             return; /* the totals hold without it */
         }

@@ -24,8 +24,9 @@ struct target_undo {
 static enum status set_memory_limit(const struct target *target, uint64_t bytes)
 {
     struct rlimit limit;
-    if (prlimit(target->pid, RLIMIT_DATA, NULL, &limit) != 0)
+    if (prlimit(target->pid, RLIMIT_DATA, NULL, &limit) != 0) {
         return STATUS_FAILED;
+    }
     limit.rlim_cur = bytes > 0 && bytes < limit.rlim_max ? bytes : limit.rlim_max;
     return prlimit(target->pid, RLIMIT_DATA, &limit, NULL) == 0 ? STATUS_OK : STATUS_FAILED;
 }
@@ -35,8 +36,9 @@ static enum status start_again(struct target *target, const struct scenario_faul
                                size_t why_size)
 {
     target->told_when_ready = fault;
-    if (target->pid == 0)
+    if (target->pid == 0) {
         return target_start_process(target, ret_why, why_size);
+    }
     target->starts_again = true;
     return STATUS_OK;
 }
@@ -63,8 +65,9 @@ static void undo_proxy(struct target *target, const struct scenario_fault *fault
     default:
         break;
     }
-    if (status != STATUS_OK && target->all->callbacks.on_exit != NULL)
+    if (status != STATUS_OK && target->all->callbacks.on_exit != NULL) {
         target->all->callbacks.on_exit(target->all->callbacks.ctx, target->name, -1, 0);
+    }
 }
 
 static void take_back(struct target *target, const struct scenario_fault *fault)
@@ -73,8 +76,9 @@ static void take_back(struct target *target, const struct scenario_fault *fault)
     if (target->proxy != NULL) {
         undo_proxy(target, fault);
     } else if (fault->action == FAULT_KILL || fault->action == FAULT_STOP) {
-        if (start_again(target, fault, why, sizeof why) != STATUS_OK && target->all->callbacks.on_exit != NULL)
+        if (start_again(target, fault, why, sizeof(why)) != STATUS_OK && target->all->callbacks.on_exit != NULL) {
             target->all->callbacks.on_exit(target->all->callbacks.ctx, target->name, -1, 0);
+        }
         return; /* told once it is ready */
     } else if (fault->action == FAULT_FREEZE && target->pid > 0) {
         child_signal(target->pid, SIGCONT);
@@ -97,8 +101,9 @@ static void on_undo_closed(uv_handle_t *handle)
 static void close_undo(struct target_undo *undo)
 {
     *undo->previous = undo->next;
-    if (undo->next != NULL)
+    if (undo->next != NULL) {
         undo->next->previous = undo->previous;
+    }
     uv_close((uv_handle_t *)&undo->timer, on_undo_closed);
 }
 
@@ -114,12 +119,14 @@ static void on_undo(uv_timer_t *timer)
 static enum status undo_later(struct target *target, const struct scenario_fault *fault)
 {
     struct targets *targets = target->all;
-    struct target_undo *undo = calloc(1, sizeof *undo);
-    if (undo == NULL)
+    struct target_undo *undo = calloc(1, sizeof(*undo));
+    if (undo == NULL) {
         return STATUS_NO_MEMORY;
+    }
     *undo = (struct target_undo){.target = target, .fault = fault, .next = targets->undos, .previous = &targets->undos};
-    if (undo->next != NULL)
+    if (undo->next != NULL) {
         undo->next->previous = &undo->next;
+    }
     targets->undos = undo;
     targets->handles++;
     ensure(uv_timer_init(&targets->loop->uv, &undo->timer) == 0);
@@ -160,8 +167,9 @@ static enum status fault_process(struct target *target, const struct scenario_fa
     enum status status = STATUS_OK;
     if (fault->action == FAULT_RESTART) {
         target->is_end_expected = true;
-        if (target->pid > 0)
+        if (target->pid > 0) {
             child_signal(target->pid, SIGTERM);
+        }
         return start_again(target, fault, ret_why, why_size);
     }
     if (fault->action == FAULT_FILL_DISK) {
@@ -171,8 +179,9 @@ static enum status fault_process(struct target *target, const struct scenario_fa
             return STATUS_INVALID;
         }
         status = child_disk_fill(&target->disk, fault->bytes);
-        if (status != STATUS_OK)
+        if (status != STATUS_OK) {
             snprintf(ret_why, why_size, "the disk of %s cannot be filled", target->name);
+        }
         return status;
     }
     if (target->pid == 0) {
@@ -193,8 +202,9 @@ static enum status fault_process(struct target *target, const struct scenario_fa
         break;
     case FAULT_LIMIT_MEMORY:
         status = set_memory_limit(target, fault->bytes);
-        if (status != STATUS_OK)
+        if (status != STATUS_OK) {
             snprintf(ret_why, why_size, "the memory of %s cannot be limited: %s", target->name, strerror(errno));
+        }
         break;
     default:
         snprintf(ret_why, why_size, "%s is a process, and this fault is one of proxies: put a proxy in front of it",
@@ -210,14 +220,17 @@ enum status targets_fault(struct targets *targets, const struct scenario_fault *
     for (uint32_t i = 0; i < targets->count; i++) {
         struct target *target = targets->list[i];
         /* "node" is all of node1, node2, … */
-        if (strcmp(target->name, fault->target) != 0 && strcmp(target->start->name, fault->target) != 0)
+        if (strcmp(target->name, fault->target) != 0 && strcmp(target->start->name, fault->target) != 0) {
             continue;
+        }
         enum status status = target->proxy != NULL ? fault_proxy(target, fault, ret_why, why_size)
                                                    : fault_process(target, fault, ret_why, why_size);
-        if (status == STATUS_OK && fault->for_ns > 0 && fault->action != FAULT_RESTART)
+        if (status == STATUS_OK && fault->for_ns > 0 && fault->action != FAULT_RESTART) {
             status = undo_later(target, fault);
-        if (status != STATUS_OK)
+        }
+        if (status != STATUS_OK) {
             return status;
+        }
         is_any = true;
     }
     if (!is_any) {
@@ -230,6 +243,7 @@ enum status targets_fault(struct targets *targets, const struct scenario_fault *
 
 void target_drop_undos(struct targets *targets)
 {
-    while (targets->undos != NULL)
+    while (targets->undos != NULL) {
         close_undo(targets->undos);
+    }
 }

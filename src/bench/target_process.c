@@ -39,19 +39,22 @@ static void log_tail(const struct target *target, char *ret, size_t size)
 {
     ret[0] = '\0';
     int fd = open(target->log, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
+    if (fd < 0) {
         return;
+    }
     off_t end = lseek(fd, 0, SEEK_END);
     off_t from = end - (off_t)(size - 1) > target->log_from ? end - (off_t)(size - 1) : target->log_from;
     ssize_t got = pread(fd, ret, size - 1, from);
     close(fd);
     size_t len = got > 0 ? (size_t)got : 0;
-    while (len > 0 && (ret[len - 1] == '\n' || ret[len - 1] == ' '))
+    while (len > 0 && (ret[len - 1] == '\n' || ret[len - 1] == ' ')) {
         len--;
+    }
     ret[len] = '\0';
     for (size_t i = 0; i < len; i++) {
-        if ((unsigned char)ret[i] < ' ')
+        if ((unsigned char)ret[i] < ' ') {
             ret[i] = ret[i] == '\n' ? '|' : ' ';
+        }
     }
 }
 
@@ -60,15 +63,17 @@ static bool find_in_log(const struct target *target, const char *text, char *ret
 {
     char head[4096];
     int fd = open(target->log, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
+    if (fd < 0) {
         return false;
-    ssize_t got = pread(fd, head, sizeof head - 1, target->log_from);
+    }
+    ssize_t got = pread(fd, head, sizeof(head) - 1, target->log_from);
     close(fd);
     head[got > 0 ? got : 0] = '\0';
     const char *at = strstr(head, text);
     const char *end = at != NULL ? strchr(at, '\n') : NULL;
-    if (end == NULL)
+    if (end == NULL) {
         return false;
+    }
     at += strlen(text);
     snprintf(ret, size, "%.*s", (int)(end - at), at);
     return true;
@@ -81,9 +86,10 @@ static bool takes_connections(uint16_t port)
     struct sockaddr_in address = {
         .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0); /* on loopback it is taken or refused at once */
-    bool is_taken = fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) == 0;
-    if (fd >= 0)
+    bool is_taken = fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
+    if (fd >= 0) {
         close(fd);
+    }
     return is_taken;
 }
 
@@ -92,13 +98,14 @@ static bool looks_ready(struct target *target)
     char rest[256];
     switch (target->start->kind) {
     case START_HUB:
-        if (!find_in_log(target, "shoal hub listening on http://127.0.0.1:", rest, sizeof rest))
+        if (!find_in_log(target, "shoal hub listening on http://127.0.0.1:", rest, sizeof(rest))) {
             return false;
+        }
         target->port = (uint16_t)strtoul(rest, NULL, 10);
-        snprintf(target->url, sizeof target->url, "http://127.0.0.1:%u", target->port);
+        snprintf(target->url, sizeof(target->url), "http://127.0.0.1:%u", target->port);
         return true;
     case START_NODE:
-        return find_in_log(target, " ready: ", rest, sizeof rest);
+        return find_in_log(target, " ready: ", rest, sizeof(rest));
     case START_EXEC:
         return takes_connections(target->port);
     case START_PROXY:
@@ -109,16 +116,18 @@ static bool looks_ready(struct target *target)
 
 static void look(struct target *target)
 {
-    if (target->state != STARTING)
+    if (target->state != STARTING) {
         return;
+    }
     if (looks_ready(target)) {
         target->state = READY;
-        if (target->told_when_ready != NULL)
+        if (target->told_when_ready != NULL) {
             target_tell_fault(target->all, TAKE(target->told_when_ready), false);
+        }
     } else if (clock_mono_ns() > target->deadline_ns && target->why[0] == '\0') {
         char tail[LOG_TAIL_SIZE];
-        log_tail(target, tail, sizeof tail);
-        snprintf(target->why, sizeof target->why, "%s is not ready after %d s: %s", target->name,
+        log_tail(target, tail, sizeof(tail));
+        snprintf(target->why, sizeof(target->why), "%s is not ready after %d s: %s", target->name,
                  TARGET_READY_MS / 1000, tail);
         child_signal(target->pid, SIGKILL);
     }
@@ -132,14 +141,16 @@ void target_on_tick(uv_timer_t *timer)
         look(targets->list[i]);
         is_needed = is_needed || targets->list[i]->state == STARTING;
     }
-    if (!is_needed)
+    if (!is_needed) {
         uv_timer_stop(timer);
+    }
 }
 
 void target_tick_soon(struct targets *targets)
 {
-    if (!uv_is_active((uv_handle_t *)&targets->tick))
+    if (!uv_is_active((uv_handle_t *)&targets->tick)) {
         uv_timer_start(&targets->tick, target_on_tick, LOOK_MS, LOOK_MS);
+    }
 }
 
 /* --- processes --- */
@@ -167,19 +178,21 @@ static void on_end(uv_poll_t *poll, int error, int events)
     target->state = DOWN;
     if (was_starting && target->why[0] == '\0') {
         char tail[LOG_TAIL_SIZE];
-        log_tail(target, tail, sizeof tail);
-        snprintf(target->why, sizeof target->why, "%s ended with %s %d: %s", target->name,
+        log_tail(target, tail, sizeof(tail));
+        snprintf(target->why, sizeof(target->why), "%s ended with %s %d: %s", target->name,
                  number != 0 ? "signal" : "exit code", number != 0 ? number : code, tail);
     }
     if (target->starts_again && !targets->is_stopping) {
         char why[256];
         target->starts_again = false;
-        if (target_start_process(target, why, sizeof why) == STATUS_OK)
+        if (target_start_process(target, why, sizeof(why)) == STATUS_OK) {
             return;
+        }
         target->is_end_expected = false;
     }
-    if (!target->is_end_expected && !targets->is_stopping && targets->callbacks.on_exit != NULL)
+    if (!target->is_end_expected && !targets->is_stopping && targets->callbacks.on_exit != NULL) {
         targets->callbacks.on_exit(targets->callbacks.ctx, target->name, code, number);
+    }
 }
 
 /* The text of a command with ${port} filled in; false when it names anything else. */
@@ -203,14 +216,16 @@ static bool command_text(const struct scenario *scenario, const struct scenario_
 static uint16_t free_port(void)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof address;
+    socklen_t len = sizeof(address);
     uint16_t port = 0;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof address) == 0 &&
-        getsockname(fd, (struct sockaddr *)&address, &len) == 0)
+    if (fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
+        getsockname(fd, (struct sockaddr *)&address, &len) == 0) {
         port = ntohs(address.sin_port);
-    if (fd >= 0)
+    }
+    if (fd >= 0) {
         close(fd);
+    }
     return port;
 }
 
@@ -236,13 +251,14 @@ static void add_option(struct command *command, const char *name, const char *va
 
 static void hub_command(const struct target *target, struct command *command)
 {
-    snprintf(command->listen, sizeof command->listen, "127.0.0.1:%u", target->port);
+    snprintf(command->listen, sizeof(command->listen), "127.0.0.1:%u", target->port);
     add_arg(command, target->all->program);
     add_arg(command, "hub");
     add_option(command, "--data", target->data);
     add_option(command, "--listen", command->listen);
-    for (uint32_t i = 0; i < target->start->setting_count; i++)
+    for (uint32_t i = 0; i < target->start->setting_count; i++) {
         add_option(command, "--set", target->start->settings[i]);
+    }
 }
 
 static void node_command(const struct target *target, const struct target *to, struct command *command)
@@ -253,14 +269,15 @@ static void node_command(const struct target *target, const struct target *to, s
     add_option(command, "--name", target->name);
     add_option(command, "--hub", to->url);
     if (target->start->slots > 0) {
-        snprintf(command->slots, sizeof command->slots, "%" PRIu32, target->start->slots);
+        snprintf(command->slots, sizeof(command->slots), "%" PRIu32, target->start->slots);
         add_option(command, "--slots", command->slots);
     }
-    snprintf(command->kinds, sizeof command->kinds, "%s",
+    snprintf(command->kinds, sizeof(command->kinds), "%s",
              target->start->kinds[0] != '\0' ? target->start->kinds : NODE_KIND);
     char *rest = command->kinds;
-    for (char *kind; (kind = strtok_r(rest, ",", &rest)) != NULL && command->count + 3 < ARGS_MAX;)
+    for (char *kind; (kind = strtok_r(rest, ",", &rest)) != NULL && command->count + 3 < ARGS_MAX;) {
         add_option(command, "--offer", kind);
+    }
 }
 
 static enum status make_command(struct target *target, struct command *command, char *ret_why, size_t why_size)
@@ -271,19 +288,22 @@ static enum status make_command(struct target *target, struct command *command, 
         hub_command(target, command);
         break;
     case START_NODE:
-        if ((to = target_destination(target, ret_why, why_size)) == NULL)
+        if ((to = target_destination(target, ret_why, why_size)) == NULL) {
             return STATUS_INVALID;
+        }
         node_command(target, to, command);
         break;
     case START_EXEC:
-        if (target->port == 0)
+        if (target->port == 0) {
             target->port = free_port();
-        snprintf(target->url, sizeof target->url, "http://127.0.0.1:%u", target->port);
+        }
+        snprintf(target->url, sizeof(target->url), "http://127.0.0.1:%u", target->port);
         /* The shell becomes the program where there is only one, so that the process that is watched is the right one. */
         buf_append_str(&command->text, "exec ");
         if (!command_text(target->all->scenario, &target->start->command, target->port, &command->text, ret_why,
-                          why_size))
+                          why_size)) {
             return STATUS_INVALID;
+        }
         add_arg(command, "/bin/sh");
         add_option(command, "-c", buf_cstr(&command->text));
         break;
@@ -300,7 +320,7 @@ enum status target_start_process(struct target *target, char *ret_why, size_t wh
     struct stat log;
     char why[400];
     int pidfd = -1;
-    struct watch *watch = calloc(1, sizeof *watch);
+    struct watch *watch = calloc(1, sizeof(*watch));
     if (watch == NULL) {
         snprintf(ret_why, why_size, "cannot start %s: %s", target->name, status_title(STATUS_NO_MEMORY));
         return STATUS_NO_MEMORY;
@@ -314,9 +334,10 @@ enum status target_start_process(struct target *target, char *ret_why, size_t wh
                                   .disk_bytes = target->start->disk_bytes,
                                   .disk_dir = target->data};
         target->log_from = stat(target->log, &log) == 0 ? log.st_size : 0;
-        status = child_start(&targets->keeper, &spec, &target->disk, &target->pid, &pidfd, why, sizeof why);
-        if (status != STATUS_OK)
+        status = child_start(&targets->keeper, &spec, &target->disk, &target->pid, &pidfd, why, sizeof(why));
+        if (status != STATUS_OK) {
             snprintf(ret_why, why_size, "cannot start %s: %s", target->name, why);
+        }
     }
     buf_free(&command.text);
     if (status != STATUS_OK) {

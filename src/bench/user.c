@@ -42,7 +42,7 @@ static struct user *user_new(struct phase_run *phase)
     if (user != NULL) {
         engine->free_users = user->next;
     } else {
-        user = calloc(1, sizeof *user);
+        user = calloc(1, sizeof(*user));
         if (user == NULL || alarm_open(engine->alarms, &user->alarm, on_alarm) != STATUS_OK) {
             free(user);
             return NULL;
@@ -51,7 +51,7 @@ static struct user *user_new(struct phase_run *phase)
         user->engine = engine;
         buf_init(&user->out, REQUEST_SIZE_MAX);
         if (engine->has_takes) {
-            user->values = calloc(engine->scenario->variable_count, sizeof *user->values);
+            user->values = calloc(engine->scenario->variable_count, sizeof(*user->values));
             if (user->values == NULL) {
                 alarm_close(&user->alarm);
                 free(user);
@@ -385,7 +385,7 @@ static bool task_goes_on(struct user *user, struct slice body, enum bench_error 
     struct json_value root, member;
     struct slice id, state;
     if (json_parse(user->engine->parser, body, &root, NULL, NULL) != STATUS_OK || !json_member(root, "id", &member) ||
-        !json_get_str(member, &id) || id.len == 0 || id.len >= sizeof user->task_id ||
+        !json_get_str(member, &id) || id.len == 0 || id.len >= sizeof(user->task_id) ||
         !json_member(root, "state", &member) || !json_get_str(member, &state)) {
         *ret_error = BENCH_ERROR_NONSENSE;
         return false;

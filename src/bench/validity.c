@@ -21,10 +21,10 @@ static void complain(struct bench_result *result, const char *format, ...)
     size_t len = strlen(result->invalid_why);
     va_list args;
     va_start(args, format);
-    if (len > 0 && len + 1 < sizeof result->invalid_why) {
+    if (len > 0 && len + 1 < sizeof(result->invalid_why)) {
         result->invalid_why[len++] = ' ';
     }
-    vsnprintf(result->invalid_why + len, sizeof result->invalid_why - len, format, args);
+    vsnprintf(result->invalid_why + len, sizeof(result->invalid_why) - len, format, args);
     va_end(args);
 }
 

@@ -48,7 +48,7 @@ static struct scenario *read_scenario(const struct claim_run *run, bool is_quick
     for (uint32_t i = 0; i < run->define_count; i++) {
         defines[i] = run->defines[is_quick][i];
     }
-    struct scenario *scenario = calloc(1, sizeof *scenario);
+    struct scenario *scenario = calloc(1, sizeof(*scenario));
     if (scenario == NULL) {
         snprintf(ret_why, WHY_SIZE, "there is no memory for the scenario");
         return NULL;
@@ -57,7 +57,7 @@ static struct scenario *read_scenario(const struct claim_run *run, bool is_quick
         free(scenario);
         return NULL;
     }
-    snprintf(scenario->name, sizeof scenario->name, "%s", run->name);
+    snprintf(scenario->name, sizeof(scenario->name), "%s", run->name);
     return scenario;
 }
 
@@ -66,11 +66,11 @@ static enum status run_once(const struct verify_options *options, const struct s
                             struct claim_outcome *outcome)
 {
     char why[WHY_SIZE] = "";
-    struct bench_result *result = calloc(1, sizeof *result);
+    struct bench_result *result = calloc(1, sizeof(*result));
     if (result == NULL) {
         return STATUS_NO_MEMORY;
     }
-    enum status status = bench_run(scenario, &options->run, result, why, sizeof why);
+    enum status status = bench_run(scenario, &options->run, result, why, sizeof(why));
     if (status != STATUS_OK && status != STATUS_INTERRUPTED) {
         free(result);
         outcome->why = strdup(why);
@@ -78,7 +78,7 @@ static enum status run_once(const struct verify_options *options, const struct s
     }
     outcome->result = result;
     if (result->verdict == BENCH_INVALID || status == STATUS_INTERRUPTED) {
-        snprintf(why, sizeof why, "%s%.200s",
+        snprintf(why, sizeof(why), "%s%.200s",
                  status == STATUS_INTERRUPTED ? "it was interrupted" : "the run is invalid: ",
                  status == STATUS_INTERRUPTED ? "" : result->invalid_why);
         outcome->why = strdup(why);
@@ -127,7 +127,7 @@ enum status verify(const struct verify_options *options, struct verification *re
         return status;
     }
     struct claims *claims = &verification->claims;
-    verification->outcomes = calloc((size_t)claims->run_count + 1, sizeof *verification->outcomes);
+    verification->outcomes = calloc((size_t)claims->run_count + 1, sizeof(*verification->outcomes));
     if (verification->outcomes == NULL) {
         status = STATUS_NO_MEMORY;
     } else if (options->only != NULL && !claims_choose(claims, options->only)) {

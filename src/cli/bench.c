@@ -28,14 +28,16 @@ enum status bench_place_make(const struct cli *cli, struct bench_place *ret_plac
 {
     const char *parent = getenv("TMPDIR");
     parent = parent != NULL && *parent == '/' && strlen(parent) < 90 ? parent : "/tmp";
-    snprintf(ret_place->scratch, sizeof ret_place->scratch, "%s/shoal-bench.XXXXXX", parent);
-    ssize_t len = readlink("/proc/self/exe", ret_place->program, sizeof ret_place->program - 1);
-    if (len <= 0)
+    snprintf(ret_place->scratch, sizeof(ret_place->scratch), "%s/shoal-bench.XXXXXX", parent);
+    ssize_t len = readlink("/proc/self/exe", ret_place->program, sizeof(ret_place->program) - 1);
+    if (len <= 0) {
         return cli_fail(cli, STATUS_IO, "cannot tell where this program is: %s", strerror(errno));
+    }
     ret_place->program[len] = '\0';
-    if (mkdtemp(ret_place->scratch) == NULL)
+    if (mkdtemp(ret_place->scratch) == NULL) {
         return cli_fail(cli, errno == ENOSPC ? STATUS_NO_SPACE : STATUS_IO, "cannot make a scratch folder in %s: %s",
                         parent, strerror(errno));
+    }
     return STATUS_OK;
 }
 
@@ -57,8 +59,9 @@ void bench_defines(const struct cli *cli, const char *option, const char *ret_de
 {
     int at = 0, count = 0;
     const char *define;
-    while (count + 1 < BENCH_DEFINES_MAX && (define = cli_list_next(cli, option, &at)) != NULL)
+    while (count + 1 < BENCH_DEFINES_MAX && (define = cli_list_next(cli, option, &at)) != NULL) {
         ret_defines[count++] = define;
+    }
     ret_defines[count] = NULL;
 }
 
@@ -80,10 +83,11 @@ enum status bench_scenario_load(const struct cli *cli, const char *path, const c
                                 struct scenario **ret_scenario)
 {
     char why[400] = "";
-    struct scenario *scenario = calloc(1, sizeof *scenario);
-    if (scenario == NULL)
+    struct scenario *scenario = calloc(1, sizeof(*scenario));
+    if (scenario == NULL) {
         return cli_fail(cli, STATUS_NO_MEMORY, "there is no memory left");
-    enum status status = scenario_load(path, defines, scenario, why, sizeof why);
+    }
+    enum status status = scenario_load(path, defines, scenario, why, sizeof(why));
     return scenario_result(cli, path, status, why, scenario, ret_scenario);
 }
 
@@ -91,19 +95,22 @@ enum status bench_scenario_parse(const struct cli *cli, const char *name, struct
                                  struct scenario **ret_scenario)
 {
     char why[400] = "";
-    struct scenario *scenario = calloc(1, sizeof *scenario);
-    if (scenario == NULL)
+    struct scenario *scenario = calloc(1, sizeof(*scenario));
+    if (scenario == NULL) {
         return cli_fail(cli, STATUS_NO_MEMORY, "there is no memory left");
-    enum status status = scenario_parse(text, ".", defines, scenario, why, sizeof why);
-    if (status == STATUS_OK && scenario->name[0] == '\0')
-        snprintf(scenario->name, sizeof scenario->name, "%s", name);
+    }
+    enum status status = scenario_parse(text, ".", defines, scenario, why, sizeof(why));
+    if (status == STATUS_OK && scenario->name[0] == '\0') {
+        snprintf(scenario->name, sizeof(scenario->name), "%s", name);
+    }
     return scenario_result(cli, name, status, why, scenario, ret_scenario);
 }
 
 void bench_scenario_free(struct scenario *scenario)
 {
-    if (scenario != NULL)
+    if (scenario != NULL) {
         scenario_free(scenario);
+    }
     free(scenario);
 }
 
@@ -111,8 +118,9 @@ double bench_time_scale(const struct cli *cli)
 {
     const char *text = cli_text(cli, "time-scale");
     double scale = text != NULL ? strtod(text, NULL) : 0;
-    if (scale > 0)
+    if (scale > 0) {
         return scale;
+    }
     return cli_flag(cli, "quick") ? QUICK : 1;
 }
 
@@ -123,8 +131,9 @@ enum status bench_run_shown(const struct cli *cli, const struct scenario *scenar
     char why[900] = "";
     bench_result_init(ret_result);
     enum status status = bench_place_make(cli, &place);
-    if (status != STATUS_OK)
+    if (status != STATUS_OK) {
         return status;
+    }
     bool is_live = cli_is_terminal(STDERR_FILENO) && !cli_flag(cli, "no-live") && !cli_flag(cli, "json");
     bool is_told = !cli_flag(cli, "json") && !cli_flag(cli, "no-live");
     struct bench_options options = {.program = place.program,
@@ -132,18 +141,22 @@ enum status bench_run_shown(const struct cli *cli, const struct scenario *scenar
                                     .time_scale = bench_time_scale(cli),
                                     .on_progress = is_told ? live_progress : NULL,
                                     .ctx = &live};
-    if (is_told)
+    if (is_told) {
         live_begin(&live, STDERR_FILENO, is_live, cli_columns());
-    status = bench_run(scenario, &options, ret_result, why, sizeof why);
-    if (is_told)
+    }
+    status = bench_run(scenario, &options, ret_result, why, sizeof(why));
+    if (is_told) {
         live_end(&live);
+    }
     bench_place_remove(&place);
-    if (status == STATUS_OK || status == STATUS_INTERRUPTED)
+    if (status == STATUS_OK || status == STATUS_INTERRUPTED) {
         return status;
+    }
     /* Exit codes 3 and 4 are about runs that were made. */
     if (status_exit(status) == status_exit(STATUS_GATE_MISSED) ||
-        status_exit(status) == status_exit(STATUS_INVALID_RUN))
+        status_exit(status) == status_exit(STATUS_INVALID_RUN)) {
         status = STATUS_FAILED;
+    }
     return cli_fail(cli, status, "%s", why[0] != '\0' ? why : status_title(status));
 }
 
@@ -168,16 +181,20 @@ enum status bench_status_of(const struct bench_result *result)
 static enum status check_out(const struct cli *cli)
 {
     const char *out = cli_text(cli, "out");
-    if (cli_flag(cli, "no-report") || out == NULL)
+    if (cli_flag(cli, "no-report") || out == NULL) {
         return STATUS_OK;
-    if (mkdir(out, 0755) != 0 && errno != EEXIST)
+    }
+    if (mkdir(out, 0755) != 0 && errno != EEXIST) {
         return cli_fail(cli, errno == ENOSPC ? STATUS_NO_SPACE : STATUS_IO, "cannot make the folder \"%s\": %s", out,
                         strerror(errno));
+    }
     struct stat info;
-    if (stat(out, &info) == 0 && !S_ISDIR(info.st_mode))
+    if (stat(out, &info) == 0 && !S_ISDIR(info.st_mode)) {
         return cli_fail(cli, STATUS_USAGE, "\"%s\", which --out names, is no folder", out);
-    if (access(out, W_OK | X_OK) != 0)
+    }
+    if (access(out, W_OK | X_OK) != 0) {
         return cli_fail(cli, STATUS_IO, "cannot write into the folder \"%s\": %s", out, strerror(errno));
+    }
     return STATUS_OK;
 }
 
@@ -190,15 +207,17 @@ static enum status write_report(const struct cli *cli, const struct report_conte
     enum status status = STATUS_OK;
     ret_dir[0] = '\0';
     bool is_one_line = strcmp(cli->args[0], "http") == 0; /* whose report is written only when it is asked for */
-    if (cli_flag(cli, "no-report") || (is_one_line && out == NULL))
+    if (cli_flag(cli, "no-report") || (is_one_line && out == NULL)) {
         return STATUS_OK;
+    }
     if (out == NULL) {
-        status = report_make_dir(BENCH_RUNS_DIR, result, ret_dir, dir_size, why, sizeof why);
+        status = report_make_dir(BENCH_RUNS_DIR, result, ret_dir, dir_size, why, sizeof(why));
     } else {
         snprintf(ret_dir, dir_size, "%s", out);
     }
-    if (status == STATUS_OK)
-        status = report_write(ret_dir, context, result, why, sizeof why);
+    if (status == STATUS_OK) {
+        status = report_write(ret_dir, context, result, why, sizeof(why));
+    }
     return status == STATUS_OK ? status : cli_fail(cli, status, "%s", why);
 }
 
@@ -207,12 +226,14 @@ static enum status show(const struct cli *cli, const struct report_context *cont
 {
     struct buf out;
     buf_init(&out, 64u << 20);
-    if (cli_flag(cli, "json"))
+    if (cli_flag(cli, "json")) {
         report_json(context, result, &out);
-    else
+    } else {
         report_terminal(result, cli_has_color(STDOUT_FILENO), &out);
-    if (dir[0] != '\0' && !cli_flag(cli, "json"))
+    }
+    if (dir[0] != '\0' && !cli_flag(cli, "json")) {
         buf_printf(&out, "The report is in %s.\n", dir);
+    }
     enum status status = cli_print(buf_slice(&out));
     buf_free(&out);
     return status;
@@ -223,18 +244,22 @@ static enum status run_and_report(struct cli *cli, struct scenario *scenario, co
     struct bench_result result;
     char dir[1024];
     enum status status = check_out(cli);
-    if (status != STATUS_OK)
+    if (status != STATUS_OK) {
         return status;
+    }
     status = bench_run_shown(cli, scenario, &result);
     if (status == STATUS_OK || status == STATUS_INTERRUPTED) {
         struct report_context context = {.scenario = scenario, .defines = defines, .time_scale = bench_time_scale(cli)};
-        if (status == STATUS_INTERRUPTED)
+        if (status == STATUS_INTERRUPTED) {
             result.verdict = BENCH_INTERRUPTED;
-        status = write_report(cli, &context, &result, dir, sizeof dir);
-        if (status == STATUS_OK)
+        }
+        status = write_report(cli, &context, &result, dir, sizeof(dir));
+        if (status == STATUS_OK) {
             status = show(cli, &context, &result, dir);
-        if (status == STATUS_OK)
+        }
+        if (status == STATUS_OK) {
             status = bench_status_of(&result);
+        }
     }
     bench_result_free(&result);
     return status;
@@ -246,8 +271,9 @@ static enum status verb_run(struct cli *cli)
     struct scenario *scenario = NULL;
     bench_defines(cli, "set", defines);
     enum status status = bench_scenario_load(cli, cli->args[1], defines, &scenario);
-    if (status == STATUS_OK)
+    if (status == STATUS_OK) {
         status = run_and_report(cli, scenario, defines);
+    }
     bench_scenario_free(scenario);
     return status;
 }
@@ -258,10 +284,11 @@ static enum status verb_run(struct cli *cli)
 static bool split_url(const char *url, struct slice *ret_base, struct slice *ret_path)
 {
     static const char scheme[] = "http://";
-    if (strncmp(url, scheme, sizeof scheme - 1) != 0 || strpbrk(url, "\"'$# \t\\") != NULL)
+    if (strncmp(url, scheme, sizeof(scheme) - 1) != 0 || strpbrk(url, "\"'$# \t\\") != NULL) {
         return false;
-    size_t host = strcspn(url + sizeof scheme - 1, "/?");
-    *ret_base = slice_of(url, sizeof scheme - 1 + host);
+    }
+    size_t host = strcspn(url + sizeof(scheme) - 1, "/?");
+    *ret_base = slice_of(url, sizeof(scheme) - 1 + host);
     *ret_path = slice_str(url + ret_base->len);
     return host > 0 && (ret_path->len == 0 || ret_path->data[0] == '/');
 }
@@ -276,27 +303,33 @@ static enum status http_text(const struct cli *cli, struct buf *out)
     struct slice base, path;
     const char *body = cli_text(cli, "body"), *header, *rate = cli_text(cli, "rate");
     int at = 0;
-    if (!split_url(cli->args[1], &base, &path))
+    if (!split_url(cli->args[1], &base, &path)) {
         return cli_fail(cli, STATUS_USAGE, "\"%s\" is no URL of the form http://HOST:PORT/PATH", cli->args[1]);
+    }
     buf_printf(out, "title \"%.*s%.*s\"\ntarget %.*s", SLICE_ARG(base), SLICE_ARG(path), SLICE_ARG(base));
-    if (rate != NULL)
+    if (rate != NULL) {
         buf_printf(out, " connections %" PRId64, cli_number(cli, "connections"));
+    }
     buf_printf(out, " timeout %" PRId64 "ms\nflow main\n  %s %s%.*s", cli_number(cli, "timeout"),
                body != NULL ? "post" : "get", path.len > 0 ? "" : "/", SLICE_ARG(path));
     while ((header = cli_list_next(cli, "header", &at)) != NULL) {
-        if (!is_word(header))
+        if (!is_word(header)) {
             return cli_fail(cli, STATUS_USAGE, "a header cannot have quotes or line breaks here; write a scenario");
+        }
         buf_printf(out, " header \"%s\"", header);
     }
-    if (body != NULL && strpbrk(body, "'\n\r") != NULL)
+    if (body != NULL && strpbrk(body, "'\n\r") != NULL) {
         return cli_fail(cli, STATUS_USAGE, "a body cannot have single quotes or line breaks here; write a scenario");
-    if (body != NULL)
+    }
+    if (body != NULL) {
         buf_printf(out, " body '%s'", body);
+    }
     buf_append_str(out, "\nphase load ");
-    if (rate != NULL)
+    if (rate != NULL) {
         buf_printf(out, "constant %s%s", rate, strchr(rate, '/') != NULL ? "" : "/s");
-    else
+    } else {
         buf_printf(out, "users %" PRId64, cli_number(cli, cli_is_given(cli, "users") ? "users" : "connections"));
+    }
     buf_printf(out, " for %" PRId64 "ms\n", cli_number(cli, "for"));
     return STATUS_OK;
 }
@@ -308,10 +341,12 @@ static enum status verb_http(struct cli *cli)
     static const char *const none[] = {NULL};
     buf_init(&text, 256u << 10);
     enum status status = http_text(cli, &text);
-    if (status == STATUS_OK)
+    if (status == STATUS_OK) {
         status = bench_scenario_parse(cli, "http", buf_slice(&text), none, &scenario);
-    if (status == STATUS_OK)
+    }
+    if (status == STATUS_OK) {
         status = run_and_report(cli, scenario, none);
+    }
     bench_scenario_free(scenario);
     buf_free(&text);
     return status;
@@ -325,8 +360,9 @@ static int64_t planned_ns(const struct scenario *scenario)
     for (uint32_t i = 0; i < scenario->phase_count; i++) { /* a phase begins after earlier ones only */
         int64_t begin = 0;
         for (uint32_t k = 0; k < i; k++) {
-            if ((scenario->phases[i].after >> k & 1) != 0 && ends[k] > begin)
+            if ((scenario->phases[i].after >> k & 1) != 0 && ends[k] > begin) {
                 begin = ends[k];
+            }
         }
         ends[i] = begin + scenario->phases[i].after_delay_ns + scenario->phases[i].duration_ns;
         last = ends[i] > last ? ends[i] : last;
@@ -344,8 +380,9 @@ static enum status verb_check(struct cli *cli)
     for (int i = 1; i < cli->arg_count && status == STATUS_OK; i++) {
         struct scenario *scenario = NULL;
         status = bench_scenario_load(cli, cli->args[i], defines, &scenario);
-        if (status != STATUS_OK || scenario == NULL)
+        if (status != STATUS_OK || scenario == NULL) {
             break;
+        }
         if (cli_flag(cli, "json")) {
             buf_append_str(&out, "{\"file\":");
             json_write_str(&out, slice_str(cli->args[i]));
@@ -357,15 +394,16 @@ static enum status verb_check(struct cli *cli)
                        scenario->phase_count, scenario->gate_count, scenario->fault_count, planned_ns(scenario));
         } else {
             char duration[32];
-            cli_duration_text(planned_ns(scenario) / NS_PER_MS, duration, sizeof duration);
+            cli_duration_text(planned_ns(scenario) / NS_PER_MS, duration, sizeof(duration));
             buf_printf(&out, "%s is sound: %" PRIu32 " phase%s, %s; %" PRIu32 " gate%s.\n", cli->args[i],
                        scenario->phase_count, scenario->phase_count == 1 ? "" : "s", duration, scenario->gate_count,
                        scenario->gate_count == 1 ? "" : "s");
         }
         bench_scenario_free(scenario);
     }
-    if (status == STATUS_OK)
+    if (status == STATUS_OK) {
         status = cli_print(buf_slice(&out));
+    }
     buf_free(&out);
     return status;
 }
@@ -374,7 +412,7 @@ static enum status verb_show(struct cli *cli)
 {
     struct bench_result result;
     char why[1400] = "";
-    enum status status = report_read(cli->args[1], &result, why, sizeof why);
+    enum status status = report_read(cli->args[1], &result, why, sizeof(why));
     if (status == STATUS_OK) {
         static const struct report_context none;
         status = show(cli, &none, &result, "");
@@ -398,15 +436,16 @@ static enum status verb_list(struct cli *cli)
     struct dirent **entries;
     struct buf out;
     int count = scandir(dir, &entries, is_scenario, alphasort);
-    if (count < 0)
+    if (count < 0) {
         return cli_fail(cli, STATUS_USAGE, "cannot look into %s: %s", dir, strerror(errno));
+    }
     buf_init(&out, 1u << 20);
     for (int i = 0; i < count; i++) {
         char path[1200], why[400] = "";
-        struct scenario *scenario = calloc(1, sizeof *scenario);
+        struct scenario *scenario = calloc(1, sizeof(*scenario));
         static const char *const none[] = {NULL};
-        snprintf(path, sizeof path, "%s/%s", dir, entries[i]->d_name);
-        bool is_read = scenario != NULL && scenario_load(path, none, scenario, why, sizeof why) == STATUS_OK;
+        snprintf(path, sizeof(path), "%s/%s", dir, entries[i]->d_name);
+        bool is_read = scenario != NULL && scenario_load(path, none, scenario, why, sizeof(why)) == STATUS_OK;
         if (cli_flag(cli, "json")) {
             buf_append_str(&out, "{\"file\":");
             json_write_str(&out, slice_str(path));
@@ -416,8 +455,9 @@ static enum status verb_list(struct cli *cli)
         } else {
             buf_printf(&out, "%-28s %s\n", entries[i]->d_name, is_read ? scenario->title : why);
         }
-        if (is_read)
+        if (is_read) {
             scenario_free(scenario);
+        }
         free(scenario);
         free(entries[i]);
     }
@@ -460,25 +500,29 @@ static const struct verb {
 
 enum status cli_bench(struct cli *cli)
 {
-    const char *names[sizeof verbs / sizeof verbs[0] + 1] = {NULL};
-    for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++) {
+    const char *names[sizeof(verbs) / sizeof(verbs[0]) + 1] = {NULL};
+    for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
         const struct verb *verb = &verbs[i];
         names[i] = verb->name;
-        if (strcmp(cli->args[0], verb->name) != 0)
+        if (strcmp(cli->args[0], verb->name) != 0) {
             continue;
-        if (cli->arg_count - 1 < verb->args_min || cli->arg_count - 1 > verb->args_max)
+        }
+        if (cli->arg_count - 1 < verb->args_min || cli->arg_count - 1 > verb->args_max) {
             return cli_fail(cli, STATUS_USAGE, "it is \"shoal bench %s%s%s\"", verb->name,
                             verb->arguments[0] != '\0' ? " " : "", verb->arguments);
+        }
         const char *scale = cli_text(cli, "time-scale");
         char *scale_end = NULL;
         double factor = scale != NULL ? strtod(scale, &scale_end) : 1;
-        if (!(factor >= TIME_SCALE_MIN && factor <= TIME_SCALE_MAX) || (scale != NULL && *scale_end != '\0'))
+        if (!(factor >= TIME_SCALE_MIN && factor <= TIME_SCALE_MAX) || (scale != NULL && *scale_end != '\0')) {
             return cli_fail(cli, STATUS_USAGE, "--time-scale takes a number from %g to %g, such as 0.5, not \"%s\"",
                             TIME_SCALE_MIN, TIME_SCALE_MAX, scale);
+        }
         return verb->run(cli);
     }
     const char *nearest = cli_nearest(cli->args[0], names);
-    if (nearest != NULL)
+    if (nearest != NULL) {
         return cli_fail(cli, STATUS_USAGE, "there is no \"%s\"; did you mean \"%s\"?", cli->args[0], nearest);
+    }
     return cli_fail(cli, STATUS_USAGE, "there is no \"%s\"; \"shoal help bench\" lists what there is", cli->args[0]);
 }

@@ -6,8 +6,9 @@
 static enum status act(struct cli *cli, const char *verb, const char *reason)
 {
     struct client *client = client_new(cli);
-    if (client == NULL)
+    if (client == NULL) {
         return STATUS_USAGE;
+    }
     struct buf body, out;
     buf_init(&body, 65536);
     buf_init(&out, 65536);
@@ -22,21 +23,24 @@ static enum status act(struct cli *cli, const char *verb, const char *reason)
         enum status one = task_check_id(cli, cli->args[i]);
         struct client_answer answer;
         char path[128];
-        snprintf(path, sizeof path, "/v1/tasks/%s:%s", cli->args[i], verb);
-        if (one == STATUS_OK)
+        snprintf(path, sizeof(path), "/v1/tasks/%s:%s", cli->args[i], verb);
+        if (one == STATUS_OK) {
             one = client_call(client, "POST", path, "application/json", buf_slice(&body), 0, &answer);
+        }
         if (one == STATUS_OK) {
             buf_reset(&out);
-            if (cli_flag(cli, "json"))
+            if (cli_flag(cli, "json")) {
                 json_print(&out, answer.root);
-            else
+            } else {
                 buf_printf(&out, "%.*s  %.*s", SLICE_ARG(client_str(answer.root, "id")),
                            SLICE_ARG(client_str(answer.root, "state")));
+            }
             buf_append_char(&out, '\n');
             one = cli_print(buf_slice(&out));
         }
-        if (status == STATUS_OK)
+        if (status == STATUS_OK) {
             status = one; /* the first failure is the exit code; the others are tried all the same */
+        }
     }
     buf_free(&body);
     buf_free(&out);

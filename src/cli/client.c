@@ -47,26 +47,29 @@ struct client *client_new(const struct cli *cli)
         cli_fail(cli, STATUS_USAGE, "\"%s\" is not the address of a hub; it looks like " CLI_HUB_DEFAULT, hub);
         return NULL;
     }
-    struct client *client = calloc(1, sizeof *client);
+    struct client *client = calloc(1, sizeof(*client));
     if (client == NULL || (client->parser = json_parser_new()) == NULL || (client->curl = curl_easy_init()) == NULL) {
         cli_fail(cli, STATUS_NO_MEMORY, "there is no memory left");
-        if (client != NULL)
+        if (client != NULL) {
             json_parser_free(client->parser);
+        }
         free(client);
         return NULL;
     }
     client->cli = cli;
-    snprintf(client->hub, sizeof client->hub, "%s", hub);
-    for (size_t len = strlen(client->hub); len > 0 && client->hub[len - 1] == '/'; len--)
+    snprintf(client->hub, sizeof(client->hub), "%s", hub);
+    for (size_t len = strlen(client->hub); len > 0 && client->hub[len - 1] == '/'; len--) {
         client->hub[len - 1] = '\0';
+    }
     buf_init(&client->body, BODY_SIZE_MAX);
     return client;
 }
 
 void client_free(struct client *client)
 {
-    if (client == NULL)
+    if (client == NULL) {
         return;
+    }
     curl_slist_free_all(client->headers);
     curl_easy_cleanup(client->curl);
     json_parser_free(client->parser);
@@ -82,15 +85,16 @@ const char *client_hub(const struct client *client)
 void client_header(struct client *client, const char *line)
 {
     struct curl_slist *list = curl_slist_append(client->headers, line);
-    if (list != NULL)
+    if (list != NULL) {
         client->headers = list;
+    }
 }
 
 /* What every request has: address, collecting the body, patience. */
 static void prepare(struct client *client, const char *path, int64_t patience_ms)
 {
     char url[9000];
-    snprintf(url, sizeof url, "%s%s", client->hub, path);
+    snprintf(url, sizeof(url), "%s%s", client->hub, path);
     CURL *curl = client->curl;
     curl_easy_reset(curl);
     curl_easy_setopt(curl, CURLOPT_URL, url);
@@ -104,9 +108,10 @@ static void prepare(struct client *client, const char *path, int64_t patience_ms
     curl_easy_setopt(curl, CURLOPT_USERAGENT, "shoal");
     /* A proxy of the environment knows nothing of a hub on this machine. */
     const char *host = strstr(client->hub, "//");
-    if (host != NULL &&
-        (strncmp(host, "//127.", 6) == 0 || strncmp(host, "//localhost", 11) == 0 || strncmp(host, "//[::1]", 7) == 0))
+    if (host != NULL && (strncmp(host, "//127.", 6) == 0 || strncmp(host, "//localhost", 11) == 0 ||
+                         strncmp(host, "//[::1]", 7) == 0)) {
         curl_easy_setopt(curl, CURLOPT_PROXY, "");
+    }
     client->curl_error[0] = '\0';
     buf_reset(&client->body);
 }
@@ -115,10 +120,11 @@ static enum status status_of_problem(const struct client_answer *answer)
 {
     struct slice code = answer->is_json ? client_str(answer->root, "code") : (struct slice){NULL, 0};
     char slug[64];
-    snprintf(slug, sizeof slug, "%.*s", SLICE_ARG(code));
+    snprintf(slug, sizeof(slug), "%.*s", SLICE_ARG(code));
     enum status status;
-    if (status_from_slug(slug, &status) && status != STATUS_OK)
+    if (status_from_slug(slug, &status) && status != STATUS_OK) {
         return status;
+    }
     return answer->http == 404 ? STATUS_NOT_FOUND : answer->http >= 500 ? STATUS_INTERNAL : STATUS_BAD_REQUEST;
 }
 
@@ -131,18 +137,20 @@ static enum status perform(struct client *client, struct client_answer *ret_answ
     client->answer = (struct client_answer){0};
     if (code != CURLE_OK) {
         client->status = code == CURLE_OPERATION_TIMEDOUT ? STATUS_TIMEOUT : STATUS_UNREACHABLE;
-        if (client->curl_error[0] == '\0')
-            snprintf(client->curl_error, sizeof client->curl_error, "%s", curl_easy_strerror(code));
+        if (client->curl_error[0] == '\0') {
+            snprintf(client->curl_error, sizeof(client->curl_error), "%s", curl_easy_strerror(code));
+        }
         return client->status;
     }
     curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &client->answer.http);
     client->answer.body = buf_slice(&client->body);
     client->answer.is_json =
         json_parse(client->parser, client->answer.body, &client->answer.root, NULL, NULL) == STATUS_OK;
-    if (client->answer.http < 200 || client->answer.http >= 300)
+    if (client->answer.http < 200 || client->answer.http >= 300) {
         client->status = status_of_problem(&client->answer);
-    else
+    } else {
         client->status = client->answer.is_json ? STATUS_OK : STATUS_INTERNAL; /* all that we ask for is JSON */
+    }
     *ret_answer = client->answer;
     return client->status;
 }
@@ -155,7 +163,7 @@ enum status client_try(struct client *client, const char *method, const char *pa
     curl_easy_setopt(client->curl, CURLOPT_CUSTOMREQUEST, method);
     if (type != NULL) {
         char line[128];
-        snprintf(line, sizeof line, "Content-Type: %s", type);
+        snprintf(line, sizeof(line), "Content-Type: %s", type);
         client_header(client, line);
         client_header(client, "Expect:");
         curl_easy_setopt(client->curl, CURLOPT_POST, 1L);
@@ -171,22 +179,26 @@ static void write_detail(struct buf *out, const struct cli *cli, struct slice de
 {
     char name[64];
     size_t len = 0;
-    while (len < detail.len && detail.data[len] != ':' && detail.data[len] != ' ')
+    while (len < detail.len && detail.data[len] != ':' && detail.data[len] != ' ') {
         len++;
-    if (len < 2 || len >= sizeof name || detail.data[0] != '/' || len == detail.len || detail.data[len] != ':') {
+    }
+    if (len < 2 || len >= sizeof(name) || detail.data[0] != '/' || len == detail.len || detail.data[len] != ':') {
         buf_append_slice(out, detail);
         return;
     }
-    snprintf(name, sizeof name, "%.*s", (int)len - 1, detail.data + 1);
-    for (char *at = name; *at != '\0'; at++)
+    snprintf(name, sizeof(name), "%.*s", (int)len - 1, detail.data + 1);
+    for (char *at = name; *at != '\0'; at++) {
         *at = *at == '_' || *at == '/' ? '-' : *at;
+    }
     size_t name_len = strlen(name);
-    if (name_len > 3 && strcmp(name + name_len - 3, "-ms") == 0)
+    if (name_len > 3 && strcmp(name + name_len - 3, "-ms") == 0) {
         name[name_len - 3] = '\0';
-    if (cli_has_option(cli, name))
+    }
+    if (cli_has_option(cli, name)) {
         buf_printf(out, "--%s%.*s", name, (int)(detail.len - len), detail.data + len);
-    else
+    } else {
         buf_append_slice(out, detail);
+    }
 }
 
 /* The title, the detail and each pointer of a problem, as one or two sentences. */
@@ -197,13 +209,15 @@ static void write_problem(struct buf *out, const struct cli *cli, const struct c
     write_detail(out, cli, detail.len > 0 ? detail : title);
     struct json_value errors, error;
     struct slice key;
-    if (!json_member(answer->root, "errors", &errors))
+    if (!json_member(answer->root, "errors", &errors)) {
         return;
+    }
     for (struct json_iter it = json_iter_of(errors); json_next(&it, &key, &error);) {
         struct slice pointer = client_str(error, "pointer");
         struct slice why = client_str(error, "detail");
-        if (why.data != NULL && detail.data != NULL && memmem(detail.data, detail.len, why.data, why.len) != NULL)
+        if (why.data != NULL && detail.data != NULL && memmem(detail.data, detail.len, why.data, why.len) != NULL) {
             continue; /* the detail has said so */
+        }
         buf_printf(out, "\n  %.*s: %.*s", SLICE_ARG(pointer), SLICE_ARG(why));
     }
 }
@@ -238,8 +252,9 @@ enum status client_call(struct client *client, const char *method, const char *p
                         struct slice body, int64_t wait_ms, struct client_answer *ret_answer)
 {
     enum status status = client_try(client, method, path, type, body, wait_ms, ret_answer);
-    if (status != STATUS_OK)
+    if (status != STATUS_OK) {
         client_tell(client);
+    }
     return status;
 }
 
@@ -256,8 +271,9 @@ enum status client_call_thing(struct client *client, const char *collection, con
     } else {
         buf_append_str(&path, query);
     }
-    if (verb != NULL && !is_add)
+    if (verb != NULL && !is_add) {
         buf_printf(&path, ":%s", verb);
+    }
     enum status status = client_call(client,
                                      verb == NULL ? "GET"
                                      : is_add     ? "PUT"
@@ -285,8 +301,9 @@ enum status client_upload(struct client *client, int fd, uint64_t size, char ret
     client->upload_fd = fd;
     enum status status = perform(client, &answer);
     struct slice blob = status == STATUS_OK ? client_str(answer.root, "blob") : (struct slice){NULL, 0};
-    if (status == STATUS_OK && (blob.len == 0 || blob.len >= CLIENT_BLOB_SIZE))
+    if (status == STATUS_OK && (blob.len == 0 || blob.len >= CLIENT_BLOB_SIZE)) {
         status = client->status = STATUS_INTERNAL;
+    }
     if (status != STATUS_OK) {
         client_tell(client);
         return status;
@@ -312,8 +329,9 @@ bool client_download(struct client *client, struct slice blob, FILE *file, uint6
 {
     struct download download = {.file = file};
     char path[128] = "";
-    if (slice_starts_with(blob, SLICE("sha256:")) && blob.len < CLIENT_BLOB_SIZE)
-        snprintf(path, sizeof path, "/v1/blobs/%.*s", (int)blob.len - 7, blob.data + 7);
+    if (slice_starts_with(blob, SLICE("sha256:")) && blob.len < CLIENT_BLOB_SIZE) {
+        snprintf(path, sizeof(path), "/v1/blobs/%.*s", (int)blob.len - 7, blob.data + 7);
+    }
     CURLcode code = CURLE_URL_MALFORMAT;
     if (path[0] != '\0') {
         CURL *curl = client->curl;
@@ -349,8 +367,9 @@ struct slice client_str(struct json_value object, const char *name)
 {
     struct json_value value;
     struct slice text = {NULL, 0};
-    if (json_member(object, name, &value))
+    if (json_member(object, name, &value)) {
         (void)json_get_str(value, &text);
+    }
     return text;
 }
 
@@ -358,8 +377,9 @@ int64_t client_i64(struct json_value object, const char *name, int64_t fallback)
 {
     struct json_value value;
     int64_t number = fallback;
-    if (json_member(object, name, &value))
+    if (json_member(object, name, &value)) {
         (void)json_get_i64(value, &number);
+    }
     return number;
 }
 
@@ -367,8 +387,9 @@ bool client_bool(struct json_value object, const char *name)
 {
     struct json_value value;
     bool is_true = false;
-    if (json_member(object, name, &value))
+    if (json_member(object, name, &value)) {
         (void)json_get_bool(value, &is_true);
+    }
     return is_true;
 }
 
@@ -376,7 +397,8 @@ int64_t client_time_ns(struct json_value object, const char *name)
 {
     int64_t wall_ns = 0;
     struct slice text = client_str(object, name);
-    if (text.len == 0 || time_parse(text, &wall_ns) != STATUS_OK)
+    if (text.len == 0 || time_parse(text, &wall_ns) != STATUS_OK) {
         return 0;
+    }
     return wall_ns;
 }

@@ -17,8 +17,9 @@ enum status daemon_log_setup(const struct cli *cli)
 {
     enum log_level level;
     const char *word = cli_text(cli, "log-level");
-    if (!log_level_from_text(word, &level))
+    if (!log_level_from_text(word, &level)) {
         return cli_fail(cli, STATUS_USAGE, "--log-level must be debug, info, warn or error, not \"%s\"", word);
+    }
     log_setup(level, cli_flag(cli, "log-json"));
     return STATUS_OK;
 }
@@ -26,19 +27,23 @@ enum status daemon_log_setup(const struct cli *cli)
 enum status daemon_read_key(const struct cli *cli, const char *path, char *ret, size_t size)
 {
     FILE *file = fopen(path, "re");
-    if (file == NULL)
+    if (file == NULL) {
         return cli_fail(cli, STATUS_CONFIG, "cannot read the key file %s: %s", path, strerror(errno));
+    }
     char line[512] = "";
-    bool has_line = fgets(line, sizeof line, file) != NULL;
+    bool has_line = fgets(line, sizeof(line), file) != NULL;
     fclose(file);
     size_t len = strcspn(line, "\r\n");
-    while (len > 0 && (line[len - 1] == ' ' || line[len - 1] == '\t'))
+    while (len > 0 && (line[len - 1] == ' ' || line[len - 1] == '\t')) {
         len--;
+    }
     size_t begin = strspn(line, " \t");
-    if (!has_line || begin >= len)
+    if (!has_line || begin >= len) {
         return cli_fail(cli, STATUS_CONFIG, "the first line of the key file %s is empty", path);
-    if (len - begin >= size)
+    }
+    if (len - begin >= size) {
         return cli_fail(cli, STATUS_CONFIG, "the key in %s is longer than %zu bytes", path, size - 1);
+    }
     memcpy(ret, line + begin, len - begin);
     ret[len - begin] = '\0';
     return STATUS_OK;
@@ -48,9 +53,9 @@ void daemon_hub_data(const struct cli *cli, char *ret, size_t size)
 {
     const char *dir = cli_text(cli, "data");
     char journal[4200];
-    snprintf(journal, sizeof journal, "%s/journal", dir);
+    snprintf(journal, sizeof(journal), "%s/journal", dir);
     bool is_own = access(journal, F_OK) == 0;
-    snprintf(journal, sizeof journal, "%s/hub/journal", dir);
+    snprintf(journal, sizeof(journal), "%s/hub/journal", dir);
     bool is_below = access(journal, F_OK) == 0;
     snprintf(ret, size, "%s%s", dir, !is_own && is_below ? "/hub" : "");
 }
@@ -63,12 +68,15 @@ bool daemon_nearest_dir(const char *dir, char *ret, size_t size)
     while (stat(ret, &facts) != 0 && errno == ENOENT) {
         is_itself = false;
         size_t len = strlen(ret);
-        while (len > 1 && ret[len - 1] == '/')
+        while (len > 1 && ret[len - 1] == '/') {
             len--;
-        while (len > 0 && ret[len - 1] != '/')
+        }
+        while (len > 0 && ret[len - 1] != '/') {
             len--;
-        while (len > 1 && ret[len - 1] == '/')
+        }
+        while (len > 1 && ret[len - 1] == '/') {
             len--;
+        }
         if (len == 0) {
             snprintf(ret, size, ".");
             break;
@@ -82,15 +90,18 @@ enum status daemon_check_data(const struct cli *cli, const char *dir, bool *ret_
 {
     char nearest[4200];
     struct stat facts;
-    bool exists = daemon_nearest_dir(dir, nearest, sizeof nearest);
-    if (ret_exists != NULL)
+    bool exists = daemon_nearest_dir(dir, nearest, sizeof(nearest));
+    if (ret_exists != NULL) {
         *ret_exists = exists;
+    }
     bool is_there = stat(nearest, &facts) == 0;
-    if (is_there && !S_ISDIR(facts.st_mode))
+    if (is_there && !S_ISDIR(facts.st_mode)) {
         return cli_fail(cli, STATUS_USAGE,
                         "the data directory %s cannot be used: %s is a file; name another with --data", dir, nearest);
-    if (is_there && faccessat(AT_FDCWD, nearest, W_OK | X_OK, AT_EACCESS) == 0)
+    }
+    if (is_there && faccessat(AT_FDCWD, nearest, W_OK | X_OK, AT_EACCESS) == 0) {
         return STATUS_OK;
+    }
     int error = errno;
     return cli_fail(cli, error == EACCES || error == EPERM ? STATUS_PERMISSION : STATUS_IO,
                     "the data directory %s cannot be %s: %s; name another one with --data", dir,
@@ -100,24 +111,28 @@ enum status daemon_check_data(const struct cli *cli, const char *dir, bool *ret_
 enum status daemon_try_listen(const char *host, uint16_t port)
 {
     char service[8];
-    snprintf(service, sizeof service, "%u", port);
+    snprintf(service, sizeof(service), "%u", port);
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
     struct addrinfo *found = NULL;
     enum status status = STATUS_OK;
-    if (port == 0 || getaddrinfo(host, service, &hints, &found) != 0)
+    if (port == 0 || getaddrinfo(host, service, &hints, &found) != 0) {
         return STATUS_OK;
+    }
     for (struct addrinfo *at = found; at != NULL && status == STATUS_OK; at = at->ai_next) {
         int fd = socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        if (fd < 0)
+        if (fd < 0) {
             continue;
+        }
         int on = 1;
-        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-        if (at->ai_family == AF_INET6)
-            setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
-        if (bind(fd, at->ai_addr, at->ai_addrlen) != 0 || listen(fd, 1) != 0)
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+        if (at->ai_family == AF_INET6) {
+            setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+        }
+        if (bind(fd, at->ai_addr, at->ai_addrlen) != 0 || listen(fd, 1) != 0) {
             status = errno == EADDRINUSE                 ? STATUS_ADDRESS_IN_USE
                      : errno == EACCES || errno == EPERM ? STATUS_PERMISSION
                                                          : STATUS_OK;
+        }
         close(fd);
     }
     freeaddrinfo(found);
@@ -132,6 +147,7 @@ void daemon_advise(const struct cli *cli, enum status status)
         : status == STATUS_LOCKED     ? "use the hub that runs there, or name another directory with --data"
         : status == STATUS_PERMISSION ? "ports below 1024 are for root; choose one above 1023 with --listen"
                                       : NULL;
-    if (advice != NULL && !cli_flag(cli, "json"))
+    if (advice != NULL && !cli_flag(cli, "json")) {
         fprintf(stderr, "shoal %s: %s.\n", cli->command->name, advice);
+    }
 }

@@ -63,8 +63,9 @@ __attribute__((format(printf, 5, 6))) static void say(struct doctor *doctor, con
     } else {
         printf("%s%-4s%s  %-12s %.*s\n", cli_state_color(doctor->has_color, slice_str(verdict_names[verdict])),
                verdict_names[verdict], cli_color_end(doctor->has_color), check, SLICE_ARG(buf_slice(&text)));
-        if (advice != NULL)
+        if (advice != NULL) {
             printf("                    → %s\n", advice);
+        }
         fflush(stdout);
     }
     doctor->counts[verdict]++;
@@ -75,12 +76,14 @@ __attribute__((format(printf, 5, 6))) static void say(struct doctor *doctor, con
 static bool read_line(const char *path, char *ret, size_t size)
 {
     FILE *file = fopen(path, "re");
-    if (file == NULL)
+    if (file == NULL) {
         return false;
+    }
     bool has_line = fgets(ret, (int)size, file) != NULL;
     fclose(file);
-    if (has_line)
+    if (has_line) {
         ret[strcspn(ret, "\n")] = '\0';
+    }
     return has_line;
 }
 
@@ -88,8 +91,9 @@ static bool read_line(const char *path, char *ret, size_t size)
 static bool first_line_of(const char *const *argv, char *ret, size_t size)
 {
     int fds[2];
-    if (pipe2(fds, O_CLOEXEC) != 0)
+    if (pipe2(fds, O_CLOEXEC) != 0) {
         return false;
+    }
     pid_t pid = fork();
     if (pid < 0) {
         close(fds[0]);
@@ -108,13 +112,16 @@ static bool first_line_of(const char *const *argv, char *ret, size_t size)
     size_t len = 0;
     char rest[512];
     for (;;) {
-        ssize_t got = len + 1 < size ? read(fds[0], ret + len, size - 1 - len) : read(fds[0], rest, sizeof rest);
-        if (got < 0 && errno == EINTR)
+        ssize_t got = len + 1 < size ? read(fds[0], ret + len, size - 1 - len) : read(fds[0], rest, sizeof(rest));
+        if (got < 0 && errno == EINTR) {
             continue;
-        if (got <= 0)
+        }
+        if (got <= 0) {
             break;
-        if (len + 1 < size)
+        }
+        if (len + 1 < size) {
             len += (size_t)got;
+        }
     }
     close(fds[0]);
     ret[len] = '\0';
@@ -145,8 +152,9 @@ static void check_machine(struct doctor *doctor)
 static void check_open_files(struct doctor *doctor)
 {
     struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
         return;
+    }
     bool is_low = limit.rlim_max != RLIM_INFINITY && limit.rlim_max < 8192;
     say(doctor, "open files", is_low ? CHECK_WARN : CHECK_OK,
         is_low ? "raise it (ulimit -n, or LimitNOFILE= of the service) for more than a few thousand connections" : NULL,
@@ -159,12 +167,14 @@ static void check_open_files(struct doctor *doctor)
 static int try_namespace(void)
 {
     pid_t pid = fork();
-    if (pid < 0)
+    if (pid < 0) {
         return errno;
+    }
     if (pid == 0) {
         /* Where nobody is no user here (a container that maps few), this user has to do. */
-        if (geteuid() == 0 && setresgid(NOBODY, NOBODY, NOBODY) == 0)
+        if (geteuid() == 0 && setresgid(NOBODY, NOBODY, NOBODY) == 0) {
             (void)!setresuid(NOBODY, NOBODY, NOBODY);
+        }
         _exit(unshare(CLONE_NEWUSER) == 0 ? 0 : errno);
     }
     int wait_status;
@@ -185,18 +195,18 @@ static bool is_in_chroot(void)
 static void check_namespaces(struct doctor *doctor)
 {
     char line[64];
-    if (read_line("/proc/sys/user/max_user_namespaces", line, sizeof line) && atoi(line) == 0) {
+    if (read_line("/proc/sys/user/max_user_namespaces", line, sizeof(line)) && atoi(line) == 0) {
         say(doctor, "namespaces", CHECK_FAIL, "sysctl user.max_user_namespaces=10000",
             "user namespaces are switched off");
         return;
     }
     bool is_root = geteuid() == 0;
-    if (!is_root && read_line("/proc/sys/kernel/unprivileged_userns_clone", line, sizeof line) && atoi(line) == 0) {
+    if (!is_root && read_line("/proc/sys/kernel/unprivileged_userns_clone", line, sizeof(line)) && atoi(line) == 0) {
         say(doctor, "namespaces", CHECK_FAIL, "sysctl kernel.unprivileged_userns_clone=1, or run the node as root",
             "only root may make user namespaces");
         return;
     }
-    if (!is_root && read_line("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", line, sizeof line) &&
+    if (!is_root && read_line("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", line, sizeof(line)) &&
         atoi(line) == 1) {
         say(doctor, "namespaces", CHECK_WARN,
             "sysctl kernel.apparmor_restrict_unprivileged_userns=0, or run the node as root",
@@ -234,9 +244,9 @@ static void check_bubblewrap(struct doctor *doctor)
                                            "true",
                                            NULL};
     char line[256], why[256];
-    if (!first_line_of(version_args, line, sizeof line)) {
+    if (!first_line_of(version_args, line, sizeof(line))) {
         say(doctor, "bubblewrap", CHECK_FAIL, "apt-get install bubblewrap", "bwrap is not installed");
-    } else if (!first_line_of(try_args, why, sizeof why)) {
+    } else if (!first_line_of(try_args, why, sizeof(why))) {
         say(doctor, "bubblewrap", CHECK_FAIL,
             "inside a container, start it with --privileged or with the seccomp and mount rights that bwrap names",
             "%s cannot make a sandbox: %s", line, why);
@@ -248,7 +258,7 @@ static void check_bubblewrap(struct doctor *doctor)
 static void check_limits(struct doctor *doctor)
 {
     char line[512];
-    if (read_line("/sys/fs/cgroup/cgroup.controllers", line, sizeof line)) {
+    if (read_line("/sys/fs/cgroup/cgroup.controllers", line, sizeof(line))) {
         bool has_both = strstr(line, "memory") != NULL && strstr(line, "pids") != NULL;
         bool can_write = access("/sys/fs/cgroup/cgroup.subtree_control", W_OK) == 0;
         bool is_ok = has_both && can_write;
@@ -264,7 +274,7 @@ static void check_limits(struct doctor *doctor)
         say(doctor, "cgroups", CHECK_WARN, "mount cgroup2 at /sys/fs/cgroup; until then limits are held by polling",
             "there are none");
     }
-    bool has_seccomp = read_line("/proc/sys/kernel/seccomp/actions_avail", line, sizeof line);
+    bool has_seccomp = read_line("/proc/sys/kernel/seccomp/actions_avail", line, sizeof(line));
     say(doctor, "seccomp", has_seccomp ? CHECK_OK : CHECK_FAIL,
         has_seccomp ? NULL : "a kernel with CONFIG_SECCOMP_FILTER is needed to run code.run", "%s",
         has_seccomp ? "system calls can be filtered" : "the kernel cannot filter system calls");
@@ -283,14 +293,14 @@ static void check_languages(struct doctor *doctor)
     for (int i = 0; i < LANG_COUNT; i++) {
         const struct code_host_lang *lang = &host.langs[i];
         char line[160], advice[96];
-        snprintf(advice, sizeof advice, "apt-get install %s, to run %s", packages[i], code_langs[i].name);
+        snprintf(advice, sizeof(advice), "apt-get install %s, to run %s", packages[i], code_langs[i].name);
         if (lang->why[0] != '\0') {
             say(doctor, code_langs[i].name, CHECK_WARN, advice, "%s", lang->why);
             continue;
         }
         const char *path = lang->compiler[0] != '\0' ? lang->compiler : lang->runtime;
         const char *const argv[] = {path, "--version", NULL};
-        bool does_run = first_line_of(argv, line, sizeof line);
+        bool does_run = first_line_of(argv, line, sizeof(line));
         say(doctor, code_langs[i].name, does_run ? CHECK_OK : CHECK_WARN, does_run ? NULL : advice, "%s: %s", path,
             does_run ? line : "does not run");
     }
@@ -309,9 +319,10 @@ static void check_disk(struct doctor *doctor)
     const char *dir = cli_text(doctor->cli, "data");
     char path[4200], nearest[4100];
     /* The directory itself may not be there yet: then the one it will be made in. */
-    if (!daemon_nearest_dir(dir, nearest, sizeof nearest))
+    if (!daemon_nearest_dir(dir, nearest, sizeof(nearest))) {
         dir = nearest;
-    snprintf(path, sizeof path, "%s/.shoal-doctor-XXXXXX", dir);
+    }
+    snprintf(path, sizeof(path), "%s/.shoal-doctor-XXXXXX", dir);
     int fd = mkostemp(path, O_CLOEXEC);
     if (fd < 0) {
         say(doctor, "disk", CHECK_FAIL, "choose another --data, or its rights",
@@ -324,13 +335,14 @@ static void check_disk(struct doctor *doctor)
     int64_t took_ns[SYNC_COUNT];
     /* Written once before, so that only data is synced, as in a journal segment full of zeros. */
     bool is_ok = true;
-    for (int i = 0; i < SYNC_COUNT && is_ok; i++)
-        is_ok = pwrite(fd, block, sizeof block, (off_t)i * SYNC_SIZE) == SYNC_SIZE;
+    for (int i = 0; i < SYNC_COUNT && is_ok; i++) {
+        is_ok = pwrite(fd, block, sizeof(block), (off_t)i * SYNC_SIZE) == SYNC_SIZE;
+    }
     is_ok = is_ok && fsync(fd) == 0;
     for (int i = 0; i < SYNC_COUNT && is_ok; i++) {
         int64_t begun_ns = clock_mono_ns();
-        memset(block, i + 1, sizeof block);
-        is_ok = pwrite(fd, block, sizeof block, (off_t)i * SYNC_SIZE) == SYNC_SIZE && fdatasync(fd) == 0;
+        memset(block, i + 1, sizeof(block));
+        is_ok = pwrite(fd, block, sizeof(block), (off_t)i * SYNC_SIZE) == SYNC_SIZE && fdatasync(fd) == 0;
         took_ns[i] = clock_mono_ns() - begun_ns;
     }
     int error = errno;
@@ -340,7 +352,7 @@ static void check_disk(struct doctor *doctor)
             strerror(error));
         return;
     }
-    qsort(took_ns, SYNC_COUNT, sizeof took_ns[0], compare_i64);
+    qsort(took_ns, SYNC_COUNT, sizeof(took_ns[0]), compare_i64);
     int64_t median_ns = took_ns[SYNC_COUNT / 2];
     double median_ms = (double)median_ns / (double)NS_PER_MS;
     double worst_ms = (double)took_ns[SYNC_COUNT - 1] / (double)NS_PER_MS;
@@ -355,7 +367,7 @@ static void check_port(struct doctor *doctor)
     const char *listen_text = cli_text(doctor->cli, "listen");
     const char *colon = strrchr(listen_text, ':');
     char host[256];
-    snprintf(host, sizeof host, "%.*s", colon != NULL ? (int)(colon - listen_text) : 0, listen_text);
+    snprintf(host, sizeof(host), "%.*s", colon != NULL ? (int)(colon - listen_text) : 0, listen_text);
     if (host[0] == '[') {
         memmove(host, host + 1, strlen(host));
         host[strcspn(host, "]")] = '\0';
@@ -369,12 +381,14 @@ static void check_port(struct doctor *doctor)
     }
     int fd = socket(list->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     int yes = 1;
-    if (fd >= 0)
-        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+    if (fd >= 0) {
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
+    }
     bool is_free = fd >= 0 && bind(fd, list->ai_addr, list->ai_addrlen) == 0 && listen(fd, 1) == 0;
     error = errno;
-    if (fd >= 0)
+    if (fd >= 0) {
         close(fd);
+    }
     freeaddrinfo(list);
     say(doctor, "port", is_free ? CHECK_OK : CHECK_WARN,
         is_free ? NULL : "a hub may be running already (shoal stats tells); else choose another --listen", "%s %s%s",
@@ -384,18 +398,21 @@ static void check_port(struct doctor *doctor)
 static int remove_tree(const char *path)
 {
     DIR *dir = opendir(path);
-    if (dir == NULL)
+    if (dir == NULL) {
         return unlink(path);
+    }
     struct dirent *entry;
     while ((entry = readdir(dir)) != NULL) {
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) {
             continue;
+        }
         char inner[4200];
-        snprintf(inner, sizeof inner, "%s/%s", path, entry->d_name);
-        if (entry->d_type == DT_DIR)
+        snprintf(inner, sizeof(inner), "%s/%s", path, entry->d_name);
+        if (entry->d_type == DT_DIR) {
             (void)remove_tree(inner);
-        else
+        } else {
             unlink(inner);
+        }
     }
     closedir(dir);
     return rmdir(path);
@@ -406,12 +423,14 @@ static void check_kinds(struct doctor *doctor)
 {
     char dir[] = "/tmp/shoal-doctor-XXXXXX";
     struct loop loop;
-    if (mkdtemp(dir) == NULL || loop_init(&loop) != STATUS_OK)
+    if (mkdtemp(dir) == NULL || loop_init(&loop) != STATUS_OK) {
         return;
+    }
     const struct node_env env = {.loop = &loop, .data_dir = dir, .hub_url = CLI_HUB_DEFAULT, .slots = 1};
     for (size_t i = 0; launchers[i] != NULL; i++) {
-        if (!launcher_is_default(launchers[i]))
+        if (!launcher_is_default(launchers[i])) {
             continue;
+        }
         struct buf facts, why;
         buf_init(&facts, 65536);
         buf_init(&why, 4096);
@@ -447,8 +466,9 @@ enum status cli_doctor(struct cli *cli)
     check_bubblewrap(&doctor);
     check_limits(&doctor);
     check_languages(&doctor);
-    if (!cli_flag(cli, "quick"))
+    if (!cli_flag(cli, "quick")) {
         check_kinds(&doctor);
+    }
     bool is_well = doctor.counts[CHECK_FAIL] == 0;
     enum status status = STATUS_OK;
     if (doctor.is_json) {

@@ -52,8 +52,9 @@ static void write_exit_codes(struct buf *out)
     buf_append_str(out, "Exit codes, with the \"code\" that --json prints:\n\n");
     for (int code = 0; code < 256; code++) {
         for (enum status status = STATUS_OK; status < STATUS_COUNT; status++) {
-            if (status_exit(status) == code && status != STATUS_END && status != STATUS_AGAIN)
+            if (status_exit(status) == code && status != STATUS_END && status != STATUS_AGAIN) {
                 buf_printf(out, "  %3d  %-21s %s\n", code, status_slug(status), status_title(status));
+            }
         }
     }
 }
@@ -61,8 +62,9 @@ static void write_exit_codes(struct buf *out)
 static bool takes_time(const struct cli_command *command)
 {
     for (const struct cli_option *option = command->options; option->name != NULL; option++) {
-        if (option->type == CLI_DURATION)
+        if (option->type == CLI_DURATION) {
             return true;
+        }
     }
     return false;
 }
@@ -72,8 +74,9 @@ void cli_help_overview(struct buf *out)
     buf_append_str(out,
                    "shoal " SHOAL_VERSION " - work submitted over HTTP runs on nodes, in sandboxes, and comes back\n\n"
                    "Usage: shoal COMMAND [options]\n\nCommands:\n");
-    for (const struct cli_command *command = cli_commands; command->name != NULL; command++)
+    for (const struct cli_command *command = cli_commands; command->name != NULL; command++) {
         buf_printf(out, "  %-9s %s\n", command->name, command->summary);
+    }
     buf_append_str(out, "\nStart with:   shoal up\n"
                         "and then:     shoal submit code.run --file hello.py --wait\n\n"
                         "\"shoal help COMMAND\" tells more. --json works with every command; the hub is --hub URL or\n"
@@ -91,12 +94,15 @@ static void option_label(const struct cli_option *option, char *ret, size_t size
 static void option_text(const struct cli_option *option, struct buf *out)
 {
     buf_append_str(out, option->help);
-    if (option->type == CLI_LIST)
+    if (option->type == CLI_LIST) {
         buf_append_str(out, " May be given several times.");
-    if (option->env != NULL)
+    }
+    if (option->env != NULL) {
         buf_printf(out, " Environment: %s.", option->env);
-    if (option->fallback != NULL)
+    }
+    if (option->fallback != NULL) {
         buf_printf(out, " Default: %s.", option->fallback);
+    }
 }
 
 void cli_help_command(struct buf *out, const struct cli_command *command, int columns)
@@ -107,7 +113,7 @@ void cli_help_command(struct buf *out, const struct cli_command *command, int co
     buf_append_str(out, "\nOptions:\n");
     for (const struct cli_option *option = command->options; option->name != NULL; option++) {
         char label[96];
-        option_label(option, label, sizeof label);
+        option_label(option, label, sizeof(label));
         buf_printf(out, "  %s", label);
         int at = 2 + (int)strlen(label);
         if (at > 26) {
@@ -124,8 +130,9 @@ void cli_help_command(struct buf *out, const struct cli_command *command, int co
         buf_append_char(out, '\n');
         wrap(out, TIME_HELP, 0, columns, 0);
     }
-    if (command->example != NULL)
+    if (command->example != NULL) {
         buf_printf(out, "\nExamples:\n%s", command->example);
+    }
 }
 
 /* --- the man page (man(7) macros) --- */
@@ -135,15 +142,17 @@ static void roff_text(struct buf *out, const char *text)
 {
     bool is_line_start = true;
     for (; *text != '\0'; text++) {
-        if (is_line_start && (*text == '.' || *text == '\''))
+        if (is_line_start && (*text == '.' || *text == '\'')) {
             buf_append_str(out, "\\&");
+        }
         is_line_start = *text == '\n';
-        if (*text == '\\')
+        if (*text == '\\') {
             buf_append_str(out, "\\e");
-        else if (*text == '-')
+        } else if (*text == '-') {
             buf_append_str(out, "\\-");
-        else
+        } else {
             buf_append_char(out, *text);
+        }
     }
 }
 
@@ -153,14 +162,16 @@ static void roff_paragraphs(struct buf *out, const char *text)
     while (*text != '\0') {
         size_t len = strcspn(text, "\n");
         char line[1024];
-        snprintf(line, sizeof line, "%.*s", (int)len, text);
-        if (len == 0)
+        snprintf(line, sizeof(line), "%.*s", (int)len, text);
+        if (len == 0) {
             buf_append_str(out, ".PP\n");
-        else
+        } else {
             roff_text(out, line), buf_append_char(out, '\n');
+        }
         text += len;
-        if (*text == '\n')
+        if (*text == '\n') {
             text++;
+        }
     }
 }
 
@@ -170,8 +181,9 @@ static void roff_command(struct buf *out, const struct cli_command *command)
     buf_printf(out, "%s %s\n", command->name, command->arguments);
     roff_paragraphs(out, command->text);
     for (const struct cli_option *option = command->options; option->name != NULL; option++) {
-        if (strcmp(option->name, "help") == 0)
+        if (strcmp(option->name, "help") == 0) {
             continue;
+        }
         buf_append_str(out, ".TP\n.B \\-\\-");
         roff_text(out, option->name);
         if (option->value != NULL) {
@@ -187,8 +199,9 @@ static void roff_command(struct buf *out, const struct cli_command *command)
         buf_append_char(out, '\n');
         buf_free(&text);
     }
-    if (takes_time(command))
+    if (takes_time(command)) {
         buf_append_str(out, ".PP\n" TIME_HELP "\n");
+    }
     if (command->example != NULL) {
         buf_append_str(out, ".PP\n.nf\n");
         roff_text(out, command->example);
@@ -202,10 +215,12 @@ static void roff_exit_codes(struct buf *out)
     for (int code = 0; code < 256; code++) {
         bool is_first = true;
         for (enum status status = STATUS_OK; status < STATUS_COUNT; status++) {
-            if (status_exit(status) != code || status == STATUS_END || status == STATUS_AGAIN)
+            if (status_exit(status) != code || status == STATUS_END || status == STATUS_AGAIN) {
                 continue;
-            if (is_first)
+            }
+            if (is_first) {
                 buf_printf(out, ".TP\n.B %d\n", code);
+            }
             is_first = false;
             roff_text(out, status_title(status));
             buf_append_str(out, " (");
@@ -223,8 +238,9 @@ void cli_help_man(struct buf *out)
              ".SH SYNOPSIS\n.B shoal\n.I COMMAND\n.RI [ options ]\n"
              ".SH DESCRIPTION\nA hub keeps tasks durably, nodes run them in sandboxes, and results come back over "
              "HTTP. One program is\nboth, and the client of both.\n.SH COMMANDS\n");
-    for (const struct cli_command *command = cli_commands; command->name != NULL; command++)
+    for (const struct cli_command *command = cli_commands; command->name != NULL; command++) {
         roff_command(out, command);
+    }
     buf_append_str(out, ".SH ENVIRONMENT\n"
                         ".TP\n.B SHOAL_HUB\nAddress of the hub where \\-\\-hub is not given.\n"
                         ".TP\n.B NO_COLOR\nWhen set, nothing is coloured.\n"
@@ -243,15 +259,17 @@ enum status cli_help(struct cli *cli)
         write_exit_codes(&out);
     } else if (cli->arg_count > 0) {
         const struct cli_command *command = cli_command_find(cli->args[0]);
-        if (command != NULL)
+        if (command != NULL) {
             cli_help_command(&out, command, cli_columns());
-        else
+        } else {
             status = cli_unknown_command(cli->args[0]);
+        }
     } else {
         cli_help_overview(&out);
     }
-    if (status == STATUS_OK)
+    if (status == STATUS_OK) {
         status = cli_print(buf_slice(&out));
+    }
     buf_free(&out);
     return status;
 }

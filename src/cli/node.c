@@ -11,11 +11,13 @@
 /* A name as the hub takes it: no space and nothing invisible. */
 static bool is_name(struct slice text)
 {
-    if (text.len == 0 || text.len > LIMIT_NAME_SIZE)
+    if (text.len == 0 || text.len > LIMIT_NAME_SIZE) {
         return false;
+    }
     for (size_t i = 0; i < text.len; i++) {
-        if ((unsigned char)text.data[i] <= ' ' || text.data[i] == 0x7f)
+        if ((unsigned char)text.data[i] <= ' ' || text.data[i] == 0x7f) {
             return false;
+        }
     }
     return true;
 }
@@ -29,12 +31,14 @@ static enum status read_labels(const struct cli *cli, struct node_options *optio
         while (*list != '\0') {
             size_t len = strcspn(list, ",");
             struct slice label = slice_of(list, len);
-            if (!is_name(label))
+            if (!is_name(label)) {
                 return cli_fail(cli, STATUS_USAGE,
                                 "\"%.*s\" is not a label; a label is NAME or NAME=VALUE without spaces",
                                 SLICE_ARG(label));
-            if (options->label_count == LIMIT_LABELS)
+            }
+            if (options->label_count == LIMIT_LABELS) {
                 return cli_fail(cli, STATUS_USAGE, "a node has at most %d labels", LIMIT_LABELS);
+            }
             options->labels[options->label_count++] = label;
             list += len + (list[len] == ',');
         }
@@ -49,15 +53,17 @@ static enum status read_offers(const struct cli *cli, struct node_options *optio
     while ((kind = cli_list_next(cli, "offer", &at)) != NULL) {
         if (launcher_find(slice_str(kind)) == NULL) {
             const char *names[LIMIT_KINDS_PER_NODE + 1] = {NULL};
-            for (size_t i = 0; i < LIMIT_KINDS_PER_NODE && launchers[i] != NULL; i++)
+            for (size_t i = 0; i < LIMIT_KINDS_PER_NODE && launchers[i] != NULL; i++) {
                 names[i] = launchers[i]->kind;
+            }
             const char *nearest = cli_nearest(kind, names);
             return cli_fail(cli, STATUS_USAGE, "this build has no kind \"%s\"%s%s%s", kind,
                             nearest != NULL ? "; did you mean \"" : "", nearest != NULL ? nearest : "",
                             nearest != NULL ? "\"?" : "");
         }
-        if (options->offer_count == LIMIT_KINDS_PER_NODE)
+        if (options->offer_count == LIMIT_KINDS_PER_NODE) {
             return cli_fail(cli, STATUS_USAGE, "a node offers at most %d kinds", LIMIT_KINDS_PER_NODE);
+        }
         options->offers[options->offer_count++] = kind;
     }
     return STATUS_OK;
@@ -73,28 +79,33 @@ enum status cli_node(struct cli *cli)
                                    .slots = (uint32_t)cli_number(cli, "slots"),
                                    .drain_ms = cli_number(cli, "drain")};
     enum status status = daemon_log_setup(cli);
-    if (status != STATUS_OK)
+    if (status != STATUS_OK) {
         return status;
+    }
     if (options.name == NULL) {
-        if (gethostname(host_name, sizeof host_name - 1) != 0 || host_name[0] == '\0')
-            snprintf(host_name, sizeof host_name, "node");
+        if (gethostname(host_name, sizeof(host_name) - 1) != 0 || host_name[0] == '\0') {
+            snprintf(host_name, sizeof(host_name), "node");
+        }
         options.name = host_name;
     }
-    if (!is_name(slice_str(options.name)))
+    if (!is_name(slice_str(options.name))) {
         return cli_fail(cli, STATUS_USAGE, "\"%s\" is not a name for a node; it has 1 to %d bytes without spaces",
                         options.name, LIMIT_NAME_SIZE);
+    }
     if (options.slots == 0) {
         long online = sysconf(_SC_NPROCESSORS_ONLN);
         options.slots = online < 1 ? 1 : online > 1024 ? 1024 : (uint32_t)online;
     }
     const char *key_file = cli_text(cli, "key-file");
     if (key_file != NULL) {
-        status = daemon_read_key(cli, key_file, key, sizeof key);
+        status = daemon_read_key(cli, key_file, key, sizeof(key));
         options.key = key;
     }
-    if (status == STATUS_OK)
+    if (status == STATUS_OK) {
         status = read_labels(cli, &options);
-    if (status == STATUS_OK)
+    }
+    if (status == STATUS_OK) {
         status = read_offers(cli, &options);
+    }
     return status == STATUS_OK ? node_main(&options) : status;
 }

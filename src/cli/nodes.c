@@ -12,14 +12,17 @@ static void write_list(struct buf *out, struct json_value object, const char *na
 {
     struct json_value list, item;
     struct slice key, text;
-    if (!json_member(object, name, &list))
+    if (!json_member(object, name, &list)) {
         return;
+    }
     bool is_first = true;
     for (struct json_iter it = json_iter_of(list); json_next(&it, &key, &item); is_first = false) {
-        if (!json_get_str(item, &text))
+        if (!json_get_str(item, &text)) {
             continue;
-        if (!is_first)
+        }
+        if (!is_first) {
             buf_append_char(out, ',');
+        }
         buf_append_slice(out, text);
     }
 }
@@ -34,16 +37,19 @@ static void write_row(struct buf *out, struct json_value node, bool has_color)
     buf_printf(out, "  %7" PRId64 "  %4" PRId64 "  %9" PRId64 "  %6" PRId64 "  %5" PRId64,
                client_i64(node, "leases", 0), client_i64(node, "credit", 0), client_i64(node, "succeeded", 0),
                client_i64(node, "failed", 0), client_i64(node, "lost", 0));
-    if (has_load)
+    if (has_load) {
         buf_printf(out, "  %3" PRId64 " %%", client_i64(load, "cpu_permille", 0) / 10);
-    else
+    } else {
         buf_append_str(out, "      ");
+    }
     buf_append_str(out, "  ");
     write_list(out, node, "kinds");
-    if (client_bool(node, "draining"))
+    if (client_bool(node, "draining")) {
         buf_append_str(out, " (draining)");
-    if (client_bool(node, "quiet"))
+    }
+    if (client_bool(node, "quiet")) {
         buf_append_str(out, " (quiet)");
+    }
     buf_append_char(out, '\n');
 }
 
@@ -70,10 +76,11 @@ static void write_node(struct buf *out, struct json_value node, bool has_color)
         for (struct json_iter it = json_iter_of(info); json_next(&it, &key, &value);) {
             struct slice text;
             buf_printf(out, "%-10.*s ", SLICE_ARG(key));
-            if (json_get_str(value, &text))
+            if (json_get_str(value, &text)) {
                 buf_append_slice(out, text);
-            else
+            } else {
                 json_print(out, value);
+            }
             buf_append_char(out, '\n');
         }
     }
@@ -84,15 +91,17 @@ enum status cli_nodes(struct cli *cli)
     static const char *const verbs[] = {"drain", "undrain", "quiet", "unquiet", NULL};
     const char *verb, *name;
     enum status status = cli_verb(cli, "a node", verbs, "there are drain, undrain, quiet and unquiet", &verb, &name);
-    if (status != STATUS_OK)
+    if (status != STATUS_OK) {
         return status;
+    }
     struct client *client = client_new(cli);
-    if (client == NULL)
+    if (client == NULL) {
         return STATUS_USAGE;
+    }
     struct buf out;
     buf_init(&out, 64u << 20);
     char query[32];
-    snprintf(query, sizeof query, "?limit=%d", LIMIT_PAGE_MAX);
+    snprintf(query, sizeof(query), "?limit=%d", LIMIT_PAGE_MAX);
     struct client_answer answer;
     status = client_call_thing(client, "/v1/nodes", query, verb, name, &answer);
     if (status == STATUS_OK) {
@@ -103,13 +112,15 @@ enum status cli_nodes(struct cli *cli)
             json_print(&out, answer.root);
             buf_append_char(&out, '\n');
         } else if (json_member(answer.root, "items", &items)) {
-            if (json_count(items) == 0)
+            if (json_count(items) == 0) {
                 buf_append_str(&out, "No node has joined yet; start one with: shoal node\n");
-            else
+            } else {
                 buf_append_str(&out,
                                "NODE                STATE     RUNNING  FREE  SUCCEEDED  FAILED   LOST    CPU  KINDS\n");
-            for (struct json_iter it = json_iter_of(items); json_next(&it, &key, &item);)
+            }
+            for (struct json_iter it = json_iter_of(items); json_next(&it, &key, &item);) {
                 write_row(&out, item, has_color);
+            }
         } else {
             write_node(&out, answer.root, has_color);
         }

@@ -18,8 +18,9 @@ const char *cli_nearest(const char *word, const char *const *names)
 const struct cli_command *cli_command_find(const char *name)
 {
     for (const struct cli_command *command = cli_commands; command->name != NULL; command++) {
-        if (strcmp(command->name, name) == 0)
+        if (strcmp(command->name, name) == 0) {
             return command;
+        }
     }
     return NULL;
 }
@@ -27,8 +28,9 @@ const struct cli_command *cli_command_find(const char *name)
 static const struct cli_option *option_find(const struct cli_command *command, const char *name, size_t len)
 {
     for (const struct cli_option *option = command->options; option->name != NULL; option++) {
-        if (strlen(option->name) == len && memcmp(option->name, name, len) == 0)
+        if (strlen(option->name) == len && memcmp(option->name, name, len) == 0) {
             return option;
+        }
     }
     return NULL;
 }
@@ -37,33 +39,37 @@ enum status cli_unknown_command(const char *word)
 {
     const char *names[64];
     size_t count = 0;
-    for (const struct cli_command *command = cli_commands; command->name != NULL && count < 63; command++)
+    for (const struct cli_command *command = cli_commands; command->name != NULL && count < 63; command++) {
         names[count++] = command->name;
+    }
     names[count] = NULL;
     const char *nearest = cli_nearest(word, names);
-    if (nearest != NULL)
+    if (nearest != NULL) {
         fprintf(stderr, "shoal: there is no command \"%s\"; did you mean \"%s\"?\n", word, nearest);
-    else
+    } else {
         fprintf(stderr, "shoal: there is no command \"%s\"; \"shoal help\" lists them.\n", word);
+    }
     return STATUS_USAGE;
 }
 
 static enum status unknown_option(const struct cli_command *command, const char *word, size_t len)
 {
     char name[NAME_SIZE_MAX];
-    snprintf(name, sizeof name, "%.*s", (int)len, word);
+    snprintf(name, sizeof(name), "%.*s", (int)len, word);
     const char *names[64];
     size_t count = 0;
-    for (const struct cli_option *option = command->options; option->name != NULL && count < 63; option++)
+    for (const struct cli_option *option = command->options; option->name != NULL && count < 63; option++) {
         names[count++] = option->name;
+    }
     names[count] = NULL;
     const char *nearest = cli_nearest(name, names);
-    if (nearest != NULL)
+    if (nearest != NULL) {
         fprintf(stderr, "shoal %s: there is no option \"--%s\"; did you mean \"--%s\"?\n", command->name, name,
                 nearest);
-    else
+    } else {
         fprintf(stderr, "shoal %s: there is no option \"--%s\"; \"shoal help %s\" lists them.\n", command->name, name,
                 command->name);
+    }
     return STATUS_USAGE;
 }
 
@@ -75,28 +81,34 @@ static const struct {
 
 bool cli_read_number(const struct cli_option *option, const char *text, int64_t *ret)
 {
-    if (*text < '0' || *text > '9')
+    if (*text < '0' || *text > '9') {
         return false;
+    }
     errno = 0;
     char *end;
     long long number = strtoll(text, &end, 10);
-    if (errno != 0)
+    if (errno != 0) {
         return false;
+    }
     int64_t factor = 0;
     if (option->type == CLI_NUMBER) {
         factor = *end == '\0' ? 1 : 0;
     } else if (option->type == CLI_DURATION) {
-        for (size_t i = 0; i < ARRAY_COUNT(duration_units); i++)
+        for (size_t i = 0; i < ARRAY_COUNT(duration_units); i++) {
             factor = strcmp(end, duration_units[i].suffix) == 0 ? duration_units[i].factor : factor;
+        }
     } else {
-        for (size_t i = 0; i < ARRAY_COUNT(size_units); i++)
+        for (size_t i = 0; i < ARRAY_COUNT(size_units); i++) {
             factor = strcasecmp(end, size_units[i].suffix) == 0 ? size_units[i].factor : factor;
+        }
     }
     int64_t value;
-    if (factor == 0 || __builtin_mul_overflow((int64_t)number, factor, &value))
+    if (factor == 0 || __builtin_mul_overflow((int64_t)number, factor, &value)) {
         return false;
-    if (value < option->min || (option->max != 0 && value > option->max))
+    }
+    if (value < option->min || (option->max != 0 && value > option->max)) {
         return false;
+    }
     *ret = value;
     return true;
 }
@@ -110,16 +122,17 @@ static enum status check_value(const struct cli_command *command, const struct c
                                const char *source)
 {
     int64_t number;
-    if (!takes_number(option) || cli_read_number(option, text, &number))
+    if (!takes_number(option) || cli_read_number(option, text, &number)) {
         return STATUS_OK;
+    }
     const char *what = option->type == CLI_DURATION ? "a time such as 500ms, 30s or 5m"
                        : option->type == CLI_SIZE   ? "a size such as 4096, 64k or 1g"
                                                     : "a whole number";
     fprintf(stderr, "shoal %s: %s must be %s", command->name, source, what);
     if (option->type == CLI_DURATION && option->max != 0) {
         char least_text[32], most_text[32];
-        cli_duration_text(option->min, least_text, sizeof least_text);
-        cli_duration_text(option->max, most_text, sizeof most_text);
+        cli_duration_text(option->min, least_text, sizeof(least_text));
+        cli_duration_text(option->max, most_text, sizeof(most_text));
         fprintf(stderr, ", from %s to %s", least_text, most_text);
     } else if (option->max != 0) {
         fprintf(stderr, ", from %lld to %lld", (long long)option->min, (long long)option->max);
@@ -141,8 +154,9 @@ static enum status parse_option(struct cli *cli, int argc, const char *const *ar
     const char *equals = strchr(word, '=');
     size_t len = equals != NULL ? (size_t)(equals - word) : strlen(word);
     const struct cli_option *option = option_find(command, word, len);
-    if (option == NULL)
+    if (option == NULL) {
         return unknown_option(command, word, len);
+    }
     if (option->type == CLI_FLAG) {
         if (equals != NULL) {
             fprintf(stderr, "shoal %s: --%s takes no value.\n", command->name, option->name);
@@ -160,10 +174,11 @@ static enum status parse_option(struct cli *cli, int argc, const char *const *ar
         value = argv[++*at];
     }
     char source[NAME_SIZE_MAX];
-    snprintf(source, sizeof source, "--%s", option->name);
+    snprintf(source, sizeof(source), "--%s", option->name);
     enum status status = check_value(command, option, value, source);
-    if (status == STATUS_OK)
+    if (status == STATUS_OK) {
         add_value(cli, option, value);
+    }
     return status;
 }
 
@@ -171,11 +186,13 @@ static enum status check_environment(const struct cli *cli)
 {
     for (const struct cli_option *option = cli->command->options; option->name != NULL; option++) {
         const char *text = option->env != NULL ? getenv(option->env) : NULL;
-        if (text == NULL || *text == '\0' || cli_is_given(cli, option->name))
+        if (text == NULL || *text == '\0' || cli_is_given(cli, option->name)) {
             continue;
+        }
         enum status status = check_value(cli->command, option, text, option->env);
-        if (status != STATUS_OK)
+        if (status != STATUS_OK) {
             return status;
+        }
     }
     return STATUS_OK;
 }
@@ -184,8 +201,9 @@ static enum status parse_words(struct cli *cli, int argc, const char *const *arg
 {
     bool only_args = false;
     for (int i = 0; i < argc; i++) {
-        if (i == command_at)
+        if (i == command_at) {
             continue;
+        }
         const char *word = argv[i];
         if (!only_args && strcmp(word, "--") == 0) {
             only_args = true;
@@ -193,8 +211,9 @@ static enum status parse_words(struct cli *cli, int argc, const char *const *arg
             add_value(cli, option_find(cli->command, "help", 4), "");
         } else if (!only_args && strncmp(word, "--", 2) == 0) {
             enum status status = parse_option(cli, argc, argv, &i);
-            if (status != STATUS_OK)
+            if (status != STATUS_OK) {
                 return status;
+            }
         } else if (!only_args && word[0] == '-' && word[1] != '\0') {
             fprintf(stderr, "shoal %s: there is no option \"%s\"; options are written with two dashes.\n",
                     cli->command->name, word);
@@ -203,8 +222,9 @@ static enum status parse_words(struct cli *cli, int argc, const char *const *arg
             cli->args[cli->arg_count++] = word;
         }
     }
-    if (cli_flag(cli, "help"))
+    if (cli_flag(cli, "help")) {
         return STATUS_OK;
+    }
     const struct cli_command *command = cli->command;
     if (cli->arg_count < command->args_min) {
         fprintf(stderr, "shoal %s: %s is missing: shoal %s %s\n", command->name,
@@ -250,12 +270,14 @@ enum status cli_parse(int argc, const char *const *argv, struct cli *ret_cli)
         return STATUS_OK;
     }
     ret_cli->command = cli_command_find(argv[command_at]);
-    if (ret_cli->command == NULL)
+    if (ret_cli->command == NULL) {
         return cli_unknown_command(argv[command_at]);
-    ret_cli->values = calloc((size_t)argc + 1, sizeof *ret_cli->values);
-    ret_cli->args = calloc((size_t)argc + 1, sizeof *ret_cli->args);
-    if (ret_cli->values == NULL || ret_cli->args == NULL)
+    }
+    ret_cli->values = calloc((size_t)argc + 1, sizeof(*ret_cli->values));
+    ret_cli->args = calloc((size_t)argc + 1, sizeof(*ret_cli->args));
+    if (ret_cli->values == NULL || ret_cli->args == NULL) {
         return STATUS_NO_MEMORY;
+    }
     return parse_words(ret_cli, argc, argv, command_at);
 }
 
@@ -283,15 +305,19 @@ enum status cli_verb(const struct cli *cli, const char *thing, const char *const
 {
     *ret_verb = cli->arg_count == 2 ? cli->args[0] : NULL;
     *ret_name = cli->arg_count == 2 ? cli->args[1] : cli->arg_count == 1 ? cli->args[0] : NULL;
-    if (*ret_name == NULL)
+    if (*ret_name == NULL) {
         return STATUS_OK;
+    }
     bool is_verb = false;
-    for (size_t i = 0; !is_verb && verbs[i] != NULL; i++)
+    for (size_t i = 0; !is_verb && verbs[i] != NULL; i++) {
         is_verb = strcmp(cli->args[0], verbs[i]) == 0;
-    if (cli->arg_count == 1 && is_verb)
+    }
+    if (cli->arg_count == 1 && is_verb) {
         return cli_fail(cli, STATUS_USAGE, "a name is missing: shoal %s %s NAME", cli->command->name, cli->args[0]);
-    if (cli->arg_count == 1 || is_verb)
+    }
+    if (cli->arg_count == 1 || is_verb) {
         return STATUS_OK;
+    }
     const char *nearest = cli_nearest(cli->args[0], verbs);
     return cli_fail(cli, STATUS_USAGE, "\"%s\" is not something to do with %s; %s%s%s", cli->args[0], thing,
                     nearest != NULL ? "did you mean \"" : all, nearest != NULL ? nearest : "",
@@ -302,8 +328,9 @@ const char *cli_text(const struct cli *cli, const char *name)
 {
     const struct cli_option *option = option_of(cli, name);
     for (int i = cli->value_count - 1; i >= 0; i--) {
-        if (cli->values[i].option == option)
+        if (cli->values[i].option == option) {
             return cli->values[i].text;
+        }
     }
     const char *from_env = option->env != NULL ? getenv(option->env) : NULL;
     return from_env != NULL && *from_env != '\0' ? from_env : option->fallback;
@@ -313,8 +340,9 @@ bool cli_is_given(const struct cli *cli, const char *name)
 {
     const struct cli_option *option = option_of(cli, name);
     for (int i = 0; i < cli->value_count; i++) {
-        if (cli->values[i].option == option)
+        if (cli->values[i].option == option) {
             return true;
+        }
     }
     return false;
 }
@@ -329,8 +357,9 @@ int64_t cli_number(const struct cli *cli, const char *name)
     const struct cli_option *option = option_of(cli, name);
     const char *text = cli_text(cli, name);
     int64_t number = 0;
-    if (text != NULL)
+    if (text != NULL) {
         ensure(cli_read_number(option, text, &number)); /* checked when it was parsed; the fallback is ours */
+    }
     return number;
 }
 
@@ -339,8 +368,9 @@ const char *cli_list_next(const struct cli *cli, const char *name, int *at)
     const struct cli_option *option = option_of(cli, name);
     while (*at < cli->value_count) {
         const struct cli_value *value = &cli->values[(*at)++];
-        if (value->option == option)
+        if (value->option == option) {
             return value->text;
+        }
     }
     return NULL;
 }

@@ -28,8 +28,9 @@ enum status cli_fail(const struct cli *cli, enum status status, const char *form
     } else {
         buf_printf(&out, "shoal %s: ", cli->command->name);
         buf_append_slice(&out, buf_slice(&text));
-        if (text.len > 0 && strchr(".!?\n", text.data[text.len - 1]) == NULL)
+        if (text.len > 0 && strchr(".!?\n", text.data[text.len - 1]) == NULL) {
             buf_append_char(&out, '.');
+        }
         buf_append_char(&out, '\n');
     }
     fwrite(out.data, 1, out.len, stderr);
@@ -53,8 +54,9 @@ bool cli_has_color(int fd)
 int cli_columns(void)
 {
     struct winsize size;
-    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col < 60)
+    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col < 60) {
         return 80;
+    }
     return size.ws_col > 110 ? 110 : size.ws_col;
 }
 
@@ -63,10 +65,12 @@ enum status cli_print(struct slice text)
     fflush(stdout);
     while (text.len > 0) {
         ssize_t written = write(STDOUT_FILENO, text.data, text.len);
-        if (written < 0 && errno == EINTR)
+        if (written < 0 && errno == EINTR) {
             continue;
-        if (written < 0)
+        }
+        if (written < 0) {
             return errno == EPIPE ? STATUS_OK : STATUS_IO;
+        }
         text.data += written;
         text.len -= (size_t)written;
     }
@@ -75,18 +79,20 @@ enum status cli_print(struct slice text)
 
 void cli_duration_text(int64_t ms, char *ret, size_t size)
 {
-    if (ms < 0)
+    if (ms < 0) {
         ms = 0;
-    if (ms < 1000)
+    }
+    if (ms < 1000) {
         snprintf(ret, size, "%lld ms", (long long)ms);
-    else if (ms < 120000)
+    } else if (ms < 120000) {
         snprintf(ret, size, "%lld.%lld s", (long long)ms / 1000, (long long)(ms % 1000) / 100);
-    else if (ms < 7200000)
+    } else if (ms < 7200000) {
         snprintf(ret, size, "%lld min", (long long)ms / 60000);
-    else if (ms < 2 * 86400000LL)
+    } else if (ms < 2 * 86400000LL) {
         snprintf(ret, size, "%lld h", (long long)ms / 3600000);
-    else
+    } else {
         snprintf(ret, size, "%lld d", (long long)ms / 86400000);
+    }
 }
 
 const char *cli_state_color(bool has_color, struct slice state)
@@ -99,9 +105,10 @@ const char *cli_state_color(bool has_color, struct slice state)
         {"fail", "\033[31m"},      {"cancelled", "\033[33m"}, {"expired", "\033[33m"}, {"suspect", "\033[33m"},
         {"warn", "\033[33m"},
     };
-    for (size_t i = 0; has_color && i < sizeof colors / sizeof colors[0]; i++) {
-        if (slice_equal_str(state, colors[i].state))
+    for (size_t i = 0; has_color && i < sizeof(colors) / sizeof(colors[0]); i++) {
+        if (slice_equal_str(state, colors[i].state)) {
             return colors[i].color;
+        }
     }
     return "";
 }

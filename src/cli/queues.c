@@ -14,8 +14,9 @@ static void write_row(struct buf *out, struct json_value queue, bool has_color)
     bool is_paused = client_bool(queue, "paused");
     int64_t waiting = 0;
     static const char *const waiting_states[] = {"scheduled", "blocked", "ready"};
-    for (size_t i = 0; has_counts && i < 3; i++)
+    for (size_t i = 0; has_counts && i < 3; i++) {
         waiting += client_i64(counts, waiting_states[i], 0);
+    }
     buf_printf(out, "%-20.*s  %s%-7s%s  %9" PRId64 "  %8" PRId64 "  %10" PRId64 "  %8" PRId64 "\n",
                SLICE_ARG(client_str(queue, "name")), has_color && is_paused ? "\033[33m" : "",
                is_paused ? "paused" : "open", has_color && is_paused ? "\033[0m" : "", waiting,
@@ -28,11 +29,13 @@ enum status cli_queues(struct cli *cli)
     static const char *const verbs[] = {"pause", "resume", "add", NULL};
     const char *verb, *name;
     enum status status = cli_verb(cli, "a queue", verbs, "there are pause, resume and add", &verb, &name);
-    if (status != STATUS_OK)
+    if (status != STATUS_OK) {
         return status;
+    }
     struct client *client = client_new(cli);
-    if (client == NULL)
+    if (client == NULL) {
         return STATUS_USAGE;
+    }
     struct buf out;
     buf_init(&out, 64u << 20);
     struct client_answer answer;
@@ -47,8 +50,9 @@ enum status cli_queues(struct cli *cli)
             struct slice key;
             buf_append_str(&out, "QUEUE                 STATE      WAITING   RUNNING   SUCCEEDED      DEAD\n");
             if (json_member(answer.root, "items", &items)) {
-                for (struct json_iter it = json_iter_of(items); json_next(&it, &key, &item);)
+                for (struct json_iter it = json_iter_of(items); json_next(&it, &key, &item);) {
                     write_row(&out, item, has_color);
+                }
             } else {
                 write_row(&out, answer.root, has_color);
             }

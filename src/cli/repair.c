@@ -10,7 +10,7 @@ enum status cli_repair(struct cli *cli)
     struct file_journal_repair report = {0};
     struct buf why, out;
     char dir[4200];
-    daemon_hub_data(cli, dir, sizeof dir);
+    daemon_hub_data(cli, dir, sizeof(dir));
     buf_init(&why, 4096);
     buf_init(&out, 65536);
     bool is_dry_run = cli_flag(cli, "dry-run");
@@ -21,10 +21,11 @@ enum status cli_repair(struct cli *cli)
         buf_printf(&out,
                    "{\"dry_run\":%s,\"kept_last_seq\":%" PRIu64 ",\"lost_entries\":", is_dry_run ? "true" : "false",
                    report.kept_last_seq);
-        if (report.lost_entries == UINT64_MAX)
+        if (report.lost_entries == UINT64_MAX) {
             buf_append_str(&out, "null");
-        else
+        } else {
             buf_append_u64_dec(&out, report.lost_entries);
+        }
         buf_printf(&out, ",\"files_changed\":%" PRIu32 ",\"detail\":", report.files_changed);
         json_write_str(&out, slice_str(report.detail));
         buf_append_str(&out, "}\n");
@@ -35,13 +36,14 @@ enum status cli_repair(struct cli *cli)
     } else {
         buf_printf(&out, "%s\n%s up to entry %" PRIu64 "; ", report.detail,
                    is_dry_run ? "Everything would be kept" : "Everything is kept", report.kept_last_seq);
-        if (report.lost_entries == UINT64_MAX)
+        if (report.lost_entries == UINT64_MAX) {
             buf_append_str(&out, "how many entries after it are lost cannot be told");
-        else if (report.lost_entries == 0)
+        } else if (report.lost_entries == 0) {
             buf_append_str(&out, is_dry_run ? "nothing would be lost" : "nothing is lost");
-        else
+        } else {
             buf_printf(&out, "%" PRIu64 " sound entries after the damage %s", report.lost_entries,
                        is_dry_run ? "would be lost" : "are lost");
+        }
         buf_printf(&out, ". %" PRIu32 " file%s %s.%s\n", report.files_changed, report.files_changed == 1 ? "" : "s",
                    is_dry_run ? "would change" : "changed", is_dry_run ? " Nothing was changed." : "");
         status = cli_print(buf_slice(&out));

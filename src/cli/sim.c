@@ -27,14 +27,18 @@ static bool read_faults(struct slice list, unsigned *ret_faults)
         size_t len = comma != NULL ? (size_t)(comma - list.data) : list.len;
         struct slice word = slice_of(list.data, len);
         bool is_minus = len > 0 && word.data[0] == '-';
-        if (is_minus)
+        if (is_minus) {
             word = slice_of(word.data + 1, word.len - 1);
+        }
         unsigned bits = slice_equal_str(word, "all") ? SIM_FAULTS_ALL : 0;
-        for (unsigned i = 0; i < SIM_FAULT_COUNT; i++)
-            if (slice_equal_str(word, sim_fault_name((enum sim_fault)i)))
+        for (unsigned i = 0; i < SIM_FAULT_COUNT; i++) {
+            if (slice_equal_str(word, sim_fault_name((enum sim_fault)i))) {
                 bits = 1u << i;
-        if (bits == 0 && !slice_equal_str(word, "none"))
+            }
+        }
+        if (bits == 0 && !slice_equal_str(word, "none")) {
             return false;
+        }
         *ret_faults = is_minus ? *ret_faults & ~bits : *ret_faults | bits;
         len += comma != NULL;
         list = slice_of(list.data + len, list.len - len);
@@ -65,11 +69,13 @@ static enum status read_workload(struct cli *cli, const char *path, struct workl
         workload_default(ret_workload);
         return STATUS_OK;
     }
-    enum status status = scenario_load_workload(path, ret_workload, why, sizeof why);
-    if (status == STATUS_OK)
-        status = sim_accepts(ret_workload, why, sizeof why);
-    if (status == STATUS_OK)
+    enum status status = scenario_load_workload(path, ret_workload, why, sizeof(why));
+    if (status == STATUS_OK) {
+        status = sim_accepts(ret_workload, why, sizeof(why));
+    }
+    if (status == STATUS_OK) {
         return status;
+    }
     return cli_fail(cli, status == STATUS_INVALID ? STATUS_USAGE : status, "%s: %s", path, why);
 }
 
@@ -78,13 +84,16 @@ static void write_command(const struct cli *cli, const struct sim_options *optio
 {
     buf_printf(out, "shoal sim --seed %" PRIu64 " --steps %" PRIu64 " --faults ", options->seed, options->steps);
     write_faults(out, options->faults);
-    if (options->fault_rate != 100)
+    if (options->fault_rate != 100) {
         buf_printf(out, " --fault-rate %" PRIu32, options->fault_rate);
-    if (cli_text(cli, "workload") != NULL)
+    }
+    if (cli_text(cli, "workload") != NULL) {
         buf_printf(out, " --workload %s", cli_text(cli, "workload"));
+    }
     const char *mutation = cli_text(cli, "mutation");
-    if (mutation != NULL && mutation[0] != '\0')
+    if (mutation != NULL && mutation[0] != '\0') {
         buf_printf(out, " --mutation %s", mutation);
+    }
 }
 
 static void tell_failure(const struct cli *cli, const struct sim_options *given, const struct sim_report *report,
@@ -93,8 +102,9 @@ static void tell_failure(const struct cli *cli, const struct sim_options *given,
     struct buf out;
     buf_init(&out, 4u << 20);
     struct sim_options small = *given;
-    if (!cli_flag(cli, "no-shrink"))
+    if (!cli_flag(cli, "no-shrink")) {
         sim_shrink(&small, report);
+    }
     struct buf command;
     buf_init(&command, 4096);
     write_command(cli, &small, &command);
@@ -119,8 +129,9 @@ static void tell_failure(const struct cli *cli, const struct sim_options *given,
 static void add(struct sim_report *sum, const struct sim_report *report)
 {
     sum->trace_hash = hash_mix(sum->trace_hash ^ report->trace_hash);
-    for (unsigned i = 0; i < sizeof sum->state_hash; i++)
+    for (unsigned i = 0; i < sizeof(sum->state_hash); i++) {
         sum->state_hash[i] ^= report->state_hash[i];
+    }
     sum->steps += report->steps;
     sum->commands += report->commands;
     sum->entries += report->entries;
@@ -148,8 +159,8 @@ static enum status tell(const struct sim_report *sum, uint64_t seeds, const stru
     char hash[SHA256_HEX_SIZE];
     struct buf out;
     buf_init(&out, 8192);
-    hex_encode(sum->state_hash, sizeof sum->state_hash, hash);
-    if (is_json)
+    hex_encode(sum->state_hash, sizeof(sum->state_hash), hash);
+    if (is_json) {
         buf_printf(&out,
                    "{\"ok\":true,\"seeds\":%" PRIu64 ",\"trace\":\"%016" PRIx64 "\",\"state\":\"%s\",\"steps\":%" PRIu64
                    ",\"commands\":%" PRIu64 ",\"entries\":%" PRIu64 ",\"tasks\":%" PRIu64 ",\"answers\":%" PRIu64
@@ -161,7 +172,7 @@ static enum status tell(const struct sim_report *sum, uint64_t seeds, const stru
                    sum->crashes, sum->recoveries, sum->recovered_entries, sum->snapshots, sum->damages, sum->faults,
                    sum->checks, (double)sum->virtual_ns / 1e9, times->wall_s, times->cpu_s, commands_per_minute,
                    crashes_per_s);
-    else
+    } else {
         buf_printf(&out,
                    "%" PRIu64 " seeds hold: %" PRIu64 " steps, %" PRIu64 " commands in %" PRIu64 " entries, %" PRIu64
                    " tasks, %" PRIu64 " answers; %.0f s of virtual time.\n"
@@ -173,6 +184,7 @@ static enum status tell(const struct sim_report *sum, uint64_t seeds, const stru
                    (double)sum->virtual_ns / 1e9, sum->faults, sum->crashes, sum->recoveries, sum->recovered_entries,
                    sum->snapshots, sum->damages, sum->checks, times->wall_s, times->cpu_s, commands_per_minute,
                    crashes_per_s, sum->trace_hash, hash);
+    }
     enum status status = cli_print(buf_slice(&out));
     buf_free(&out);
     return status;
@@ -183,12 +195,14 @@ static enum status list_all(void)
     struct buf out;
     buf_init(&out, 1u << 20);
     buf_append_str(&out, "Faults:\n");
-    for (unsigned i = 0; i < SIM_FAULT_COUNT; i++)
+    for (unsigned i = 0; i < SIM_FAULT_COUNT; i++) {
         buf_printf(&out, "  %-14s %s\n", sim_fault_name((enum sim_fault)i), sim_fault_sentence((enum sim_fault)i));
+    }
     buf_append_str(&out, "Planted bugs (a build with -Dmutations=true), and the rule that finds each:\n");
-    for (unsigned i = 1; i < MUTATION_COUNT; i++)
+    for (unsigned i = 1; i < MUTATION_COUNT; i++) {
         buf_printf(&out, "  %-20s %-9s %s\n", mutation_name((enum mutation)i), mutation_rule((enum mutation)i),
                    mutation_sentence((enum mutation)i));
+    }
     enum status status = cli_print(buf_slice(&out));
     buf_free(&out);
     return status;
@@ -205,8 +219,9 @@ struct telling {
 static void on_violated(void *ctx, uint64_t line, const char *rule, const char *why)
 {
     struct telling *telling = ctx;
-    if (telling->count++ >= TOLD_MAX)
+    if (telling->count++ >= TOLD_MAX) {
         return;
+    }
     if (telling->is_json) {
         buf_printf(&telling->out, "%s{\"line\":%" PRIu64 ",\"rule\":\"%s\",\"why\":", telling->count > 1 ? "," : "",
                    line, rule);
@@ -233,20 +248,23 @@ static void tell_history(struct telling *telling, const char *path, const struct
                    report->leases, report->completes, report->refused, report->reads, report->cancels, report->rows);
         return;
     }
-    if (telling->count > TOLD_MAX)
+    if (telling->count > TOLD_MAX) {
         buf_printf(out, "… and %" PRIu64 " more\n", telling->count - TOLD_MAX);
+    }
     buf_printf(out,
                "%s: %" PRIu64 " records of %" PRIu64 " acknowledged ops and %" PRIu64 " tasks; %" PRIu64
                " submits, %" PRIu64 " leases, %" PRIu64 " completes taken, %" PRIu64 " outcomes refused, %" PRIu64
                " reads, %" PRIu64 " cancels, %" PRIu64 " rows.\n",
                path, report->records, report->acked, report->tasks, report->submits, report->leases, report->completes,
                report->refused, report->reads, report->cancels, report->rows);
-    if (!report->has_end)
+    if (!report->has_end) {
         buf_append_str(out, "It has no record \"end\": whether everything has ended was not looked at.\n");
-    if (report->violations > 0)
+    }
+    if (report->violations > 0) {
         buf_printf(out, "It cannot have happened so: %" PRIu64 " violations.\n", report->violations);
-    else
+    } else {
         buf_append_str(out, "It holds.\n");
+    }
 }
 
 static enum status check_history(struct cli *cli, const char *path, bool is_json)
@@ -254,18 +272,21 @@ static enum status check_history(struct cli *cli, const char *path, bool is_json
     struct buf text;
     buf_init(&text, HISTORY_SIZE_MAX);
     FILE *file = fopen(path, "r");
-    if (file == NULL)
+    if (file == NULL) {
         return cli_fail(cli, STATUS_NOT_FOUND, "the history %s cannot be opened", path);
+    }
     char piece[16384];
-    for (size_t len; (len = fread(piece, 1, sizeof piece, file)) > 0;)
+    for (size_t len; (len = fread(piece, 1, sizeof(piece), file)) > 0;) {
         buf_append(&text, piece, len);
+    }
     bool is_whole = ferror(file) == 0 && buf_status(&text) == STATUS_OK;
     (void)fclose(file);
     struct telling telling = {.is_json = is_json};
     struct history_file_report report;
     buf_init(&telling.out, 4u << 20);
-    if (is_json)
+    if (is_json) {
         buf_append_str(&telling.out, "{\"violations\":[");
+    }
     enum status status =
         is_whole ? history_file_check(buf_slice(&text), &(struct history_file_hooks){on_violated, &telling}, &report)
                  : STATUS_IO;
@@ -276,8 +297,9 @@ static enum status check_history(struct cli *cli, const char *path, bool is_json
     } else {
         tell_history(&telling, path, &report);
         status = cli_print(buf_slice(&telling.out));
-        if (status == STATUS_OK && report.violations > 0)
+        if (status == STATUS_OK && report.violations > 0) {
             status = STATUS_FAILED;
+        }
     }
     buf_free(&telling.out);
     buf_free(&text);
@@ -288,24 +310,29 @@ enum status cli_sim(struct cli *cli)
 {
     struct workload workload;
     bool is_json = cli_flag(cli, "json");
-    if (cli_flag(cli, "list"))
+    if (cli_flag(cli, "list")) {
         return list_all();
-    if (cli_text(cli, "check") != NULL)
+    }
+    if (cli_text(cli, "check") != NULL) {
         return check_history(cli, cli_text(cli, "check"), is_json);
+    }
     enum status status = read_workload(cli, cli_text(cli, "workload"), &workload);
-    if (status != STATUS_OK)
+    if (status != STATUS_OK) {
         return status;
+    }
     struct sim_options options = {.seed = (uint64_t)cli_number(cli, "seed"),
                                   .steps = (uint64_t)cli_number(cli, "steps"),
                                   .fault_rate = (uint32_t)cli_number(cli, "fault-rate"),
                                   .workload = &workload};
     log_setup(LOG_ERROR, false); /* hub and nodes would tell of every fault */
-    if (!read_faults(slice_str(cli_text(cli, "faults")), &options.faults))
+    if (!read_faults(slice_str(cli_text(cli, "faults")), &options.faults)) {
         return cli_fail(cli, STATUS_USAGE, "there is no such fault in \"%s\"; shoal sim --list names them",
                         cli_text(cli, "faults"));
+    }
     const char *mutation = cli_text(cli, "mutation");
-    if (!mutation_set(slice_str(mutation)))
+    if (!mutation_set(slice_str(mutation))) {
         return cli_fail(cli, STATUS_USAGE, "this build has no planted bug \"%s\"", mutation);
+    }
     struct sim_report sum = {0};
     uint64_t seeds = (uint64_t)cli_number(cli, "seeds");
     int64_t until_ns = clock_mono_ns() + cli_number(cli, "time") * NS_PER_MS;

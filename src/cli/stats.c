@@ -16,10 +16,11 @@ static void write_members(struct buf *out, struct json_value object, const char 
             write_members(out, value, buf_cstr(&name));
         } else {
             buf_printf(out, "%-32s ", buf_cstr(&name));
-            if (json_get_str(value, &text))
+            if (json_get_str(value, &text)) {
                 buf_append_slice(out, text);
-            else
+            } else {
                 json_print(out, value);
+            }
             buf_append_char(out, '\n');
         }
         buf_free(&name);
@@ -29,8 +30,9 @@ static void write_members(struct buf *out, struct json_value object, const char 
 enum status cli_stats(struct cli *cli)
 {
     struct client *client = client_new(cli);
-    if (client == NULL)
+    if (client == NULL) {
         return STATUS_USAGE;
+    }
     struct client_answer answer;
     enum status status = client_call(client, "GET", "/v1/stats", NULL, (struct slice){NULL, 0}, 0, &answer);
     if (status == STATUS_OK) {

@@ -34,9 +34,10 @@ static enum status read_file(const struct cli *cli, const char *path, struct buf
 {
     bool is_stdin = strcmp(path, "-") == 0;
     int fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
+    if (fd < 0) {
         return cli_fail(cli, errno == ENOENT ? STATUS_NOT_FOUND : STATUS_IO, "cannot read %s: %s", path,
                         strerror(errno));
+    }
     enum status status = STATUS_OK;
     for (;;) {
         if (buf_reserve(out, 65536) != STATUS_OK) {
@@ -45,22 +46,26 @@ static enum status read_file(const struct cli *cli, const char *path, struct buf
             break;
         }
         ssize_t got = read(fd, out->data + out->len, 65536);
-        if (got < 0 && errno == EINTR)
+        if (got < 0 && errno == EINTR) {
             continue;
-        if (got < 0)
+        }
+        if (got < 0) {
             status = cli_fail(cli, STATUS_IO, "cannot read %s: %s", path, strerror(errno));
-        if (got <= 0)
+        }
+        if (got <= 0) {
             break;
+        }
         out->len += (size_t)got;
     }
-    if (!is_stdin)
+    if (!is_stdin) {
         close(fd);
+    }
     return status;
 }
 
 /* --- the input of code.run --- */
 
-#define BLOB_NAME_SIZE (sizeof "sha256:" - 1 + SHA256_HEX_SIZE - 1)
+#define BLOB_NAME_SIZE (sizeof("sha256:") - 1 + SHA256_HEX_SIZE - 1)
 
 /* A file that goes up as a blob once everything is found in order; until then 64 zeros stand for its digest. */
 struct upload {
@@ -84,18 +89,21 @@ static enum status upload(const struct cli *cli, struct client *client, const ch
     struct stat facts;
     if (fd < 0 || fstat(fd, &facts) != 0) {
         int error = errno;
-        if (fd >= 0)
+        if (fd >= 0) {
             close(fd);
+        }
         return cli_fail(cli, STATUS_IO, "cannot read %s: %s", path, strerror(error));
     }
     char blob[CLIENT_BLOB_SIZE];
     enum status status = client_upload(client, fd, (uint64_t)facts.st_size, blob);
     close(fd);
-    if (status == STATUS_OK && strlen(blob) != BLOB_NAME_SIZE)
+    if (status == STATUS_OK && strlen(blob) != BLOB_NAME_SIZE) {
         return cli_fail(cli, STATUS_INTERNAL, "the hub calls the blob of %s \"%s\", which is no name for one", path,
                         blob);
-    if (status == STATUS_OK)
+    }
+    if (status == STATUS_OK) {
         memcpy(ret_name, blob, BLOB_NAME_SIZE);
+    }
     return status;
 }
 
@@ -103,31 +111,37 @@ static enum status upload(const struct cli *cli, struct client *client, const ch
 static void learn_from_name(struct code_parts *parts, const char *name)
 {
     for (int lang = 0; lang < LANG_COUNT; lang++) {
-        if (!code_is_source((enum code_lang)lang, slice_str(name)))
+        if (!code_is_source((enum code_lang)lang, slice_str(name))) {
             continue;
-        if (parts->lang == NULL)
+        }
+        if (parts->lang == NULL) {
             parts->lang = code_langs[lang].name;
-        if (parts->entry[0] == '\0' && strcmp(parts->lang, code_langs[lang].name) == 0)
-            snprintf(parts->entry, sizeof parts->entry, "%s", name);
+        }
+        if (parts->entry[0] == '\0' && strcmp(parts->lang, code_langs[lang].name) == 0) {
+            snprintf(parts->entry, sizeof(parts->entry), "%s", name);
+        }
         return;
     }
 }
 
 static enum status add_file(struct code_parts *parts, const char *spec)
 {
-    if (parts->file_count++ == CODE_FILES_MAX)
+    if (parts->file_count++ == CODE_FILES_MAX) {
         return cli_fail(parts->cli, STATUS_USAGE, "a task has at most %d files; --file \"%s\" is one more",
                         CODE_FILES_MAX, spec);
+    }
     const char *equals = strchr(spec, '=');
     char path[4096];
-    snprintf(path, sizeof path, "%.*s", equals != NULL ? (int)(equals - spec) : (int)strlen(spec), spec);
+    snprintf(path, sizeof(path), "%.*s", equals != NULL ? (int)(equals - spec) : (int)strlen(spec), spec);
     const char *name = equals != NULL ? equals + 1 : base_name(path);
     struct stat facts;
-    if (stat(path, &facts) != 0)
+    if (stat(path, &facts) != 0) {
         return cli_fail(parts->cli, errno == ENOENT ? STATUS_NOT_FOUND : STATUS_IO, "cannot read %s: %s", path,
                         strerror(errno));
-    if (!S_ISREG(facts.st_mode))
+    }
+    if (!S_ISREG(facts.st_mode)) {
         return cli_fail(parts->cli, STATUS_INVALID, "%s is not a file", path);
+    }
     learn_from_name(parts, name);
     buf_append_str(parts->out, "{\"path\":");
     json_write_str(parts->out, slice_str(name));
@@ -157,7 +171,7 @@ static enum status add_file(struct code_parts *parts, const char *spec)
     buf_append_str(parts->out, ",\"blob\":\"");
     struct upload *later = &parts->uploads[parts->upload_count++];
     later->at = parts->out->len;
-    snprintf(later->path, sizeof later->path, "%s", path);
+    snprintf(later->path, sizeof(later->path), "%s", path);
     buf_printf(parts->out, "sha256:%064d\"}", 0);
     return STATUS_OK;
 }
@@ -172,8 +186,9 @@ static void add_words(struct buf *out, const struct cli *cli, const char *option
         json_write_str(out, slice_str(word));
         is_first = false;
     }
-    if (!is_first)
+    if (!is_first) {
         buf_append_char(out, ']');
+    }
 }
 
 static enum status add_limits(struct code_parts *parts)
@@ -184,16 +199,18 @@ static enum status add_limits(struct code_parts *parts)
     while ((word = cli_list_next(parts->cli, "limit", &at)) != NULL) {
         const char *equals = strchr(word, '=');
         size_t name_len = equals != NULL ? (size_t)(equals - word) : 0;
-        if (name_len == 0 || equals[1] == '\0' || strspn(equals + 1, "0123456789") != strlen(equals + 1))
+        if (name_len == 0 || equals[1] == '\0' || strspn(equals + 1, "0123456789") != strlen(equals + 1)) {
             return cli_fail(parts->cli, STATUS_USAGE, "--limit must be NAME=NUMBER such as cpu_ms=2000, not \"%s\"",
                             word);
+        }
         buf_append_str(parts->out, is_first ? ",\"limits\":{" : ",");
         json_write_str(parts->out, slice_of(word, name_len));
         buf_printf(parts->out, ":%s", equals + 1);
         is_first = false;
     }
-    if (!is_first)
+    if (!is_first) {
         buf_append_char(parts->out, '}');
+    }
     return STATUS_OK;
 }
 
@@ -202,8 +219,9 @@ static const char *list_at(const struct cli *cli, const char *option, unsigned l
 {
     int at = 0;
     const char *value = cli_list_next(cli, option, &at);
-    while (value != NULL && index-- > 0)
+    while (value != NULL && index-- > 0) {
         value = cli_list_next(cli, option, &at);
+    }
     return value != NULL ? value : "";
 }
 
@@ -213,25 +231,29 @@ static void write_why(struct buf *out, const struct cli *cli, const char *why)
     static const struct {
         const char *pointer, *option;
     } lists[] = {{"/files/", "file"}, {"/flags/", "flag"}, {"/args/", "arg"}};
-    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
         size_t len = strlen(lists[i].pointer);
-        if (strncmp(why, lists[i].pointer, len) != 0)
+        if (strncmp(why, lists[i].pointer, len) != 0) {
             continue;
+        }
         char *rest;
         unsigned long index = strtoul(why + len, &rest, 10);
         rest += strcspn(rest, " ");
         buf_printf(out, "--%s \"%s\"", lists[i].option, list_at(cli, lists[i].option, index));
-        if (strstr(rest, " /files/") != NULL) /* two names that clash */
+        if (strstr(rest, " /files/") != NULL) { /* two names that clash */
             rest = " has the name of another --file, or one is a directory of the other";
+        }
         buf_append_str(out, rest);
-        if (strcmp(lists[i].option, "flag") == 0)
+        if (strcmp(lists[i].option, "flag") == 0) {
             buf_append_str(out, "; docs/code-run.md lists them");
+        }
         return;
     }
     if (strncmp(why, "/limits/", 8) == 0) {
         buf_printf(out, "--limit %s", why + 8);
-        if (strstr(why, "not known") != NULL)
+        if (strstr(why, "not known") != NULL) {
             buf_append_str(out, "; there are cpu_ms, wall_ms, mem_mib, procs, out_kib and fs_mib");
+        }
     } else {
         buf_printf(out, "%s%s", why[0] == '/' ? "--" : "", why[0] == '/' ? why + 1 : why);
     }
@@ -251,10 +273,11 @@ static enum status check_code_input(const struct cli *cli, struct slice text, bo
     } else if (status == STATUS_NO_MEMORY) {
         cli_fail(cli, status, "there is no memory left");
     } else {
-        if (is_from_options)
+        if (is_from_options) {
             write_why(&sentence, cli, buf_cstr(&why));
-        else
+        } else {
             buf_printf(&sentence, "the input is not one for code.run: %s", buf_cstr(&why));
+        }
         cli_fail(cli, is_from_options ? STATUS_USAGE : status, "%s", buf_cstr(&sentence));
     }
     buf_free(&why);
@@ -266,8 +289,9 @@ static enum status check_code_input(const struct cli *cli, struct slice text, bo
 static enum status send_blobs(struct code_parts *parts, struct client *client)
 {
     enum status status = STATUS_OK;
-    for (size_t i = 0; i < parts->upload_count && status == STATUS_OK; i++)
+    for (size_t i = 0; i < parts->upload_count && status == STATUS_OK; i++) {
         status = upload(parts->cli, client, parts->uploads[i].path, parts->out->data + parts->uploads[i].at);
+    }
     return status;
 }
 
@@ -276,25 +300,29 @@ static enum status write_code_input(const struct cli *cli, struct client *client
     static struct code_parts parts; /* too large for a stack */
     parts = (struct code_parts){.cli = cli, .out = out, .lang = cli_text(cli, "lang")};
     enum code_lang lang;
-    if (parts.lang != NULL && !code_lang_of(slice_str(parts.lang), &lang))
+    if (parts.lang != NULL && !code_lang_of(slice_str(parts.lang), &lang)) {
         return cli_fail(cli, STATUS_USAGE, "--lang must be python, javascript, c, cpp or java, not \"%s\"", parts.lang);
+    }
     buf_append_str(out, "{\"files\":[");
     int at = 0;
     const char *spec;
     bool is_first = true;
     while ((spec = cli_list_next(cli, "file", &at)) != NULL) {
-        if (!is_first)
+        if (!is_first) {
             buf_append_char(out, ',');
+        }
         is_first = false;
         enum status status = add_file(&parts, spec);
-        if (status != STATUS_OK)
+        if (status != STATUS_OK) {
             return status;
+        }
     }
     buf_append_char(out, ']');
-    if (parts.lang == NULL)
+    if (parts.lang == NULL) {
         return cli_fail(cli, STATUS_USAGE,
                         "the language cannot be told from the names of the files; name it with "
                         "--lang python, javascript, c, cpp or java");
+    }
     buf_append_str(out, ",\"lang\":");
     json_write_str(out, slice_str(parts.lang));
     const char *entry = cli_text(cli, "entry");
@@ -311,18 +339,21 @@ static enum status write_code_input(const struct cli *cli, struct client *client
         struct buf text;
         buf_init(&text, LIMIT_INPUT_SIZE + 65536);
         status = read_file(cli, stdin_path, &text);
-        if (status == STATUS_OK && !utf8_is_valid(buf_slice(&text)))
+        if (status == STATUS_OK && !utf8_is_valid(buf_slice(&text))) {
             status =
                 cli_fail(cli, STATUS_INVALID, "%s is not text; give it as a --file and read it from there", stdin_path);
+        }
         buf_append_str(out, ",\"stdin\":");
         json_write_str(out, buf_slice(&text));
         buf_free(&text);
     }
     buf_append_char(out, '}');
-    if (status == STATUS_OK && buf_status(out) != STATUS_OK)
+    if (status == STATUS_OK && buf_status(out) != STATUS_OK) {
         return cli_fail(cli, STATUS_TOO_LARGE, "the task is larger than %u bytes", LIMIT_HTTP_BODY_SIZE);
-    if (status == STATUS_OK)
+    }
+    if (status == STATUS_OK) {
         status = check_code_input(cli, buf_slice(out), true);
+    }
     return status == STATUS_OK ? send_blobs(&parts, client) : status;
 }
 
@@ -332,23 +363,29 @@ static enum status write_input(const struct cli *cli, struct client *client, str
 {
     static const char *const code_options[] = {"file", "lang", "entry", "stdin", "arg", "flag", "limit"};
     const char *given = NULL;
-    for (size_t i = 0; i < sizeof code_options / sizeof code_options[0] && given == NULL; i++) {
-        if (cli_is_given(cli, code_options[i]))
+    for (size_t i = 0; i < sizeof(code_options) / sizeof(code_options[0]) && given == NULL; i++) {
+        if (cli_is_given(cli, code_options[i])) {
             given = code_options[i];
+        }
     }
     const char *input = cli_text(cli, "input");
-    if (given != NULL && input != NULL)
+    if (given != NULL && input != NULL) {
         return cli_fail(cli, STATUS_USAGE, "--%s and --input do not go together; put everything into one of them",
                         given);
+    }
     bool is_code = strcmp(cli->args[0], "code.run") == 0;
-    if (given != NULL && !is_code)
+    if (given != NULL && !is_code) {
         return cli_fail(cli, STATUS_USAGE, "--%s is for code.run; other kinds take --input", given);
-    if (given != NULL && !cli_is_given(cli, "file"))
+    }
+    if (given != NULL && !cli_is_given(cli, "file")) {
         return cli_fail(cli, STATUS_USAGE, "--%s needs a --file to run", given);
-    if (is_code && given == NULL && input == NULL)
+    }
+    if (is_code && given == NULL && input == NULL) {
         return cli_fail(cli, STATUS_USAGE, "there is no program to run; name one with --file PATH, or give --input");
-    if (given != NULL)
+    }
+    if (given != NULL) {
         return write_code_input(cli, client, out);
+    }
     if (input == NULL) {
         buf_append_str(out, "null");
         return STATUS_OK;
@@ -373,27 +410,31 @@ static enum status check_input(const struct cli *cli, struct slice input)
     size_t offset = 0;
     const char *reason = "it is not JSON";
     enum status status = STATUS_NO_MEMORY;
-    if (parser != NULL)
+    if (parser != NULL) {
         status = json_parse(parser, input, &root, &offset, &reason);
+    }
     json_parser_free(parser);
-    if (status == STATUS_OK)
+    if (status == STATUS_OK) {
         return status;
+    }
     return cli_fail(cli, status, "the input is not valid JSON at byte %zu: %s", offset, reason);
 }
 
 static void write_text_member(struct buf *out, const struct cli *cli, const char *option, const char *member)
 {
     const char *text = cli_text(cli, option);
-    if (text == NULL)
+    if (text == NULL) {
         return;
+    }
     buf_printf(out, ",\"%s\":", member);
     json_write_str(out, slice_str(text));
 }
 
 static void write_number_member(struct buf *out, const struct cli *cli, const char *option, const char *member)
 {
-    if (cli_text(cli, option) != NULL)
+    if (cli_text(cli, option) != NULL) {
         buf_printf(out, ",\"%s\":%" PRId64, member, cli_number(cli, option));
+    }
 }
 
 /* What the hub would refuse with a pointer into JSON that the user never saw. */
@@ -401,22 +442,25 @@ static enum status check_options(const struct cli *cli)
 {
     int64_t run_at_ns;
     const char *run_at = cli_text(cli, "run-at");
-    if (run_at != NULL && time_parse(slice_str(run_at), &run_at_ns) != STATUS_OK)
+    if (run_at != NULL && time_parse(slice_str(run_at), &run_at_ns) != STATUS_OK) {
         return cli_fail(cli, STATUS_USAGE,
                         "--run-at must be a time such as 2026-01-31T08:00:00Z (RFC 3339), not \"%s\"; --delay takes "
                         "30s or 2h",
                         run_at);
+    }
     int at = 0;
     const char *label;
     while ((label = cli_list_next(cli, "label", &at)) != NULL) {
-        if (*label == '\0' || strlen(label) > LIMIT_NAME_SIZE || strpbrk(label, "\t\r\n") != NULL)
+        if (*label == '\0' || strlen(label) > LIMIT_NAME_SIZE || strpbrk(label, "\t\r\n") != NULL) {
             return cli_fail(cli, STATUS_USAGE, "--label must be NAME or NAME=VALUE of 1 to %d bytes, not \"%s\"",
                             LIMIT_NAME_SIZE, label);
+        }
     }
     const char *queue = cli_text(cli, "queue");
-    if (queue != NULL && !name_is_valid(slice_str(queue)))
+    if (queue != NULL && !name_is_valid(slice_str(queue))) {
         return cli_fail(cli, STATUS_USAGE, "--queue must be a name of 1 to %d letters, digits, . _ or -, not \"%s\"",
                         LIMIT_NAME_SIZE, queue);
+    }
     return STATUS_OK;
 }
 
@@ -426,10 +470,12 @@ static enum status send_task(const struct cli *cli, struct client *client, struc
 {
     enum status status = client_try(client, "POST", "/v1/tasks", "application/json", body, 0, ret_answer);
     const char *queue = cli_text(cli, "queue");
-    if (status == STATUS_QUEUE_UNKNOWN && queue != NULL && !cli_flag(cli, "json"))
+    if (status == STATUS_QUEUE_UNKNOWN && queue != NULL && !cli_flag(cli, "json")) {
         return cli_fail(cli, status, "there is no queue \"%s\"; \"shoal queues add %s\" makes it", queue, queue);
-    if (status != STATUS_OK)
+    }
+    if (status != STATUS_OK) {
         client_tell(client);
+    }
     return status;
 }
 
@@ -438,10 +484,12 @@ static enum status write_task(const struct cli *cli, struct client *client, stru
     struct buf input;
     buf_init(&input, LIMIT_HTTP_BODY_SIZE);
     enum status status = write_input(cli, client, &input);
-    if (status == STATUS_OK)
+    if (status == STATUS_OK) {
         status = check_input(cli, buf_slice(&input));
-    if (status == STATUS_OK && cli_text(cli, "input") != NULL && strcmp(cli->args[0], "code.run") == 0)
+    }
+    if (status == STATUS_OK && cli_text(cli, "input") != NULL && strcmp(cli->args[0], "code.run") == 0) {
         status = check_code_input(cli, buf_slice(&input), false);
+    }
     buf_append_str(out, "{\"kind\":");
     json_write_str(out, slice_str(cli->args[0]));
     write_text_member(out, cli, "queue", "queue");
@@ -453,8 +501,9 @@ static enum status write_task(const struct cli *cli, struct client *client, stru
     write_number_member(out, cli, "ttl", "ttl_ms");
     write_number_member(out, cli, "timeout", "timeout_ms");
     write_number_member(out, cli, "lease", "lease_ms");
-    if (cli_text(cli, "retry-max") != NULL)
+    if (cli_text(cli, "retry-max") != NULL) {
         buf_printf(out, ",\"retry\":{\"max\":%" PRId64 "}", cli_number(cli, "retry-max"));
+    }
     if (cli_text(cli, "unique") != NULL) {
         buf_append_str(out, ",\"unique\":{\"key\":");
         json_write_str(out, slice_str(cli_text(cli, "unique")));
@@ -464,8 +513,9 @@ static enum status write_task(const struct cli *cli, struct client *client, stru
     int at = 0;
     const char *label;
     for (bool is_first = true; (label = cli_list_next(cli, "label", &at)) != NULL; is_first = false) {
-        if (!is_first)
+        if (!is_first) {
             buf_append_char(out, ',');
+        }
         json_write_str(out, slice_str(label));
     }
     buf_append_char(out, ']');
@@ -476,8 +526,9 @@ static enum status write_task(const struct cli *cli, struct client *client, stru
     buf_append_slice(out, buf_slice(&input));
     buf_append_char(out, '}');
     buf_free(&input);
-    if (status == STATUS_OK && buf_status(out) != STATUS_OK)
+    if (status == STATUS_OK && buf_status(out) != STATUS_OK) {
         return cli_fail(cli, STATUS_TOO_LARGE, "the task is larger than %u bytes", LIMIT_HTTP_BODY_SIZE);
+    }
     return status;
 }
 
@@ -485,8 +536,9 @@ static enum status wait_and_print(const struct cli *cli, struct client *client, 
 {
     struct client_answer answer;
     enum status status = task_wait(cli, client, id, cli_number(cli, "wait-for"), &answer);
-    if (status != STATUS_OK)
+    if (status != STATUS_OK) {
         return status;
+    }
     if (cli_flag(cli, "json")) {
         struct buf out;
         buf_init(&out, 64u << 20);
@@ -503,37 +555,41 @@ static enum status wait_and_print(const struct cli *cli, struct client *client, 
 enum status cli_submit(struct cli *cli)
 {
     enum status status = check_options(cli);
-    if (status != STATUS_OK)
+    if (status != STATUS_OK) {
         return status;
+    }
     struct client *client = client_new(cli);
-    if (client == NULL)
+    if (client == NULL) {
         return STATUS_USAGE;
+    }
     struct buf body;
     buf_init(&body, LIMIT_HTTP_BODY_SIZE);
     status = write_task(cli, client, &body);
     const char *key = cli_text(cli, "key");
     if (status == STATUS_OK && key != NULL) {
         char line[LIMIT_KEY_SIZE + 32];
-        snprintf(line, sizeof line, "Idempotency-Key: %s", key);
+        snprintf(line, sizeof(line), "Idempotency-Key: %s", key);
         client_header(client, line);
     }
     struct client_answer answer;
-    if (status == STATUS_OK)
+    if (status == STATUS_OK) {
         status = send_task(cli, client, buf_slice(&body), &answer);
+    }
     buf_free(&body);
     if (status == STATUS_OK) {
         char id[64];
-        snprintf(id, sizeof id, "%.*s", SLICE_ARG(client_str(answer.root, "id")));
+        snprintf(id, sizeof(id), "%.*s", SLICE_ARG(client_str(answer.root, "id")));
         bool is_wait = cli_flag(cli, "wait") || cli_is_given(cli, "wait-for");
         if (is_wait) {
             status = wait_and_print(cli, client, id);
         } else {
             struct buf out;
             buf_init(&out, 1u << 20);
-            if (cli_flag(cli, "json"))
+            if (cli_flag(cli, "json")) {
                 json_print(&out, answer.root);
-            else
+            } else {
                 buf_append_str(&out, id);
+            }
             buf_append_char(&out, '\n');
             status = cli_print(buf_slice(&out));
             buf_free(&out);

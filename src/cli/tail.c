@@ -38,7 +38,7 @@ static uint64_t facts_of(struct json_value task)
     struct json_value progress;
     int64_t permille = json_member(task, "progress", &progress) ? client_i64(progress, "permille", 0) : 0;
     int64_t numbers[2] = {client_i64(task, "attempts", 0), permille};
-    return hash64(client_str(task, "state"), hash64(slice_of(numbers, sizeof numbers), 0));
+    return hash64(client_str(task, "state"), hash64(slice_of(numbers, sizeof(numbers)), 0));
 }
 
 /* Whether what is shown of the task is new; remembers it. */
@@ -48,18 +48,20 @@ static bool note_change(struct tail *tail, struct json_value task)
     uint64_t facts = facts_of(task);
     for (uint32_t i = 0; i < tail->seen_count; i++) {
         struct seen *seen = &tail->seen[i];
-        if (!slice_equal_str(id, seen->id))
+        if (!slice_equal_str(id, seen->id)) {
             continue;
+        }
         bool is_new = seen->facts != facts;
         seen->facts = facts;
         return is_new;
     }
     struct seen *seen = &tail->seen[tail->seen_next];
-    snprintf(seen->id, sizeof seen->id, "%.*s", SLICE_ARG(id));
+    snprintf(seen->id, sizeof(seen->id), "%.*s", SLICE_ARG(id));
     seen->facts = facts;
     tail->seen_next = (tail->seen_next + 1) % SEEN_MAX;
-    if (tail->seen_count < SEEN_MAX)
+    if (tail->seen_count < SEEN_MAX) {
         tail->seen_count++;
+    }
     return true;
 }
 
@@ -74,20 +76,23 @@ static void write_change(struct tail *tail, struct json_value task)
     struct tm local;
     char clock_text[16];
     localtime_r(&now, &local);
-    strftime(clock_text, sizeof clock_text, "%H:%M:%S", &local);
+    strftime(clock_text, sizeof(clock_text), "%H:%M:%S", &local);
     struct slice state = client_str(task, "state");
     buf_printf(&tail->out, "%s  %.*s  %s%-9.*s%s  %.*s", clock_text, SLICE_ARG(client_str(task, "id")),
                cli_state_color(tail->has_color, state), SLICE_ARG(state), cli_color_end(tail->has_color),
                SLICE_ARG(client_str(task, "kind")));
     struct json_value value;
-    if (json_member(task, "lease", &value) && json_type_of(value) == JSON_OBJECT)
+    if (json_member(task, "lease", &value) && json_type_of(value) == JSON_OBJECT) {
         buf_printf(&tail->out, "  on %.*s", SLICE_ARG(client_str(value, "node")));
-    if (!task_is_final(state) && json_member(task, "progress", &value) && json_type_of(value) == JSON_OBJECT)
+    }
+    if (!task_is_final(state) && json_member(task, "progress", &value) && json_type_of(value) == JSON_OBJECT) {
         buf_printf(&tail->out, "  %" PRId64 " %% %.*s", client_i64(value, "permille", 0) / 10,
                    SLICE_ARG(client_str(value, "note")));
-    if (json_member(task, "error", &value) && json_type_of(value) == JSON_OBJECT)
+    }
+    if (json_member(task, "error", &value) && json_type_of(value) == JSON_OBJECT) {
         buf_printf(&tail->out, "  %.*s: %.*s", SLICE_ARG(client_str(value, "kind")),
                    SLICE_ARG(client_str(value, "message")));
+    }
     buf_append_char(&tail->out, '\n');
 }
 
@@ -102,15 +107,17 @@ static enum status ask(struct tail *tail, const char *path, int64_t wait_ms, str
 {
     enum status status = client_try(tail->client, "GET", path, NULL, (struct slice){NULL, 0}, wait_ms, ret_answer);
     if (status == STATUS_UNREACHABLE || status == STATUS_NOT_READY || status == STATUS_TIMEOUT) {
-        if (!tail->is_away)
+        if (!tail->is_away) {
             fprintf(stderr, "shoal tail: the hub at %s is away; waiting for it.\n", client_hub(tail->client));
+        }
         tail->is_away = true;
         pause_ms(POLL_MS);
         return STATUS_AGAIN;
     }
     tail->is_away = false;
-    if (status != STATUS_OK)
+    if (status != STATUS_OK) {
         client_tell(tail->client);
+    }
     return status;
 }
 
@@ -124,23 +131,28 @@ static enum status flush(struct tail *tail)
 static enum status follow_task(struct tail *tail, const char *id)
 {
     char path[128];
-    snprintf(path, sizeof path, "/v1/tasks/%s?wait_ms=%d", id, POLL_MS);
+    snprintf(path, sizeof(path), "/v1/tasks/%s?wait_ms=%d", id, POLL_MS);
     for (bool is_first = true;; is_first = false) {
         struct client_answer answer;
         char first[128];
-        snprintf(first, sizeof first, "/v1/tasks/%s", id);
+        snprintf(first, sizeof(first), "/v1/tasks/%s", id);
         enum status status = ask(tail, is_first ? first : path, is_first ? 0 : POLL_MS, &answer);
-        if (status == STATUS_AGAIN)
+        if (status == STATUS_AGAIN) {
             continue;
-        if (status != STATUS_OK)
+        }
+        if (status != STATUS_OK) {
             return status;
-        if (note_change(tail, answer.root))
+        }
+        if (note_change(tail, answer.root)) {
             write_change(tail, answer.root);
+        }
         status = flush(tail);
-        if (status != STATUS_OK)
+        if (status != STATUS_OK) {
             return status;
-        if (task_is_final(client_str(answer.root, "state")))
+        }
+        if (task_is_final(client_str(answer.root, "state"))) {
             return task_outcome(answer.root);
+        }
     }
 }
 
@@ -151,8 +163,9 @@ static enum status follow_list(struct tail *tail)
     buf_printf(&path, "/v1/tasks?limit=%d", LIMIT_PAGE_MAX);
     static const char *const filters[] = {"queue", "kind"};
     for (size_t i = 0; i < 2; i++) {
-        if (cli_text(tail->cli, filters[i]) == NULL)
+        if (cli_text(tail->cli, filters[i]) == NULL) {
             continue;
+        }
         buf_printf(&path, "&%s=", filters[i]);
         client_escape(&path, slice_str(cli_text(tail->cli, filters[i])));
     }
@@ -160,8 +173,9 @@ static enum status follow_list(struct tail *tail)
     for (bool is_first = true; status == STATUS_OK || status == STATUS_AGAIN;) {
         struct client_answer answer;
         status = ask(tail, buf_cstr(&path), 0, &answer);
-        if (status != STATUS_OK)
+        if (status != STATUS_OK) {
             continue;
+        }
         struct json_value items, item;
         struct slice key;
         struct json_value changed[LIMIT_PAGE_MAX];
@@ -169,12 +183,14 @@ static enum status follow_list(struct tail *tail)
         if (json_member(answer.root, "items", &items)) {
             for (struct json_iter it = json_iter_of(items); json_next(&it, &key, &item) && count < LIMIT_PAGE_MAX;) {
                 /* What was over before we came is no change. */
-                if (note_change(tail, item) && !(is_first && task_is_final(client_str(item, "state"))))
+                if (note_change(tail, item) && !(is_first && task_is_final(client_str(item, "state")))) {
                     changed[count++] = item;
+                }
             }
         }
-        while (count > 0) /* oldest first, as they happened */
+        while (count > 0) { /* oldest first, as they happened */
             write_change(tail, changed[--count]);
+        }
         status = flush(tail);
         is_first = false;
         pause_ms(POLL_MS);
@@ -186,18 +202,20 @@ static enum status follow_list(struct tail *tail)
 enum status cli_tail(struct cli *cli)
 {
     enum status status = cli->arg_count > 0 ? task_check_id(cli, cli->args[0]) : STATUS_OK;
-    if (status != STATUS_OK)
+    if (status != STATUS_OK) {
         return status;
+    }
     struct tail tail = {.cli = cli,
                         .client = client_new(cli),
                         .seen = calloc(SEEN_MAX, sizeof(struct seen)),
                         .has_color = cli_has_color(STDOUT_FILENO),
                         .is_json = cli_flag(cli, "json")};
     buf_init(&tail.out, 64u << 20);
-    if (tail.client == NULL || tail.seen == NULL)
+    if (tail.client == NULL || tail.seen == NULL) {
         status = STATUS_USAGE;
-    else
+    } else {
         status = cli->arg_count > 0 ? follow_task(&tail, cli->args[0]) : follow_list(&tail);
+    }
     client_free(tail.client);
     free(tail.seen);
     buf_free(&tail.out);

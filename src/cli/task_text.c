@@ -26,8 +26,9 @@ bool task_is_final(struct slice state)
 static struct slice verdict_of(struct json_value task)
 {
     struct json_value result;
-    if (!slice_equal_str(client_str(task, "kind"), "code.run") || !json_member(task, "result", &result))
+    if (!slice_equal_str(client_str(task, "kind"), "code.run") || !json_member(task, "result", &result)) {
         return (struct slice){NULL, 0};
+    }
     return client_str(result, "verdict");
 }
 
@@ -35,31 +36,36 @@ enum status task_outcome(struct json_value task)
 {
     struct slice state = client_str(task, "state");
     struct slice verdict = verdict_of(task);
-    if (slice_equal_str(state, "succeeded"))
+    if (slice_equal_str(state, "succeeded")) {
         return verdict.len == 0 || slice_equal_str(verdict, "OK") ? STATUS_OK : STATUS_FAILED;
-    if (slice_equal_str(state, "cancelled"))
+    }
+    if (slice_equal_str(state, "cancelled")) {
         return STATUS_CANCELLED;
-    if (slice_equal_str(state, "expired"))
+    }
+    if (slice_equal_str(state, "expired")) {
         return STATUS_TIMEOUT;
+    }
     return slice_equal_str(state, "dead") ? STATUS_FAILED : STATUS_AGAIN;
 }
 
 enum status task_check_id(const struct cli *cli, const char *id)
 {
     uint64_t number;
-    if (base32_parse(slice_str(id), &number))
+    if (base32_parse(slice_str(id), &number)) {
         return STATUS_OK;
+    }
     return cli_fail(cli, STATUS_USAGE, "\"%s\" is not a task id; an id has 13 letters and digits", id);
 }
 
 static void write_ago(struct buf *out, const char *label, struct json_value task, const char *name)
 {
     int64_t at_ns = client_time_ns(task, name);
-    if (at_ns == 0)
+    if (at_ns == 0) {
         return;
+    }
     int64_t ms = (clock_wall_ns() - at_ns) / NS_PER_MS;
     char text[32];
-    cli_duration_text(ms < 0 ? -ms : ms, text, sizeof text);
+    cli_duration_text(ms < 0 ? -ms : ms, text, sizeof(text));
     buf_printf(out, "%-10s %.*s  (%s%s%s)\n", label, SLICE_ARG(client_str(task, name)), ms < 0 ? "in " : "", text,
                ms < 0 ? "" : " ago");
 }
@@ -67,15 +73,17 @@ static void write_ago(struct buf *out, const char *label, struct json_value task
 static void write_json_member(struct buf *out, const char *label, struct json_value task, const char *name)
 {
     struct json_value value;
-    if (!json_member(task, name, &value) || json_type_of(value) == JSON_NULL)
+    if (!json_member(task, name, &value) || json_type_of(value) == JSON_NULL) {
         return;
+    }
     buf_printf(out, "%-10s ", label);
     size_t begin = out->len;
     json_print(out, value);
     if (out->len - begin > 2000) {
         out->len = begin + 2000;
-        while (out->len > begin && ((unsigned char)out->data[out->len] & 0xC0) == 0x80)
+        while (out->len > begin && ((unsigned char)out->data[out->len] & 0xC0) == 0x80) {
             out->len--;
+        }
         buf_append_str(out, "… (--json shows all)");
     }
     buf_append_char(out, '\n');
@@ -97,15 +105,18 @@ void task_write(struct buf *out, struct json_value task, bool has_color)
                client_i64(task, "attempts", 0), client_i64(task, "attempts_failed", 0),
                client_i64(task, "attempts_lost", 0));
     struct json_value value;
-    if (json_member(task, "lease", &value) && json_type_of(value) == JSON_OBJECT)
+    if (json_member(task, "lease", &value) && json_type_of(value) == JSON_OBJECT) {
         buf_printf(out, "%-10s %.*s until %.*s\n", "leased to", SLICE_ARG(client_str(value, "node")),
                    SLICE_ARG(client_str(value, "expires_at")));
-    if (json_member(task, "progress", &value) && json_type_of(value) == JSON_OBJECT)
+    }
+    if (json_member(task, "progress", &value) && json_type_of(value) == JSON_OBJECT) {
         buf_printf(out, "%-10s %" PRId64 " %% %.*s\n", "progress", client_i64(value, "permille", 0) / 10,
                    SLICE_ARG(client_str(value, "note")));
-    if (json_member(task, "error", &value) && json_type_of(value) == JSON_OBJECT)
+    }
+    if (json_member(task, "error", &value) && json_type_of(value) == JSON_OBJECT) {
         buf_printf(out, "%-10s %.*s: %.*s\n", "error", SLICE_ARG(client_str(value, "kind")),
                    SLICE_ARG(client_str(value, "message")));
+    }
     write_json_member(out, "input", task, "input");
     write_json_member(out, "checkpoint", task, "checkpoint");
     write_json_member(out, "result", task, "result");
@@ -118,17 +129,20 @@ void task_phrase(struct buf *out, struct json_value task)
     if (verdict.len > 0 && json_member(task, "result", &result)) {
         buf_printf(out, "%.*s", SLICE_ARG(verdict));
         struct slice phase = client_str(result, "phase");
-        if (!slice_equal_str(verdict, "OK") && phase.len > 0)
+        if (!slice_equal_str(verdict, "OK") && phase.len > 0) {
             buf_printf(out, " in %.*s", SLICE_ARG(phase));
+        }
         int64_t exit_code = client_i64(result, "exit", 0);
         int64_t signal_number = client_i64(result, "signal", 0);
-        if (signal_number > 0)
+        if (signal_number > 0) {
             buf_printf(out, ", signal %" PRId64, signal_number);
-        else if (exit_code > 0)
+        } else if (exit_code > 0) {
             buf_printf(out, ", exit code %" PRId64, exit_code);
-        if (json_member(result, "stats", &stats))
+        }
+        if (json_member(result, "stats", &stats)) {
             buf_printf(out, ", %" PRId64 " ms, %" PRId64 " ms of cpu, %" PRId64 " MiB", client_i64(stats, "wall_ms", 0),
                        client_i64(stats, "cpu_ms", 0), client_i64(stats, "peak_mib", 0));
+        }
         return;
     }
     struct slice state = client_str(task, "state");
@@ -146,19 +160,23 @@ void task_phrase(struct buf *out, struct json_value task)
 static enum status print_stream(struct client *client, struct json_value result, const char *name, FILE *file)
 {
     char member[32];
-    snprintf(member, sizeof member, "%s_blob", name);
+    snprintf(member, sizeof(member), "%s_blob", name);
     struct slice blob = client_str(result, member), text = client_str(result, name);
     uint64_t size = 0;
-    if (blob.len > 0 && client_download(client, blob, file, &size))
+    if (blob.len > 0 && client_download(client, blob, file, &size)) {
         return STATUS_OK;
-    if (size == 0)
+    }
+    if (size == 0) {
         fwrite(text.data, 1, text.len, file);
+    }
     bool is_written = fflush(file) == 0 && ferror(file) == 0;
-    if (!is_written)
+    if (!is_written) {
         return errno == EPIPE ? STATUS_OK : STATUS_IO; /* a reader such as head has seen enough */
-    if (blob.len > 0)
+    }
+    if (blob.len > 0) {
         fprintf(stderr, "shoal: the rest of %s cannot be fetched from the hub; it is the blob %.*s.\n", name,
                 SLICE_ARG(blob));
+    }
     return blob.len > 0 ? STATUS_UNREACHABLE : STATUS_OK;
 }
 
@@ -176,8 +194,9 @@ enum status task_print_result(struct client *client, struct json_value task)
         enum status errors = print_stream(client, result, "stderr", stderr);
         status = status != STATUS_OK ? status : errors;
         bool is_whole = client_str(result, "stdout_blob").len > 0 || client_str(result, "stderr_blob").len > 0;
-        if (client_bool(result, "truncated") && !is_whole)
+        if (client_bool(result, "truncated") && !is_whole) {
             fprintf(stderr, "shoal: the output was longer than its limit and is cut.\n");
+        }
     } else if (outcome == STATUS_OK && json_member(task, "result", &result)) {
         json_print(&out, result);
         buf_append_char(&out, '\n');
@@ -197,15 +216,17 @@ enum status task_print_result(struct client *client, struct json_value task)
 static void show_progress(struct json_value task, int64_t since_ns)
 {
     char time[32];
-    cli_duration_text((clock_mono_ns() - since_ns) / NS_PER_MS, time, sizeof time);
+    cli_duration_text((clock_mono_ns() - since_ns) / NS_PER_MS, time, sizeof(time));
     fprintf(stderr, "\r\033[K%.*s  %.*s  %s", SLICE_ARG(client_str(task, "id")), SLICE_ARG(client_str(task, "state")),
             time);
     struct json_value value;
-    if (json_member(task, "lease", &value) && json_type_of(value) == JSON_OBJECT)
+    if (json_member(task, "lease", &value) && json_type_of(value) == JSON_OBJECT) {
         fprintf(stderr, "  on %.*s", SLICE_ARG(client_str(value, "node")));
-    if (json_member(task, "progress", &value) && json_type_of(value) == JSON_OBJECT)
+    }
+    if (json_member(task, "progress", &value) && json_type_of(value) == JSON_OBJECT) {
         fprintf(stderr, "  %" PRId64 " %%  %.*s", client_i64(value, "permille", 0) / 10,
                 SLICE_ARG(client_str(value, "note")));
+    }
     fflush(stderr);
 }
 
@@ -227,33 +248,39 @@ enum status task_wait(const struct cli *cli, struct client *client, const char *
         int64_t step_ms = is_live ? STEP_WAIT_LIVE_MS : STEP_WAIT_MS;
         step_ms = left_ms < step_ms ? (left_ms > 0 ? left_ms : 0) : step_ms;
         char path[128];
-        snprintf(path, sizeof path, "/v1/tasks/%s?wait_ms=%" PRId64, id, step_ms);
+        snprintf(path, sizeof(path), "/v1/tasks/%s?wait_ms=%" PRId64, id, step_ms);
         status = client_try(client, "GET", path, NULL, (struct slice){NULL, 0}, step_ms, ret_answer);
         bool is_away = status == STATUS_UNREACHABLE || status == STATUS_NOT_READY || status == STATUS_TIMEOUT;
         if (is_away) {
             int64_t now_ns = clock_mono_ns();
             away_since_ns = away_since_ns == 0 ? now_ns : away_since_ns;
-            if (now_ns - away_since_ns > RECONNECT_MS * NS_PER_MS)
+            if (now_ns - away_since_ns > RECONNECT_MS * NS_PER_MS) {
                 break;
+            }
             pause_ms(RECONNECT_PAUSE_MS);
             continue;
         }
-        if (status != STATUS_OK || task_is_final(client_str(ret_answer->root, "state")))
+        if (status != STATUS_OK || task_is_final(client_str(ret_answer->root, "state"))) {
             break;
+        }
         away_since_ns = 0;
-        if (is_live)
+        if (is_live) {
             show_progress(ret_answer->root, begun_ns);
+        }
         if (wait_ms > 0 && clock_mono_ns() - begun_ns >= wait_ms * NS_PER_MS) {
             status = STATUS_TIMEOUT;
             break;
         }
     }
-    if (is_live)
+    if (is_live) {
         fprintf(stderr, "\r\033[K");
-    if (status == STATUS_TIMEOUT && ret_answer->http == 200)
+    }
+    if (status == STATUS_TIMEOUT && ret_answer->http == 200) {
         return cli_fail(cli, status, "the task %s is not finished yet; \"shoal get %s --wait\" goes on waiting", id,
                         id);
-    if (status != STATUS_OK)
+    }
+    if (status != STATUS_OK) {
         client_tell(client);
+    }
     return status;
 }

@@ -44,8 +44,9 @@ static void on_signal(int number)
 static enum status start(const struct cli *cli, struct child *child, const char *const *args)
 {
     int pipe_fds[2];
-    if (pipe2(pipe_fds, O_CLOEXEC) != 0)
+    if (pipe2(pipe_fds, O_CLOEXEC) != 0) {
         return cli_fail(cli, STATUS_IO, "cannot make a pipe: %s", strerror(errno));
+    }
     pid_t parent = getpid();
     pid_t pid = fork();
     if (pid < 0) {
@@ -56,8 +57,9 @@ static enum status start(const struct cli *cli, struct child *child, const char 
     if (pid == 0) {
         setpgid(0, 0);
         prctl(PR_SET_PDEATHSIG, SIGTERM);
-        if (getppid() != parent)
+        if (getppid() != parent) {
             _exit(1);
+        }
         dup2(pipe_fds[1], STDOUT_FILENO);
         execv("/proc/self/exe", (char *const *)args);
         fprintf(stderr, "shoal up: cannot start %s: %s.\n", child->name, strerror(errno));
@@ -72,8 +74,9 @@ static enum status start(const struct cli *cli, struct child *child, const char 
 
 static void stop(struct child *child)
 {
-    if (child->pid > 0)
+    if (child->pid > 0) {
         kill(child->pid, SIGTERM);
+    }
 }
 
 static void end_line(struct child *child)
@@ -82,8 +85,9 @@ static void end_line(struct child *child)
     child->line_len = 0;
     printf("%s\n", child->line);
     fflush(stdout);
-    if (!child->is_ready)
-        memcpy(child->first_line, child->line, sizeof child->first_line);
+    if (!child->is_ready) {
+        memcpy(child->first_line, child->line, sizeof(child->first_line));
+    }
     child->is_ready = true;
 }
 
@@ -92,20 +96,23 @@ static void read_lines(struct child *child)
 {
     char piece[4096];
     while (child->out >= 0) {
-        ssize_t got = read(child->out, piece, sizeof piece);
-        if (got < 0 && errno == EINTR)
+        ssize_t got = read(child->out, piece, sizeof(piece));
+        if (got < 0 && errno == EINTR) {
             continue;
-        if (got < 0)
+        }
+        if (got < 0) {
             return; /* EAGAIN: nothing more now */
+        }
         if (got == 0) {
             close(child->out);
             child->out = -1;
         }
         for (ssize_t i = 0; i < got; i++) {
-            if (piece[i] == '\n')
+            if (piece[i] == '\n') {
                 end_line(child);
-            else if (child->line_len + 1 < sizeof child->line)
+            } else if (child->line_len + 1 < sizeof(child->line)) {
                 child->line[child->line_len++] = piece[i];
+            }
         }
     }
 }
@@ -121,12 +128,14 @@ static void reap(struct child *child)
 
 static enum status status_of_exit(int wait_status)
 {
-    if (!WIFEXITED(wait_status))
+    if (!WIFEXITED(wait_status)) {
         return STATUS_FAILED;
+    }
     int code = WEXITSTATUS(wait_status);
     for (enum status status = STATUS_OK; status < STATUS_COUNT; status++) {
-        if (status_exit(status) == code)
+        if (status_exit(status) == code) {
             return status;
+        }
     }
     return STATUS_FAILED;
 }
@@ -159,8 +168,9 @@ static size_t common_args(const struct cli *cli, const char **args, const char *
     args[count++] = data;
     args[count++] = "--log-level";
     args[count++] = cli_text(cli, "log-level");
-    if (cli_flag(cli, "log-json"))
+    if (cli_flag(cli, "log-json")) {
         args[count++] = "--log-json";
+    }
     return count;
 }
 
@@ -191,9 +201,10 @@ static enum status start_node(struct up *up)
     up->node_args[count++] = up->url;
     static const char *const texts[] = {"name", "slots", "drain", "node-key-file"};
     static const char *const names[] = {"--name", "--slots", "--drain", "--key-file"};
-    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
-        if (cli_text(cli, texts[i]) == NULL)
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        if (cli_text(cli, texts[i]) == NULL) {
             continue;
+        }
         up->node_args[count++] = names[i];
         up->node_args[count++] = cli_text(cli, texts[i]);
     }
@@ -207,17 +218,20 @@ static void say_how(const struct up *up)
 {
     bool is_default = strcmp(up->url, CLI_HUB_DEFAULT) == 0;
     printf("\nShoal is up. In another terminal:\n");
-    if (!is_default)
+    if (!is_default) {
         printf("  export SHOAL_HUB=%s\n", up->url);
+    }
     /* An example of what was offered, if that was chosen. */
     int at = 0;
     const char *offer = NULL, *last = NULL;
-    while ((offer = cli_list_next(up->cli, "offer", &at)) != NULL && strcmp(offer, "code.run") != 0)
+    while ((offer = cli_list_next(up->cli, "offer", &at)) != NULL && strcmp(offer, "code.run") != 0) {
         last = offer;
-    if (offer == NULL && last != NULL)
+    }
+    if (offer == NULL && last != NULL) {
         printf("  shoal submit %s --input '{\"value\":1}' --wait\n", last);
-    else
+    } else {
         printf("  shoal submit code.run --file hello.py --wait\n");
+    }
     printf("  shoal ls\n"
            "Ctrl-C ends it; the tasks stay in %s.\n\n",
            up->hub_data);
@@ -228,9 +242,10 @@ static void say_how(const struct up *up)
 static bool take_url(struct up *up)
 {
     const char *url = strstr(up->hub.first_line, "http://");
-    if (url == NULL)
+    if (url == NULL) {
         return false;
-    snprintf(up->url, sizeof up->url, "%.*s", (int)strcspn(url, " \t\r\n"), url);
+    }
+    snprintf(up->url, sizeof(up->url), "%.*s", (int)strcspn(url, " \t\r\n"), url);
     return true;
 }
 
@@ -257,8 +272,9 @@ static enum status supervise(struct up *up)
                 stop(&up->hub);
             }
         }
-        if (!node_was_ready && up->node.is_ready && !is_ending)
+        if (!node_was_ready && up->node.is_ready && !is_ending) {
             say_how(up);
+        }
         bool hub_ran = up->hub.pid > 0, node_ran = up->node.pid > 0;
         reap(&up->hub);
         reap(&up->node);
@@ -270,18 +286,20 @@ static enum status supervise(struct up *up)
             stop(&up->node); /* nobody is there to report to: no draining */
         }
         if (node_ran && up->node.pid == 0 && up->hub.pid > 0) {
-            if (!is_ending)
+            if (!is_ending) {
                 status = status_of_exit(up->node.wait_status);
+            }
             is_ending = true;
             stop(&up->hub);
         }
         while (signals_passed < signals_seen) {
             signals_passed++;
             is_ending = true;
-            if (has_node && up->node.pid > 0)
+            if (has_node && up->node.pid > 0) {
                 stop(&up->node);
-            else
+            } else {
                 stop(&up->hub);
+            }
         }
     }
     return status;
@@ -291,23 +309,27 @@ enum status cli_up(struct cli *cli)
 {
     struct up up = {.cli = cli, .hub = {.name = "the hub", .out = -1}, .node = {.name = "the node", .out = -1}};
     const char *data = cli_text(cli, "data");
-    if (strlen(data) > 1000)
+    if (strlen(data) > 1000) {
         return cli_fail(cli, STATUS_USAGE, "the name of the data directory is too long");
+    }
     enum status status = daemon_check_data(cli, data, NULL);
-    if (status != STATUS_OK)
+    if (status != STATUS_OK) {
         return status;
+    }
     bool is_new = mkdir(data, 0755) == 0;
-    if (!is_new && errno != EEXIST)
+    if (!is_new && errno != EEXIST) {
         return cli_fail(cli, errno == ENOSPC ? STATUS_NO_SPACE : STATUS_IO, "cannot make the directory %s: %s", data,
                         strerror(errno));
-    snprintf(up.hub_data, sizeof up.hub_data, "%s/hub", data);
-    snprintf(up.node_data, sizeof up.node_data, "%s/node", data);
+    }
+    snprintf(up.hub_data, sizeof(up.hub_data), "%s/hub", data);
+    snprintf(up.node_data, sizeof(up.node_data), "%s/node", data);
     struct sigaction action = {.sa_handler = on_signal};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGHUP, &action, NULL);
     status = supervise(&up);
-    if (is_new && status != STATUS_OK)
+    if (is_new && status != STATUS_OK) {
         (void)rmdir(data); /* where nothing came into it */
+    }
     return status;
 }

@@ -10,10 +10,11 @@ enum status cli_version(struct cli *cli)
 {
     struct utsname name = {0};
     (void)uname(&name);
-    if (cli->values != NULL && cli_flag(cli, "json"))
+    if (cli->values != NULL && cli_flag(cli, "json")) {
         printf("{\"version\":\"%s\",\"system\":\"%s\",\"machine\":\"%s\"}\n", SHOAL_VERSION, name.sysname,
                name.machine);
-    else
+    } else {
         printf("shoal %s (%s, %s)\n", SHOAL_VERSION, name.sysname, name.machine);
+    }
     return STATUS_OK;
 }

@@ -29,6 +29,9 @@
  *  R4 flow->waiting[p] is the number of ready tasks in its slots of priority p
  * core_check() verifies them. */
 #include "base/hash.h"
+
+#include <assert.h>
+
 #include "base/mutation.h"
 #include "core/core_internal.h"
 

@@ -150,19 +150,19 @@ static int clean_tmp(const char *path)
 
 enum status blob_store_open(struct loop *loop, const char *dir, uint64_t size_max, struct blob_store **ret_store)
 {
-    struct blob_store *store = calloc(1, sizeof *store);
+    struct blob_store *store = calloc(1, sizeof(*store));
     if (store == NULL) {
         return STATUS_NO_MEMORY;
     }
     store->magic = STORE_MAGIC;
     store->loop = loop;
     store->size_max = size_max;
-    int len = snprintf(store->dir, sizeof store->dir, "%s", dir);
+    int len = snprintf(store->dir, sizeof(store->dir), "%s", dir);
     char path[PATH_SIZE];
-    (void)snprintf(path, sizeof path, "%s/tmp", store->dir);
-    if (len < 0 || (size_t)len >= sizeof store->dir || make_dir(store->dir) != 0 || make_dir(path) != 0 ||
+    (void)snprintf(path, sizeof(path), "%s/tmp", store->dir);
+    if (len < 0 || (size_t)len >= sizeof(store->dir) || make_dir(store->dir) != 0 || make_dir(path) != 0 ||
         clean_tmp(path) != 0 || sync_dir(store->dir) != 0) {
-        enum status status = (size_t)len >= sizeof store->dir ? STATUS_INVALID : status_of_errno(errno);
+        enum status status = (size_t)len >= sizeof(store->dir) ? STATUS_INVALID : status_of_errno(errno);
         free(store);
         return status;
     }
@@ -230,7 +230,7 @@ enum status blob_upload_begin(struct blob_store *store, const char *expected_hex
     if (expected_hex != NULL && !hex_is_digest(expected_hex)) {
         return STATUS_INVALID;
     }
-    struct blob_upload *upload = calloc(1, sizeof *upload);
+    struct blob_upload *upload = calloc(1, sizeof(*upload));
     if (upload == NULL) {
         return STATUS_NO_MEMORY;
     }
@@ -247,7 +247,7 @@ enum status blob_upload_begin(struct blob_store *store, const char *expected_hex
     /* A piece comes from the connection's read buffer, or whole from a test: it always fits behind GATHER_MAX. */
     buf_init(&upload->gather, SIZE_MAX / 4);
     buf_init(&upload->writing, SIZE_MAX / 4);
-    (void)snprintf(upload->path, sizeof upload->path, "%s/tmp/%llu.part", store->dir,
+    (void)snprintf(upload->path, sizeof(upload->path), "%s/tmp/%llu.part", store->dir,
                    (unsigned long long)++store->next_number);
     store->users++;
     if (upload->sha == NULL) {
@@ -317,7 +317,7 @@ static enum status upload_finish(struct blob_upload *upload)
 {
     uint8_t digest[SHA256_SIZE];
     sha256_final(upload->sha, digest);
-    hex_encode(digest, sizeof digest, upload->hex);
+    hex_encode(digest, sizeof(digest), upload->hex);
     if (upload->expected[0] != '\0' && strcmp(upload->expected, upload->hex) != 0) {
         return STATUS_DIGEST_MISMATCH;
     }
@@ -326,7 +326,7 @@ static enum status upload_finish(struct blob_upload *upload)
     }
     const struct blob_store *store = upload->store;
     char shard[PATH_SIZE];
-    (void)snprintf(shard, sizeof shard, "%s/%.2s", store->dir, upload->hex);
+    (void)snprintf(shard, sizeof(shard), "%s/%.2s", store->dir, upload->hex);
     bool is_new_shard = mkdir(shard, 0700) == 0;
     if (!is_new_shard && errno != EEXIST) {
         return status_of_errno(errno);
@@ -523,7 +523,7 @@ enum status blob_read_begin(struct blob_store *store, const char *hex, uint64_t 
     if (fd < 0) {
         return status_of_errno(errno);
     }
-    struct blob_reader *reader = malloc(sizeof *reader);
+    struct blob_reader *reader = malloc(sizeof(*reader));
     if (reader == NULL) {
         (void)close(fd);
         return STATUS_NO_MEMORY;

@@ -152,7 +152,7 @@ bool hub_config_set_listen(struct hub_config *config, struct slice text)
         }
         number = number * 10 + (uint32_t)(port.data[i] - '0');
     }
-    if (port.len == 0 || number > UINT16_MAX || host.len >= sizeof config->host ||
+    if (port.len == 0 || number > UINT16_MAX || host.len >= sizeof(config->host) ||
         (host.len > 0 && memchr(host.data, '\0', host.len) != NULL)) {
         return false;
     }
@@ -210,7 +210,7 @@ static bool lines_read(struct lines *lines, const char *name, struct slice text,
         case YAML_SCALAR_EVENT:
             if (depth == 1 && is_key && lines->count < CONFIG_KEYS_MAX) {
                 struct key_line *key = &lines->keys[lines->count++];
-                (void)snprintf(key->name, sizeof key->name, "%s", (const char *)event.data.scalar.value);
+                (void)snprintf(key->name, sizeof(key->name), "%s", (const char *)event.data.scalar.value);
                 key->line = event.start_mark.line + 1;
             }
             is_key = depth == 1 ? !is_key : is_key;
@@ -249,17 +249,17 @@ static void on_log(cyaml_log_t level, void *ctx, const char *format, va_list arg
     (void)level;
     struct complaint *complaint = ctx;
     char line[256];
-    (void)vsnprintf(line, sizeof line, format, args);
+    (void)vsnprintf(line, sizeof(line), format, args);
     line[strcspn(line, "\n")] = '\0';
     const char *text = strncmp(line, "Load: ", 6) == 0 ? line + 6 : line;
     const char *field = strstr(text, "in mapping field '");
     if (field != NULL) {
         field += strlen("in mapping field '");
         if (complaint->field[0] == '\0') {
-            (void)snprintf(complaint->field, sizeof complaint->field, "%.*s", (int)strcspn(field, "'"), field);
+            (void)snprintf(complaint->field, sizeof(complaint->field), "%.*s", (int)strcspn(field, "'"), field);
         }
     } else if (complaint->message[0] == '\0') {
-        (void)snprintf(complaint->message, sizeof complaint->message, "%s", text);
+        (void)snprintf(complaint->message, sizeof(complaint->message), "%s", text);
     }
 }
 
@@ -320,13 +320,13 @@ static bool read_key_file(struct hub_config *config, const char *path, const str
                           struct buf *why)
 {
     FILE *file = fopen(path, "re");
-    char text[sizeof config->node_key + 1] = "";
-    bool is_read = file != NULL && fgets(text, sizeof text, file) != NULL;
+    char text[sizeof(config->node_key) + 1] = "";
+    bool is_read = file != NULL && fgets(text, sizeof(text), file) != NULL;
     if (file != NULL) {
         (void)fclose(file);
     }
     size_t len = strcspn(text, "\r\n");
-    if (!is_read || len == 0 || len >= sizeof config->node_key) {
+    if (!is_read || len == 0 || len >= sizeof(config->node_key)) {
         buf_printf(why, "%s, line %zu: \"node_key_file\" names %s, which %s", name, line_of(lines, "node_key_file"),
                    path, !is_read ? "cannot be read" : "does not begin with a key of at most 127 bytes");
         return false;
@@ -340,8 +340,8 @@ static bool apply(const struct values *values, const struct lines *lines, const 
                   struct buf *why)
 {
     if (!bounds_hold(values, lines, name, why) ||
-        !copy_text("data", values->data, config->data_dir, sizeof config->data_dir, lines, name, why) ||
-        !copy_text("node_key", values->node_key, config->node_key, sizeof config->node_key, lines, name, why)) {
+        !copy_text("data", values->data, config->data_dir, sizeof(config->data_dir), lines, name, why) ||
+        !copy_text("node_key", values->node_key, config->node_key, sizeof(config->node_key), lines, name, why)) {
         return false;
     }
     if (values->data != NULL && values->data[0] == '\0') {
@@ -404,7 +404,7 @@ enum status hub_config_parse(struct hub_config *config, const char *name, struct
                                         (cyaml_data_t **)&values, NULL);
     if (error != CYAML_OK) {
         if (complaint.message[0] == '\0') {
-            (void)snprintf(complaint.message, sizeof complaint.message, "%s", cyaml_strerror(error));
+            (void)snprintf(complaint.message, sizeof(complaint.message), "%s", cyaml_strerror(error));
         }
         explain(&complaint, &lines, name, why);
         return STATUS_CONFIG;
@@ -431,7 +431,7 @@ enum status hub_config_load(struct hub_config *config, const char *path, struct 
     buf_init(&text, CONFIG_FILE_SIZE_MAX);
     char piece[4096];
     size_t got;
-    while ((got = fread(piece, 1, sizeof piece, file)) > 0) {
+    while ((got = fread(piece, 1, sizeof(piece), file)) > 0) {
         buf_append(&text, piece, got);
     }
     bool has_failed = ferror(file) != 0;

@@ -15,14 +15,16 @@
 
 bool name_is_valid(struct slice text)
 {
-    if (text.len == 0 || text.len > LIMIT_NAME_SIZE)
+    if (text.len == 0 || text.len > LIMIT_NAME_SIZE) {
         return false;
+    }
     for (size_t i = 0; i < text.len; i++) {
         char c = text.data[i];
         bool is_good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
                        c == '_' || c == '-';
-        if (!is_good)
+        if (!is_good) {
             return false;
+        }
     }
     return true;
 }
@@ -48,8 +50,9 @@ bool field_text(const struct field *field, size_t size_max, struct slice *ret)
 {
     struct slice text;
     bool is_good = json_get_str(field->value, &text) && text.len >= 1 && text.len <= size_max;
-    for (size_t i = 0; is_good && i < text.len; i++)
+    for (size_t i = 0; is_good && i < text.len; i++) {
         is_good = (unsigned char)text.data[i] >= 0x20 && text.data[i] != 0x7f;
+    }
     if (!is_good) {
         problem_add(field->problem, STATUS_INVALID, field->base, field->key,
                     "a text of 1 to %zu bytes without control characters", size_max);
@@ -61,8 +64,9 @@ bool field_text(const struct field *field, size_t size_max, struct slice *ret)
 
 bool field_bool(const struct field *field, bool *ret)
 {
-    if (json_get_bool(field->value, ret))
+    if (json_get_bool(field->value, ret)) {
         return true;
+    }
     wrong(field, "true or false");
     return false;
 }
@@ -95,24 +99,27 @@ bool field_milli(const struct field *field, int64_t min_milli, int64_t max_milli
 bool field_time(const struct field *field, int64_t *ret_wall_ns)
 {
     struct slice text;
-    if (json_get_str(field->value, &text) && time_parse(text, ret_wall_ns) == STATUS_OK)
+    if (json_get_str(field->value, &text) && time_parse(text, ret_wall_ns) == STATUS_OK) {
         return true;
+    }
     wrong(field, "an RFC 3339 time such as 2026-01-31T23:59:59Z");
     return false;
 }
 
 bool field_object(const struct field *field)
 {
-    if (json_type_of(field->value) == JSON_OBJECT)
+    if (json_type_of(field->value) == JSON_OBJECT) {
         return true;
+    }
     wrong(field, "an object");
     return false;
 }
 
 bool field_array(const struct field *field)
 {
-    if (json_type_of(field->value) == JSON_ARRAY)
+    if (json_type_of(field->value) == JSON_ARRAY) {
         return true;
+    }
     wrong(field, "an array");
     return false;
 }
@@ -124,24 +131,26 @@ void field_unknown(const struct field *field)
 
 static void read_labels(const struct field *field, struct requirement *requirement)
 {
-    if (!field_array(field))
+    if (!field_array(field)) {
         return;
+    }
     if (json_count(field->value) > LIMIT_LABELS) {
         problem_add(field->problem, STATUS_INVALID, field->base, field->key, "at most %d labels", LIMIT_LABELS);
         return;
     }
     char base[128];
-    snprintf(base, sizeof base, "%s/%.*s", field->base, SLICE_ARG(field->key));
+    snprintf(base, sizeof(base), "%s/%.*s", field->base, SLICE_ARG(field->key));
     struct json_iter it = json_iter_of(field->value);
     struct json_value element;
     requirement->label_count = 0;
     for (uint32_t i = 0; json_next(&it, NULL, &element); i++) {
         char index[12];
-        snprintf(index, sizeof index, "%u", i);
+        snprintf(index, sizeof(index), "%u", i);
         struct field label = {field->problem, base, slice_str(index), element};
         struct slice text;
-        if (field_text(&label, LIMIT_NAME_SIZE, &text))
+        if (field_text(&label, LIMIT_NAME_SIZE, &text)) {
             requirement->labels[requirement->label_count++] = text;
+        }
     }
 }
 
@@ -151,14 +160,17 @@ bool field_requirement(const struct field *field, struct requirement *requiremen
     if (slice_equal(field->key, SLICE("labels"))) {
         read_labels(field, requirement);
     } else if (slice_equal(field->key, SLICE("cpu"))) {
-        if (field_milli(field, 0, CPU_MILLI_MAX, &value))
+        if (field_milli(field, 0, CPU_MILLI_MAX, &value)) {
             requirement->cpu_milli = (uint32_t)value;
+        }
     } else if (slice_equal(field->key, SLICE("memory_mib"))) {
-        if (field_int(field, 0, MEMORY_MIB_MAX, &value))
+        if (field_int(field, 0, MEMORY_MIB_MAX, &value)) {
             requirement->memory_mib = (uint32_t)value;
+        }
     } else if (slice_equal(field->key, SLICE("gpu"))) {
-        if (field_int(field, 0, GPU_MAX, &value))
+        if (field_int(field, 0, GPU_MAX, &value)) {
             requirement->gpu = (uint32_t)value;
+        }
     } else {
         return false;
     }
@@ -170,8 +182,9 @@ bool fields_parse(struct json_parser *parser, struct slice text, struct problem 
     size_t offset = 0;
     const char *reason = NULL;
     enum status status = json_parse(parser, text, ret_root, &offset, &reason);
-    if (status == STATUS_OK)
+    if (status == STATUS_OK) {
         return true;
+    }
     if (status != STATUS_BAD_JSON) {
         problem_set(problem, status, "%s", status_title(status));
         return false;
@@ -186,12 +199,14 @@ void write_milli(struct buf *out, uint64_t milli)
 {
     buf_append_u64_dec(out, milli / 1000);
     uint64_t rest = milli % 1000;
-    if (rest == 0)
+    if (rest == 0) {
         return;
+    }
     char digits[4] = {(char)('0' + rest / 100), (char)('0' + rest / 10 % 10), (char)('0' + rest % 10), '\0'};
     size_t len = 3;
-    while (digits[len - 1] == '0')
+    while (digits[len - 1] == '0') {
         len--;
+    }
     buf_append_char(out, '.');
     buf_append(out, digits, len);
 }

@@ -310,7 +310,7 @@ static void report(struct history *history, enum status status, const char *why,
         history->done_seq = done_seq;
     } else {
         history->failed_status = status;
-        (void)snprintf(history->failed_why, sizeof history->failed_why, "%s", why);
+        (void)snprintf(history->failed_why, sizeof(history->failed_why), "%s", why);
     }
     history->has_news = true;
     pthread_mutex_unlock(&history->mutex);
@@ -377,7 +377,7 @@ static void *worker_run(void *ctx)
         }
         enum status status = status_of_call(history->writer, code);
         char why[256];
-        (void)snprintf(why, sizeof why, "%s", sqlite3_errmsg(history->writer));
+        (void)snprintf(why, sizeof(why), "%s", sqlite3_errmsg(history->writer));
         (void)sqlite3_exec(history->writer, "ROLLBACK", NULL, NULL, NULL);
         transaction.is_open = false;
         report(history, status, why, 0);
@@ -454,7 +454,7 @@ static enum status prepare_schema(sqlite3 *db, const char *path, struct buf *why
     }
     if (tables == 0) {
         char sql[768];
-        (void)snprintf(sql, sizeof sql,
+        (void)snprintf(sql, sizeof(sql),
                        "BEGIN IMMEDIATE;"
                        "CREATE TABLE task(id INTEGER PRIMARY KEY, state INTEGER NOT NULL, created_ns INTEGER NOT NULL,"
                        " finished_ns INTEGER NOT NULL, queue TEXT NOT NULL, kind TEXT NOT NULL, row BLOB NOT NULL);"
@@ -555,7 +555,7 @@ static enum status open_connections(struct history *history, const char *path, s
 enum status history_open(const char *path, const struct history_hooks *hooks, struct history **ret_history,
                          uint64_t *ret_seq, struct buf *ret_why)
 {
-    struct history *history = calloc(1, sizeof *history);
+    struct history *history = calloc(1, sizeof(*history));
     if (history == NULL) {
         return STATUS_NO_MEMORY;
     }
@@ -659,7 +659,7 @@ void history_add(struct history *history, const struct effect_finished *finished
     ensure_magic(history, HISTORY_MAGIC);
     ensure(seq > 0);
     if (history->making == NULL) {
-        history->making = calloc(1, sizeof *history->making);
+        history->making = calloc(1, sizeof(*history->making));
         ensure(history->making != NULL); /* a row must not be lost, and there is nobody to tell */
         buf_init(&history->making->rows, SIZE_MAX / 4);
     }
@@ -697,8 +697,8 @@ void history_poll(struct history *history)
     pthread_mutex_lock(&history->mutex);
     uint64_t done_seq = history->done_seq;
     enum status status = history->failed_status;
-    char why[sizeof history->failed_why];
-    memcpy(why, history->failed_why, sizeof why);
+    char why[sizeof(history->failed_why)];
+    memcpy(why, history->failed_why, sizeof(why));
     history->failed_status = STATUS_OK;
     pthread_mutex_unlock(&history->mutex);
     if (done_seq > history->reported_seq) {

@@ -397,8 +397,8 @@ static enum status open_handles(struct engine *engine)
 static enum status open_history(struct engine *engine)
 {
     struct hub *hub = &engine->hub;
-    char path[sizeof hub->config.data_dir + 16];
-    (void)snprintf(path, sizeof path, "%s/history.db", hub->config.data_dir);
+    char path[sizeof(hub->config.data_dir) + 16];
+    (void)snprintf(path, sizeof(path), "%s/history.db", hub->config.data_dir);
     struct history_hooks hooks = {
         .wake_owner = on_history_wake, .on_done = on_history_done, .on_failed = on_history_failed, .ctx = hub};
     enum status status = history_open(path, &hooks, &hub->history, &engine->position.durable_seq, &engine->why);
@@ -412,7 +412,7 @@ static enum status make_sequencer(struct engine *engine)
 {
     struct hub *hub = &engine->hub;
     uint64_t origin = 0;
-    random_bytes(&origin, sizeof origin);
+    random_bytes(&origin, sizeof(origin));
     struct sequencer_sinks sinks = {.on_lease = sessions_on_lease,
                                     .on_stop = sessions_on_stop,
                                     .on_session = sessions_on_session,
@@ -450,7 +450,7 @@ static enum status recover(struct engine *engine)
                                          .unsynced_size_max = LIMIT_UNSYNCED_SIZE,
                                          .durability = hub->config.durability,
                                          .sync_interval_ms = hub->config.sync_interval_ms};
-    random_bytes(&config.salt, sizeof config.salt);
+    random_bytes(&config.salt, sizeof(config.salt));
     struct file_journal_hooks hooks = journal_thread_hooks(engine->journal_thread);
     struct journal_callbacks callbacks = {
         .on_entry = on_entry, .on_durable = on_durable, .on_failed = on_journal_failed, .ctx = engine};
@@ -516,8 +516,8 @@ static enum status reconcile_history(struct engine *engine)
 static enum status open_blobs(struct engine *engine)
 {
     struct hub *hub = &engine->hub;
-    char path[sizeof hub->config.data_dir + 16];
-    (void)snprintf(path, sizeof path, "%s/blobs", hub->config.data_dir);
+    char path[sizeof(hub->config.data_dir) + 16];
+    (void)snprintf(path, sizeof(path), "%s/blobs", hub->config.data_dir);
     enum status status = blob_store_open(&hub->loop, path, hub->config.blob_size_max, &hub->blobs);
     return status == STATUS_OK
                ? status
@@ -594,8 +594,8 @@ static enum status open_parts(struct engine *engine)
 static enum status start_journal(struct engine *engine)
 {
     struct hub *hub = &engine->hub;
-    char lock_path[sizeof hub->config.data_dir + 16];
-    (void)snprintf(lock_path, sizeof lock_path, "%s/LOCK", hub->config.data_dir);
+    char lock_path[sizeof(hub->config.data_dir) + 16];
+    (void)snprintf(lock_path, sizeof(lock_path), "%s/LOCK", hub->config.data_dir);
     hub_clock_start(&engine->clock, clock_wall_ns(), clock_boot_ns(), core_time_ns(sequencer_core(hub->sequencer)));
     sequencer_start(hub->sequencer, hub->journal);
     enum status status = snapshotter_new(&hub->loop, engine->disk, hub->sequencer, lock_path, hub->snapshot_seq,
@@ -608,7 +608,7 @@ static enum status start_journal(struct engine *engine)
 
 static enum status engine_open(struct engine *engine)
 {
-    static enum status (*const steps[])(struct engine * engine) = {
+    static enum status (*const steps[])(struct engine *engine) = {
         open_data_dir,     open_handles,  open_history, make_sequencer, recover,
         reconcile_history, start_journal, open_parts,   start_server,   propose_first,
     };
@@ -707,7 +707,7 @@ static void engine_close(struct engine *engine)
 
 enum status hub_main(const struct hub_config *config)
 {
-    struct engine *engine = calloc(1, sizeof *engine);
+    struct engine *engine = calloc(1, sizeof(*engine));
     if (engine == NULL) {
         (void)fputs("shoal: there is no memory to start the hub\n", stderr);
         return STATUS_NO_MEMORY;

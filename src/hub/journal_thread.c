@@ -158,7 +158,7 @@ static void on_async(uv_async_t *async)
 
 enum status journal_thread_new(struct loop *loop, struct journal_thread **ret_thread)
 {
-    struct journal_thread *thread = calloc(1, sizeof *thread);
+    struct journal_thread *thread = calloc(1, sizeof(*thread));
     if (thread == NULL) {
         return STATUS_NO_MEMORY;
     }

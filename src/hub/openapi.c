@@ -214,9 +214,11 @@ static const char *reason_of(int status)
     default:
         break;
     }
-    for (int i = 0; i < STATUS_COUNT; i++)
-        if (status_http((enum status)i) == status && status >= 400)
+    for (int i = 0; i < STATUS_COUNT; i++) {
+        if (status_http((enum status)i) == status && status >= 400) {
             return status_title((enum status)i);
+        }
+    }
     return "See status.";
 }
 
@@ -228,17 +230,19 @@ static void put_responses(struct buf *out, const struct route *route)
         int status = atoi(at);
         const char *schema = at + strcspn(at, ":") + 1;
         size_t len = strcspn(schema, " ");
-        if (!is_first)
+        if (!is_first) {
             buf_append_char(out, ',');
+        }
         is_first = false;
         buf_printf(out, "\"%d\":{\"description\":", status);
         json_write_str(out, slice_str(reason_of(status)));
-        if (len == 1 && *schema == '*')
+        if (len == 1 && *schema == '*') {
             put(out, ",'content':{'application/octet-stream':{}}");
-        else if (len == 4 && memcmp(schema, "text", 4) == 0)
+        } else if (len == 4 && memcmp(schema, "text", 4) == 0) {
             put(out, ",'content':{'text/plain':{'schema':{'type':'string'}}}");
-        else if (!(len == 1 && *schema == '-'))
+        } else if (!(len == 1 && *schema == '-')) {
             put_content(out, "application/json", schema, len);
+        }
         put(out, ",'headers':{'Shoal-Seq':{'schema':{'type':'integer'}}}}");
         at = schema + len;
         at += strspn(at, " ");
@@ -279,8 +283,9 @@ static void put_parameters(struct buf *out, const struct route *of, struct slice
     }
     for (unsigned i = 0; route_param_at(i) != NULL; i++) {
         const struct route_param_info *info = route_param_at(i);
-        if ((of->params & info->bit) == 0)
+        if ((of->params & info->bit) == 0) {
             continue;
+        }
         buf_append_str(out, is_first ? "{\"name\":" : ",{\"name\":");
         is_first = false;
         json_write_str(out, slice_str(info->name));
@@ -296,8 +301,9 @@ static void put_operation(struct buf *out, const struct route *route)
     const struct route *of = route_at(route->of);
     static const char *const verbs[] = {"get", "head", "post", "put", "patch", "delete", "options"};
     buf_printf(out, "\"%s\":{\"operationId\":\"", verbs[route->method]);
-    for (const char *at = route->operation; *at != '\0'; at++)
+    for (const char *at = route->operation; *at != '\0'; at++) {
         buf_append_char(out, *at >= 'A' && *at <= 'Z' ? (char)(*at - 'A' + 'a') : *at);
+    }
     buf_printf(out, "\",\"tags\":[\"%s\"],\"summary\":", of->tag);
     json_write_str(out, slice_str(of->summary));
     put_parameters(out, of, route->path);
@@ -327,19 +333,22 @@ void route_table_openapi(struct buf *out, const char *version)
     bool is_done[ROUTE_COUNT] = {false};
     bool is_first = true;
     for (unsigned i = 0; i < ROUTE_COUNT; i++) {
-        if (is_done[i])
+        if (is_done[i]) {
             continue;
+        }
         struct slice path = route_at((enum route_id)i)->path;
-        if (!is_first)
+        if (!is_first) {
             buf_append_char(out, ',');
+        }
         is_first = false;
         json_write_str(out, path);
         buf_append_char(out, ':');
         char open = '{';
         for (unsigned k = i; k < ROUTE_COUNT; k++) {
             const struct route *route = route_at((enum route_id)k);
-            if (!slice_equal(route->path, path))
+            if (!slice_equal(route->path, path)) {
                 continue;
+            }
             is_done[k] = true;
             buf_append_char(out, open);
             open = ',';
@@ -349,8 +358,9 @@ void route_table_openapi(struct buf *out, const char *version)
     }
     put(out, "},'components':{'schemas':{");
     for (size_t i = 0; i < ARRAY_COUNT(schemas); i++) {
-        if (i > 0)
+        if (i > 0) {
             buf_append_char(out, ',');
+        }
         json_write_str(out, slice_str(schemas[i].name));
         buf_append_char(out, ':');
         put(out, schemas[i].json);

@@ -27,7 +27,7 @@ void problem_set(struct problem *problem, enum status status, const char *format
     problem->status = status;
     va_list args;
     va_start(args, format);
-    vsnprintf(problem->detail, sizeof problem->detail, format, args);
+    vsnprintf(problem->detail, sizeof(problem->detail), format, args);
     va_end(args);
 }
 
@@ -35,14 +35,16 @@ void problem_set(struct problem *problem, enum status status, const char *format
 static void append_pointer_token(char *pointer, size_t size, struct slice key)
 {
     size_t at = strlen(pointer);
-    if (at + 1 >= size)
+    if (at + 1 >= size) {
         return;
+    }
     pointer[at++] = '/';
     for (size_t i = 0; i < key.len; i++) {
         char c = key.data[i];
         size_t need = c == '~' || c == '/' ? 2 : 1;
-        if (at + need >= size)
+        if (at + need >= size) {
             break;
+        }
         if (need == 2) {
             pointer[at++] = '~';
             pointer[at++] = c == '~' ? '0' : '1';
@@ -62,26 +64,29 @@ static struct field_error *next_place(struct problem *problem)
 
 static void adopt_first(struct problem *problem, const struct field_error *place)
 {
-    if (problem->status != STATUS_OK)
+    if (problem->status != STATUS_OK) {
         return;
+    }
     problem->status = place->status;
-    snprintf(problem->detail, sizeof problem->detail, "%s: %s", place->pointer[0] != '\0' ? place->pointer : "the body",
-             place->detail);
+    snprintf(problem->detail, sizeof(problem->detail), "%s: %s",
+             place->pointer[0] != '\0' ? place->pointer : "the body", place->detail);
 }
 
 void problem_add(struct problem *problem, enum status status, const char *base, struct slice key, const char *format,
                  ...)
 {
     struct field_error *place = next_place(problem);
-    if (place == NULL)
+    if (place == NULL) {
         return;
+    }
     place->status = status;
-    snprintf(place->pointer, sizeof place->pointer, "%s", base);
-    if (key.len > 0)
-        append_pointer_token(place->pointer, sizeof place->pointer, key);
+    snprintf(place->pointer, sizeof(place->pointer), "%s", base);
+    if (key.len > 0) {
+        append_pointer_token(place->pointer, sizeof(place->pointer), key);
+    }
     va_list args;
     va_start(args, format);
-    vsnprintf(place->detail, sizeof place->detail, format, args);
+    vsnprintf(place->detail, sizeof(place->detail), format, args);
     va_end(args);
     adopt_first(problem, place);
 }
@@ -89,8 +94,9 @@ void problem_add(struct problem *problem, enum status status, const char *base, 
 void problem_add_field_error(struct problem *problem, const struct field_error *error)
 {
     struct field_error *place = next_place(problem);
-    if (place == NULL)
+    if (place == NULL) {
         return;
+    }
     *place = *error;
     adopt_first(problem, place);
 }

@@ -70,21 +70,26 @@ static bool matches(struct slice pattern, struct slice path, struct slice *ret_p
 {
     /* No parameter begins within the first bytes; most paths part ways there. */
     enum { FIRST = 6 };
-    if (pattern.len >= FIRST && path.len >= FIRST && memcmp(pattern.data, path.data, FIRST) != 0)
+    if (pattern.len >= FIRST && path.len >= FIRST && memcmp(pattern.data, path.data, FIRST) != 0) {
         return false;
+    }
     const char *open = memchr(pattern.data, '{', pattern.len);
-    if (open == NULL)
+    if (open == NULL) {
         return slice_equal(pattern, path);
+    }
     size_t before = (size_t)(open - pattern.data);
-    if (path.len <= before || memcmp(path.data, pattern.data, before) != 0)
+    if (path.len <= before || memcmp(path.data, pattern.data, before) != 0) {
         return false;
+    }
     const char *close = memchr(open, '}', pattern.len - before);
     struct slice behind = {close + 1, (size_t)(pattern.data + pattern.len - (close + 1))};
     size_t end = before;
-    while (end < path.len && path.data[end] != '/' && path.data[end] != ':')
+    while (end < path.len && path.data[end] != '/' && path.data[end] != ':') {
         end++;
-    if (end == before || !slice_equal((struct slice){path.data + end, path.len - end}, behind))
+    }
+    if (end == before || !slice_equal((struct slice){path.data + end, path.len - end}, behind)) {
         return false;
+    }
     *ret_param = (struct slice){path.data + before, end - before};
     return true;
 }
@@ -95,8 +100,9 @@ void route_find(enum http_method method, struct slice path, struct route_match *
     *ret_match = (struct route_match){0};
     for (unsigned i = 0; i < ROUTE_COUNT; i++) {
         struct slice param = {0};
-        if (!matches(table[i].path, path, &param))
+        if (!matches(table[i].path, path, &param)) {
             continue;
+        }
         ret_match->allowed |= 1u << table[i].method;
         if (table[i].method == wanted) {
             ret_match->route = &table[i];
@@ -108,13 +114,15 @@ void route_find(enum http_method method, struct slice path, struct route_match *
 
 void route_allow_text(unsigned allowed, char ret[ROUTE_ALLOW_SIZE])
 {
-    if ((allowed >> HTTP_GET & 1) != 0)
+    if ((allowed >> HTTP_GET & 1) != 0) {
         allowed |= 1u << HTTP_HEAD;
+    }
     allowed |= 1u << HTTP_OPTIONS;
     size_t at = 0;
     for (unsigned method = 0; method <= HTTP_OPTIONS; method++) {
-        if ((allowed >> method & 1) == 0)
+        if ((allowed >> method & 1) == 0) {
             continue;
+        }
         const char *name = http_method_name((enum http_method)method);
         size_t len = strlen(name);
         ensure(at + len + 3 < ROUTE_ALLOW_SIZE);
@@ -131,9 +139,11 @@ void route_allow_text(unsigned allowed, char ret[ROUTE_ALLOW_SIZE])
 bool route_takes_query(const struct route *route, struct slice name)
 {
     unsigned takes = table[route->of].params & PARAM_QUERY_ALL;
-    for (size_t i = 0; i < ARRAY_COUNT(params); i++)
-        if ((takes & params[i].bit) != 0 && slice_equal_str(name, params[i].name))
+    for (size_t i = 0; i < ARRAY_COUNT(params); i++) {
+        if ((takes & params[i].bit) != 0 && slice_equal_str(name, params[i].name)) {
             return true;
+        }
+    }
     return false;
 }
 
@@ -142,8 +152,9 @@ static void put_numbers(struct buf *out, const char *list)
 {
     ensure(list != NULL); /* an alias of an alias would have none */
     for (size_t at = 0; list[at] != '\0';) {
-        if (at > 0)
+        if (at > 0) {
             buf_append_str(out, ", ");
+        }
         buf_append(out, list + at, strspn(list + at, "0123456789"));
         at += strcspn(list + at, " ");
         at += strspn(list + at, " ");
@@ -169,8 +180,9 @@ void route_table_markdown(struct buf *out)
         buf_printf(out, "%s | ", route->summary);
         bool is_first = true;
         for (unsigned k = 0; k < ARRAY_COUNT(params); k++) {
-            if ((route->params & params[k].bit) == 0)
+            if ((route->params & params[k].bit) == 0) {
                 continue;
+            }
             buf_printf(out, "%s`%s`", is_first ? "" : ", ", params[k].name);
             is_first = false;
         }

@@ -12,6 +12,7 @@
  * sequencer, not in task_waits; R3 no answer shows what is not durable. */
 #include "hub/routes.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -46,8 +47,9 @@ static struct call *call_new(struct routes *routes, struct http_request *request
     if (call != NULL) {
         routes->free_calls = call->next_free;
     } else {
-        if (routes->call_count >= CALLS_MAX || (call = malloc(sizeof *call)) == NULL)
+        if (routes->call_count >= CALLS_MAX || (call = malloc(sizeof(*call))) == NULL) {
             return NULL;
+        }
         buf_init(&call->text, OUT_SIZE_MAX);
         call->routes = routes;
         call->hub = routes->hub;
@@ -76,10 +78,11 @@ void call_free(struct call *call)
     ensure(call->wait == TASK_WAIT_NONE);
     call->magic = 0;
     call->request = NULL;
-    if (call->text.cap > TEXT_SIZE_KEPT)
+    if (call->text.cap > TEXT_SIZE_KEPT) {
         buf_free(&call->text);
-    else
+    } else {
         buf_reset(&call->text);
+    }
     struct routes *routes = call->routes;
     routes->call_count--;
     call->next_free = routes->free_calls;
@@ -114,8 +117,9 @@ static void format_headers(char ret[HEADERS_SIZE], uint64_t seq, const char *hea
         digits[count++] = (char)('0' + seq % 10);
         seq /= 10;
     } while (seq > 0);
-    while (count > 0)
+    while (count > 0) {
         ret[len++] = digits[--count];
+    }
     memcpy(ret + len, "\r\n", 3);
 }
 
@@ -127,8 +131,9 @@ static uint64_t durable_seq(const struct call *call)
 
 static void shrink(struct buf *out)
 {
-    if (out->cap > OUT_SIZE_KEPT)
+    if (out->cap > OUT_SIZE_KEPT) {
         buf_free(out);
+    }
 }
 
 void call_answer_as(struct call *call, int status, uint64_t seq, const char *content_type, const char *headers)
@@ -183,8 +188,9 @@ void call_answer_durable_as(struct call *call, int status, uint64_t seq, const c
         return;
     }
     struct buf *out = &call->routes->out;
-    if (buf_status(out) == STATUS_OK)
+    if (buf_status(out) == STATUS_OK) {
         buf_append_slice(&call->text, buf_slice(out));
+    }
     if (buf_status(out) != STATUS_OK || buf_status(&call->text) != STATUS_OK) {
         call_refuse_status(call, STATUS_NO_MEMORY, NULL);
         return;
@@ -193,8 +199,9 @@ void call_answer_durable_as(struct call *call, int status, uint64_t seq, const c
     call->answer_status = status;
     call->answer_type = content_type;
     call->shown_seq = shown;
-    if (sequencer_await(sequencer, seq, &call->read))
+    if (sequencer_await(sequencer, seq, &call->read)) {
         on_durable(&call->read);
+    }
 }
 
 static const char *retry_after(enum status status)
@@ -202,7 +209,7 @@ static const char *retry_after(enum status status)
     int http = status_http(status);
     return http == 429 || http == 503 ? "Retry-After: 1\r\n" : "";
 }
-_Static_assert(PROBLEM_RETRY_AFTER_S == 1, "the header above says so");
+static_assert(PROBLEM_RETRY_AFTER_S == 1, "the header above says so");
 
 static void refuse_with(struct call *call, const struct problem *problem, const char *headers)
 {
@@ -210,7 +217,7 @@ static void refuse_with(struct call *call, const struct problem *problem, const 
     buf_reset(out);
     problem_write(out, problem);
     char lines[HEADERS_SIZE], all[HEADERS_SIZE];
-    snprintf(all, sizeof all, "%s%s", retry_after(problem->status), headers);
+    snprintf(all, sizeof(all), "%s%s", retry_after(problem->status), headers);
     format_headers(lines, durable_seq(call), all);
     give(call, status_http(problem->status), PROBLEM_CONTENT_TYPE, lines, buf_slice(out));
 }
@@ -230,7 +237,7 @@ void call_refuse_status(struct call *call, enum status status, const char *forma
         problem.status = status;
         va_list args;
         va_start(args, format);
-        vsnprintf(problem.detail, sizeof problem.detail, format, args);
+        vsnprintf(problem.detail, sizeof(problem.detail), format, args);
         va_end(args);
     }
     call_refuse(call, &problem);
@@ -248,7 +255,7 @@ void call_refuse_range(struct call *call, uint64_t size)
     struct problem problem;
     char line[64];
     problem_set(&problem, STATUS_RANGE, "the blob has %" PRIu64 " bytes", size);
-    snprintf(line, sizeof line, "Content-Range: bytes */%" PRIu64 "\r\n", size);
+    snprintf(line, sizeof(line), "Content-Range: bytes */%" PRIu64 "\r\n", size);
     refuse_with(call, &problem, line);
 }
 
@@ -265,16 +272,21 @@ void call_answer_begin(struct call *call, int status, const char *content_type, 
 static bool media_type_is(struct slice type, const char *name)
 {
     size_t len = strlen(name);
-    if (type.len < len)
+    if (type.len < len) {
         return false;
-    for (size_t i = 0; i < len; i++)
-        if (tolower((unsigned char)type.data[i]) != name[i])
+    }
+    for (size_t i = 0; i < len; i++) {
+        if (tolower((unsigned char)type.data[i]) != name[i]) {
             return false;
+        }
+    }
     for (size_t i = len; i < type.len; i++) {
-        if (type.data[i] == ';')
+        if (type.data[i] == ';') {
             return true;
-        if (type.data[i] != ' ' && type.data[i] != '\t')
+        }
+        if (type.data[i] != ' ' && type.data[i] != '\t') {
             return false;
+        }
     }
     return true;
 }
@@ -284,8 +296,9 @@ bool call_parse_body(struct call *call, struct problem *problem, struct json_val
     struct slice body = call_body(call);
     enum route_body mode = route_at(call->route->of)->body;
     *ret_is_empty = body.len == 0 && mode == BODY_OPTIONAL;
-    if (*ret_is_empty)
+    if (*ret_is_empty) {
         body = SLICE("{}");
+    }
     struct slice type = http_header(call->request, "content-type");
     if (!*ret_is_empty && type.len > 0 && !media_type_is(type, "application/json")) {
         problem_set(problem, STATUS_MEDIA_TYPE, "%s",
@@ -313,15 +326,17 @@ bool call_parse_member(struct call *call, const char *name, void (*take)(struct 
         uint64_t seen = 0;
         if (field_object(&field)) {
             while (json_next(&it, &field.key, &field.value)) {
-                if (name == NULL || !slice_equal_str(field.key, name))
+                if (name == NULL || !slice_equal_str(field.key, name)) {
                     field_unknown(&field);
-                else if (field_is_first(&field, &seen, 0))
+                } else if (field_is_first(&field, &seen, 0)) {
                     take(&field, ctx);
+                }
             }
         }
     }
-    if (problem_is_ok(&problem))
+    if (problem_is_ok(&problem)) {
         return true;
+    }
     call_refuse(call, &problem);
     return false;
 }
@@ -340,15 +355,18 @@ bool call_query(struct call *call, const char *name, struct slice *ret)
 static bool parse_decimal(struct slice text, uint64_t max, uint64_t *ret)
 {
     uint64_t value = 0;
-    if (text.len == 0 || text.len > 18)
+    if (text.len == 0 || text.len > 18) {
         return false;
+    }
     for (size_t i = 0; i < text.len; i++) {
-        if (text.data[i] < '0' || text.data[i] > '9')
+        if (text.data[i] < '0' || text.data[i] > '9') {
             return false;
+        }
         value = value * 10 + (uint64_t)(text.data[i] - '0');
     }
-    if (value > max)
+    if (value > max) {
         return false;
+    }
     *ret = value;
     return true;
 }
@@ -399,8 +417,9 @@ bool call_idempotency_key(struct call *call, size_t size_max, struct slice *ret,
 {
     struct slice key = http_header(call->request, "idempotency-key");
     bool is_good = key.len <= size_max;
-    for (size_t i = 0; is_good && i < key.len; i++)
+    for (size_t i = 0; is_good && i < key.len; i++) {
         is_good = key.data[i] >= 0x20 && key.data[i] < 0x7f;
+    }
     if (!is_good) {
         problem_set(problem, STATUS_BAD_REQUEST, "Idempotency-Key: at most %zu visible characters", size_max);
         return false;
@@ -413,17 +432,21 @@ struct slice call_traceparent(struct call *call)
 {
     /* version "-" trace-id "-" parent-id "-" flags, all lower-case hexadecimal; a later version may be longer */
     struct slice text = http_header(call->request, "traceparent");
-    if (text.len < 55 || text.len > LIMIT_NAME_SIZE)
+    if (text.len < 55 || text.len > LIMIT_NAME_SIZE) {
         return (struct slice){0};
+    }
     for (size_t i = 0; i < 55; i++) {
         char c = text.data[i];
         bool is_dash = i == 2 || i == 35 || i == 52;
-        if (is_dash ? c != '-' : !((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f')))
+        if (is_dash ? c != '-' : !((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'))) {
             return (struct slice){0};
+        }
     }
-    for (size_t i = 55; i < text.len; i++)
-        if (text.data[i] <= ' ' || text.data[i] >= 0x7f)
+    for (size_t i = 55; i < text.len; i++) {
+        if (text.data[i] <= ' ' || text.data[i] >= 0x7f) {
             return (struct slice){0};
+        }
+    }
     return text;
 }
 
@@ -437,15 +460,17 @@ struct buf *call_begin(struct call *call)
         return NULL;
     }
     struct buf *out = sequencer_begin(hub->sequencer);
-    if (out == NULL)
+    if (out == NULL) {
         call_refuse_status(call, STATUS_BUSY, NULL);
+    }
     return out;
 }
 
 struct buf *call_begin_submit(struct call *call)
 {
-    if (hub_takes_work(call->hub))
+    if (hub_takes_work(call->hub)) {
         return call_begin(call);
+    }
     call_refuse_status(call, STATUS_BUSY, "history is behind; try again later");
     return NULL;
 }
@@ -468,12 +493,14 @@ void call_commit(struct call *call, void (*on_reply)(struct call *call, const st
 bool node_key_matches(const struct hub *hub, struct slice key)
 {
     struct slice wanted = slice_str(hub->config.node_key);
-    if (wanted.len == 0)
+    if (wanted.len == 0) {
         return true;
+    }
     /* Looks at every byte of the wanted key whatever was sent, so that time tells nothing about it but its length. */
     unsigned difference = key.len == wanted.len ? 0 : 1;
-    for (size_t i = 0; i < wanted.len; i++)
+    for (size_t i = 0; i < wanted.len; i++) {
         difference |= (unsigned char)wanted.data[i] ^ (i < key.len ? (unsigned char)key.data[i] : 0u);
+    }
     return difference == 0;
 }
 
@@ -481,10 +508,12 @@ bool call_check_node_key(struct call *call)
 {
     struct slice value = http_header(call->request, "authorization");
     struct slice key = {0};
-    if (value.len > 7 && strncasecmp(value.data, "Bearer ", 7) == 0)
+    if (value.len > 7 && strncasecmp(value.data, "Bearer ", 7) == 0) {
         key = (struct slice){value.data + 7, value.len - 7};
-    if (node_key_matches(call->hub, key))
+    }
+    if (node_key_matches(call->hub, key)) {
         return true;
+    }
     struct problem problem;
     problem_set(&problem, STATUS_UNAUTHORIZED, "send the hub's node key as Authorization: Bearer KEY");
     refuse_with(call, &problem, "WWW-Authenticate: Bearer\r\n");
@@ -524,7 +553,7 @@ static void refuse_path(struct call *call, const struct route_match *match)
         return;
     }
     route_allow_text(match->allowed, allow);
-    snprintf(line, sizeof line, "Allow: %s\r\n", allow);
+    snprintf(line, sizeof(line), "Allow: %s\r\n", allow);
     if (request->method == HTTP_OPTIONS) {
         char lines[HEADERS_SIZE];
         format_headers(lines, durable_seq(call), line);
@@ -541,8 +570,9 @@ static struct call *accept_request(struct routes *routes, struct http_request *r
 {
     struct route_match match;
     route_find(request->method, request->path, &match);
-    if (match.allowed == 0 && request->method == HTTP_OPTIONS && slice_equal(request->path, SLICE("*")))
+    if (match.allowed == 0 && request->method == HTTP_OPTIONS && slice_equal(request->path, SLICE("*"))) {
         match.allowed = 1u << HTTP_GET | 1u << HTTP_POST | 1u << HTTP_PUT;
+    }
     struct call *call = call_new(routes, request, match.route);
     if (call == NULL) {
         struct buf *out = &routes->out;
@@ -578,14 +608,17 @@ static void on_request(void *ctx, struct http_request *request)
     struct routes *routes = ctx;
     ensure_magic(routes, ROUTES_MAGIC);
     struct call *call = request->user; /* of on_head, with a streamed body */
-    if (call == NULL)
+    if (call == NULL) {
         call = accept_request(routes, request);
-    if (call == NULL)
+    }
+    if (call == NULL) {
         return;
+    }
     buf_reset(&routes->out);
     if (request->query.len > 0 && slice_starts_with(request->path, SLICE("/v1/")) && call->extra == NULL &&
-        !check_query(call))
+        !check_query(call)) {
         return;
+    }
     handlers[call->route->of](call);
 }
 
@@ -593,32 +626,38 @@ static void on_request(void *ctx, struct http_request *request)
 static void on_gone(struct http_request *request)
 {
     struct call *call = request->user;
-    if (call != NULL && call->extra != NULL)
+    if (call != NULL && call->extra != NULL) {
         blob_put_gone(call);
+    }
 }
 
 static enum http_body_mode on_head(void *ctx, struct http_request *request)
 {
     struct routes *routes = ctx;
-    if (request->method != HTTP_PUT || !slice_starts_with(request->path, SLICE("/v1/blobs")))
+    if (request->method != HTTP_PUT || !slice_starts_with(request->path, SLICE("/v1/blobs"))) {
         return HTTP_BODY_BUFFER;
+    }
     struct call *call = accept_request(routes, request);
-    if (call == NULL)
+    if (call == NULL) {
         return HTTP_BODY_ANSWERED;
+    }
     buf_reset(&routes->out);
-    if (!check_query(call))
+    if (!check_query(call)) {
         return HTTP_BODY_ANSWERED;
+    }
     enum http_body_mode mode = blob_put_head(call);
-    if (mode == HTTP_BODY_STREAM)
+    if (mode == HTTP_BODY_STREAM) {
         request->on_gone = on_gone;
+    }
     return mode;
 }
 
 static void on_body(void *ctx, struct http_request *request, struct slice piece)
 {
     (void)ctx;
-    if (request->user != NULL)
+    if (request->user != NULL) {
         blob_put_piece(request->user, piece);
+    }
 }
 
 static void on_refused(void *ctx, enum status status, const char *detail, struct buf *body)
@@ -626,14 +665,15 @@ static void on_refused(void *ctx, enum status status, const char *detail, struct
     (void)ctx;
     struct problem problem;
     problem_set(&problem, status, "%s", detail != NULL ? detail : status_title(status));
-    if (status == STATUS_TOO_LARGE)
+    if (status == STATUS_TOO_LARGE) {
         problem.limit = LIMIT_HTTP_BODY_SIZE;
+    }
     problem_write(body, &problem);
 }
 
 struct http_callbacks routes_callbacks(struct hub *hub)
 {
-    struct routes *routes = calloc(1, sizeof *routes);
+    struct routes *routes = calloc(1, sizeof(*routes));
     ensure(routes != NULL); /* at start, before anything was promised */
     routes->magic = ROUTES_MAGIC;
     routes->hub = hub;
@@ -655,8 +695,9 @@ void routes_stop(struct hub *hub)
 void routes_free(struct hub *hub)
 {
     struct routes *routes = TAKE(hub->routes);
-    if (routes == NULL)
+    if (routes == NULL) {
         return;
+    }
     ensure_magic(routes, ROUTES_MAGIC);
     while (routes->free_calls != NULL) {
         struct call *call = routes->free_calls;

@@ -7,6 +7,8 @@
 #ifndef SHOAL_HUB_ROUTES_H
 #define SHOAL_HUB_ROUTES_H
 
+#include <assert.h>
+
 #include "hub/hub.h"
 #include "hub/problem.h"
 #include "hub/route_table.h"
@@ -58,7 +60,7 @@ struct call {
     uint8_t queue_len, kind_len;
     char queue[LIMIT_NAME_SIZE], kind[LIMIT_NAME_SIZE]; /* of a submit, for its answer */
 };
-_Static_assert(LIMIT_NAME_SIZE <= UINT8_MAX, "lengths of names fit a byte");
+static_assert(LIMIT_NAME_SIZE <= UINT8_MAX, "lengths of names fit a byte");
 
 static inline struct slice call_param(const struct call *call)
 {

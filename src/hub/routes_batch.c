@@ -7,6 +7,7 @@
  *
  * A batch is one allocation of a few fixed sizes, kept for the next request. Its `text` holds what must outlive the parser:
  * names for the answer, and the problems of refused items. */
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -20,7 +21,7 @@
 #define BATCHES_KEPT 32        /* of each size */
 #define TEXT_SIZE_KEPT (64u << 10)
 #define TEXT_SIZE_MAX (16u << 20)
-_Static_assert(BATCH_KEY_SIZE_MAX + 4 <= LIMIT_KEY_SIZE && LIMIT_BATCH_TASKS <= 1000, "keys of items fit");
+static_assert(BATCH_KEY_SIZE_MAX + 4 <= LIMIT_KEY_SIZE && LIMIT_BATCH_TASKS <= 1000, "keys of items fit");
 
 struct batch_item {
     struct pending pending;
@@ -49,21 +50,23 @@ struct batch {
 };
 
 static const uint32_t class_sizes[] = {16, 128, LIMIT_BATCH_TASKS};
-_Static_assert(ARRAY_COUNT(class_sizes) == ARRAY_COUNT(((struct routes *)0)->free_batches), "a list for each size");
+static_assert(ARRAY_COUNT(class_sizes) == ARRAY_COUNT(((struct routes *)0)->free_batches), "a list for each size");
 
 static struct batch *batch_new(struct call *call, uint32_t count)
 {
     uint32_t class = 0;
-    while (class_sizes[class] < count)
+    while (class_sizes[class] < count) {
         class ++;
+    }
     struct routes *routes = call->routes;
     struct batch *batch = routes->free_batches[class];
     if (batch != NULL) {
         routes->free_batches[class] = batch->next_free;
     } else {
-        batch = malloc(sizeof *batch + class_sizes[class] * sizeof batch->items[0]);
-        if (batch == NULL)
+        batch = malloc(sizeof(*batch) + class_sizes[class] * sizeof(batch->items[0]));
+        if (batch == NULL) {
             return NULL;
+        }
         batch->size_class = class;
         buf_init(&batch->text, TEXT_SIZE_MAX);
     }
@@ -82,15 +85,17 @@ static void batch_release(struct routes *routes, struct batch *batch)
     ensure_magic(batch, BATCH_MAGIC);
     batch->magic = 0;
     uint32_t kept = 0;
-    for (struct batch *at = routes->free_batches[batch->size_class]; at != NULL; at = at->next_free)
+    for (struct batch *at = routes->free_batches[batch->size_class]; at != NULL; at = at->next_free) {
         kept++;
+    }
     if (kept >= BATCHES_KEPT) {
         buf_free(&batch->text);
         free(batch);
         return;
     }
-    if (batch->text.cap > TEXT_SIZE_KEPT)
+    if (batch->text.cap > TEXT_SIZE_KEPT) {
         buf_free(&batch->text);
+    }
     buf_reset(&batch->text);
     batch->next_free = routes->free_batches[batch->size_class];
     routes->free_batches[batch->size_class] = batch;
@@ -133,17 +138,21 @@ static void batch_answer(struct batch *batch)
     struct buf *out = &call->routes->out;
     buf_reset(out);
     uint32_t accepted = 0;
-    if (!batch->is_ndjson)
+    if (!batch->is_ndjson) {
         buf_append_slice(out, SLICE("{\"results\":["));
+    }
     for (uint32_t i = 0; i < batch->count; i++) {
         const struct batch_item *item = &batch->items[i];
-        if (i > 0 && !batch->is_ndjson)
+        if (i > 0 && !batch->is_ndjson) {
             buf_append_char(out, ',');
+        }
         write_result(out, item);
-        if (batch->is_ndjson)
+        if (batch->is_ndjson) {
             buf_append_char(out, '\n');
-        if (item->problem_size == 0 && item->status == STATUS_OK)
+        }
+        if (item->problem_size == 0 && item->status == STATUS_OK) {
             accepted++;
+        }
     }
     uint64_t seq = batch->seq != 0 ? batch->seq : sequencer_durable_seq(call->hub->sequencer);
     if (!batch->is_ndjson) {
@@ -162,8 +171,9 @@ static void batch_answer(struct batch *batch)
 
 static void batch_done_one(struct batch *batch)
 {
-    if (--batch->waiting == 0)
+    if (--batch->waiting == 0) {
         batch_answer(batch);
+    }
 }
 
 static void on_item_reply(struct pending *pending, const struct effect_reply *reply, uint64_t seq)
@@ -175,8 +185,9 @@ static void on_item_reply(struct pending *pending, const struct effect_reply *re
     item->task_id = reply->task_id;
     item->state = reply->state;
     item->is_duplicate = reply->is_duplicate;
-    if (seq > batch->seq)
+    if (seq > batch->seq) {
         batch->seq = seq;
+    }
     batch_done_one(batch);
 }
 
@@ -187,8 +198,9 @@ static void refuse_item(struct batch_item *item, const struct problem *problem)
     problem_write(text, problem);
     item->problem_size = (uint32_t)(text->len - item->text_at);
     item->status = problem->status;
-    if (item->problem_size == 0) /* no memory for the sentence: the status alone is written later */
+    if (item->problem_size == 0) { /* no memory for the sentence: the status alone is written later */
         item->queue_len = item->kind_len = 0;
+    }
 }
 
 static void commit_item(struct batch_item *item, const struct command_submit *command)
@@ -228,7 +240,7 @@ static void add_item(struct batch *batch, struct json_value value, int64_t now_n
     char key[LIMIT_KEY_SIZE + 1];
     struct slice base = batch->idempotency_key;
     if (base.len > 0) {
-        int len = snprintf(key, sizeof key, "%.*s#%u", SLICE_ARG(base), batch->count);
+        int len = snprintf(key, sizeof(key), "%.*s#%u", SLICE_ARG(base), batch->count);
         command.idempotency_key = (struct slice){key, (size_t)len};
         /* The item in its canonical form stands for its body: white space between items is nobody's. */
         buf_reset(&routes->aux);
@@ -263,24 +275,28 @@ static bool find_items(struct json_value root, struct problem *problem, struct j
             is_there = true;
         }
     }
-    if (!is_there && problem_is_ok(problem))
+    if (!is_there && problem_is_ok(problem)) {
         problem_add(problem, STATUS_INVALID, "/tasks", (struct slice){0}, "is needed");
+    }
     return problem_is_ok(problem);
 }
 
 static bool line_is_blank(struct slice line)
 {
-    for (size_t i = 0; i < line.len; i++)
-        if (line.data[i] != ' ' && line.data[i] != '\t' && line.data[i] != '\r')
+    for (size_t i = 0; i < line.len; i++) {
+        if (line.data[i] != ' ' && line.data[i] != '\t' && line.data[i] != '\r') {
             return false;
+        }
+    }
     return true;
 }
 
 /* Takes the next line off `text`, without its end. False at the end. */
 static bool next_line(struct slice *text, struct slice *ret_line)
 {
-    if (text->len == 0)
+    if (text->len == 0) {
         return false;
+    }
     const char *end = memchr(text->data, '\n', text->len);
     size_t len = end != NULL ? (size_t)(end - text->data) : text->len;
     *ret_line = (struct slice){text->data, len};
@@ -310,8 +326,9 @@ static struct batch *begin_batch(struct call *call, size_t count)
         return NULL;
     }
     /* Asks once for the whole batch whether there is room, so that a full hub is one 503 and not a thousand. */
-    if (call_begin_submit(call) == NULL)
+    if (call_begin_submit(call) == NULL) {
         return NULL;
+    }
     sequencer_abort(call->hub->sequencer);
     struct batch *batch = batch_new(call, (uint32_t)count);
     if (batch == NULL) {
@@ -333,17 +350,20 @@ static void take_ndjson(struct call *call)
 {
     size_t count = 0;
     struct slice text = call_body(call), line;
-    while (next_line(&text, &line))
+    while (next_line(&text, &line)) {
         count += line_is_blank(line) ? 0 : 1;
+    }
     struct batch *batch = begin_batch(call, count);
-    if (batch == NULL)
+    if (batch == NULL) {
         return;
+    }
     batch->is_ndjson = true;
     int64_t now_ns = sequencer_now_ns(call->hub->sequencer);
     text = call_body(call);
     while (next_line(&text, &line)) {
-        if (line_is_blank(line))
+        if (line_is_blank(line)) {
             continue;
+        }
         struct problem problem;
         problem_init(&problem);
         struct json_value root = {0};
@@ -371,8 +391,9 @@ void handle_task_batch(struct call *call)
         return;
     }
     struct batch *batch = begin_batch(call, json_count(items));
-    if (batch == NULL)
+    if (batch == NULL) {
         return;
+    }
     int64_t now_ns = sequencer_now_ns(call->hub->sequencer);
     struct json_iter it = json_iter_of(items);
     struct json_value value;

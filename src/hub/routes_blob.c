@@ -14,11 +14,14 @@
 
 static bool is_digest(struct slice text)
 {
-    if (text.len != HEX_DIGITS)
+    if (text.len != HEX_DIGITS) {
         return false;
-    for (size_t i = 0; i < text.len; i++)
-        if (!((text.data[i] >= '0' && text.data[i] <= '9') || (text.data[i] >= 'a' && text.data[i] <= 'f')))
+    }
+    for (size_t i = 0; i < text.len; i++) {
+        if (!((text.data[i] >= '0' && text.data[i] <= '9') || (text.data[i] >= 'a' && text.data[i] <= 'f'))) {
             return false;
+        }
+    }
     return true;
 }
 
@@ -78,8 +81,9 @@ void blob_put_piece(struct call *call, struct slice piece)
         refuse_size(call);
         return;
     }
-    if (!blob_upload_write(call->extra, piece))
+    if (!blob_upload_write(call->extra, piece)) {
         http_body_pause(call->request, true);
+    }
 }
 
 void blob_put_gone(struct call *call)
@@ -109,7 +113,7 @@ static void on_stored(void *ctx, enum status status, const char *hex, uint64_t s
     }
     buf_printf(out, "{\"blob\":\"sha256:%s\",\"url\":\"/v1/blobs/%s\",\"size\":%" PRIu64 "}", hex, hex, size);
     char location[HEX_DIGITS + 64];
-    snprintf(location, sizeof location, "Location: /v1/blobs/%s\r\n", hex);
+    snprintf(location, sizeof(location), "Location: /v1/blobs/%s\r\n", hex);
     call_answer(call, is_new ? 201 : 200, sequencer_durable_seq(call->hub->sequencer), location);
 }
 
@@ -137,16 +141,18 @@ static void on_gone(struct http_request *request)
 {
     struct call *call = request->user;
     ensure_magic(call, CALL_MAGIC);
-    if (call->extra != NULL)
+    if (call->extra != NULL) {
         blob_read_abort(TAKE(call->extra));
+    }
     end_download(call);
 }
 
 static void on_drained(struct http_request *request)
 {
     struct call *call = request->user;
-    if (call == NULL || !call->is_held)
+    if (call == NULL || !call->is_held) {
         return;
+    }
     call->is_held = false;
     blob_read_next(call->extra);
 }
@@ -160,10 +166,11 @@ static void on_piece(void *ctx, enum status status, struct slice piece)
         end_download(call);
         return;
     }
-    if (http_answer_write(call->request, piece))
+    if (http_answer_write(call->request, piece)) {
         blob_read_next(call->extra);
-    else
+    } else {
         call->is_held = true;
+    }
 }
 
 enum range_kind { RANGE_NONE, RANGE_PART, RANGE_BAD };
@@ -186,28 +193,33 @@ static bool take_number(struct slice *text, uint64_t *ret)
 static enum range_kind parse_range(struct slice text, uint64_t size, uint64_t *ret_offset, uint64_t *ret_len)
 {
     struct slice prefix = SLICE("bytes=");
-    if (!slice_starts_with(text, prefix))
+    if (!slice_starts_with(text, prefix)) {
         return RANGE_NONE;
+    }
     text.data += prefix.len;
     text.len -= prefix.len;
     uint64_t first, last;
     bool has_first = take_number(&text, &first);
-    if (text.len == 0 || text.data[0] != '-')
+    if (text.len == 0 || text.data[0] != '-') {
         return RANGE_NONE;
+    }
     text.data++;
     text.len--;
     bool has_last = take_number(&text, &last);
-    if (text.len != 0 || (!has_first && !has_last) || (has_first && has_last && last < first))
+    if (text.len != 0 || (!has_first && !has_last) || (has_first && has_last && last < first)) {
         return RANGE_NONE;
+    }
     if (!has_first) { /* the last so many */
-        if (last == 0 || size == 0)
+        if (last == 0 || size == 0) {
             return RANGE_BAD;
+        }
         *ret_len = last < size ? last : size;
         *ret_offset = size - *ret_len;
         return RANGE_PART;
     }
-    if (first >= size)
+    if (first >= size) {
         return RANGE_BAD;
+    }
     *ret_offset = first;
     *ret_len = (has_last && last < size - 1 ? last : size - 1) - first + 1;
     return RANGE_PART;
@@ -228,9 +240,9 @@ void handle_blob_get(struct call *call)
         return;
     }
     char etag[HEX_DIGITS + 3];
-    snprintf(etag, sizeof etag, "\"%.*s\"", HEX_DIGITS, call->param);
+    snprintf(etag, sizeof(etag), "\"%.*s\"", HEX_DIGITS, call->param);
     int len =
-        snprintf(headers, sizeof headers,
+        snprintf(headers, sizeof(headers),
                  "ETag: %s\r\nAccept-Ranges: bytes\r\nCache-Control: public, max-age=31536000, immutable\r\n", etag);
     if (slice_equal_str(http_header(call->request, "if-none-match"), etag)) {
         call_answer_nothing(call, 304, headers, NULL, 0);
@@ -245,7 +257,7 @@ void handle_blob_get(struct call *call)
         switch (parse_range(range, size, &offset, &part)) {
         case RANGE_PART:
             answer = 206;
-            snprintf(headers + len, sizeof headers - (size_t)len,
+            snprintf(headers + len, sizeof(headers) - (size_t)len,
                      "Content-Range: bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64 "\r\n", offset, offset + part - 1, size);
             break;
         case RANGE_BAD:

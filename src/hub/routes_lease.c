@@ -9,8 +9,9 @@
 
 static void read_kinds(const struct field *field, struct command_node_hello *hello)
 {
-    if (!field_array(field))
+    if (!field_array(field)) {
         return;
+    }
     size_t count = json_count(field->value);
     if (count < 1 || count > LIMIT_KINDS_PER_NODE) {
         problem_add(field->problem, STATUS_INVALID, field->base, field->key, "1 to %d kinds", LIMIT_KINDS_PER_NODE);
@@ -20,22 +21,24 @@ static void read_kinds(const struct field *field, struct command_node_hello *hel
     struct json_value element;
     for (uint32_t i = 0; json_next(&it, NULL, &element); i++) {
         char index[12];
-        snprintf(index, sizeof index, "%u", i);
+        snprintf(index, sizeof(index), "%u", i);
         struct field kind = {field->problem, "/kinds", slice_str(index), element};
-        if (field_name(&kind, &hello->kinds[hello->kind_count]))
+        if (field_name(&kind, &hello->kinds[hello->kind_count])) {
             hello->kind_count++;
+        }
     }
 }
 
 /* max and wait_ms, which both requests have. True when the key is one of them. */
 static bool read_wish(const struct field *field, int64_t max_min, int64_t *max, int64_t *wait_ms)
 {
-    if (slice_equal(field->key, SLICE("max")))
+    if (slice_equal(field->key, SLICE("max"))) {
         field_int(field, max_min, WORKER_LEASES_MAX, max);
-    else if (slice_equal(field->key, SLICE("wait_ms")))
+    } else if (slice_equal(field->key, SLICE("wait_ms"))) {
         field_int(field, 0, LIMIT_WAIT_MS, wait_ms);
-    else
+    } else {
         return false;
+    }
     return true;
 }
 
@@ -47,28 +50,34 @@ static bool read_poll(struct call *call, struct problem *problem, struct command
     bool is_empty;
     int64_t max = 1, wait_ms = 0;
     *hello = (struct command_node_hello){.is_worker = true, .info = SLICE("{}")};
-    if (!call_parse_body(call, problem, &root, &is_empty))
+    if (!call_parse_body(call, problem, &root, &is_empty)) {
         return false;
+    }
     struct field field = {.problem = problem, .base = "", .value = root};
-    if (!field_object(&field))
+    if (!field_object(&field)) {
         return false;
+    }
     struct json_iter it = json_iter_of(root);
     uint64_t seen = 0;
     while (json_next(&it, &field.key, &field.value)) {
         if (slice_equal(field.key, SLICE("node"))) {
-            if (field_is_first(&field, &seen, 0))
+            if (field_is_first(&field, &seen, 0)) {
                 field_name(&field, &hello->node);
+            }
         } else if (slice_equal(field.key, SLICE("kinds"))) {
-            if (field_is_first(&field, &seen, 1))
+            if (field_is_first(&field, &seen, 1)) {
                 read_kinds(&field, hello);
+            }
         } else if (!field_requirement(&field, &hello->facts) && !read_wish(&field, 1, &max, &wait_ms)) {
             field_unknown(&field);
         }
     }
-    if ((seen & 1) == 0)
+    if ((seen & 1) == 0) {
         problem_add(problem, STATUS_INVALID, "/node", (struct slice){0}, "is needed");
-    if ((seen & 2) == 0)
+    }
+    if ((seen & 2) == 0) {
         problem_add(problem, STATUS_INVALID, "/kinds", (struct slice){0}, "is needed");
+    }
     hello->credit = (uint32_t)max;
     *ret_wait_ms = wait_ms;
     return problem_is_ok(problem);
@@ -77,10 +86,12 @@ static bool read_poll(struct call *call, struct problem *problem, struct command
 /* Whether the hub takes calls of workers now, and this one may call. False: answered. */
 static bool may_call(struct call *call)
 {
-    if (!call_check_node_key(call))
+    if (!call_check_node_key(call)) {
         return false;
-    if (call->hub->is_ready && !call->hub->is_stopping)
+    }
+    if (call->hub->is_ready && !call->hub->is_stopping) {
         return true;
+    }
     call_refuse_status(call, STATUS_NOT_READY, NULL);
     return false;
 }
@@ -91,12 +102,14 @@ void handle_lease_poll(struct call *call)
     problem_init(&problem);
     struct command_node_hello hello;
     int64_t wait_ms;
-    if (!may_call(call))
+    if (!may_call(call)) {
         return;
-    if (read_poll(call, &problem, &hello, &wait_ms))
+    }
+    if (read_poll(call, &problem, &hello, &wait_ms)) {
         workers_poll(call->hub->sessions, call, &hello, wait_ms);
-    else
+    } else {
         call_refuse(call, &problem);
+    }
 }
 
 struct report_body {
@@ -108,12 +121,14 @@ struct report_body {
 static void read_outcomes(const struct field *field, struct buf *outcomes, uint32_t *ret_count)
 {
     struct field_error error;
-    if (!field_array(field))
+    if (!field_array(field)) {
         return;
-    if (json_count(field->value) > WORK_LIST_MAX)
+    }
+    if (json_count(field->value) > WORK_LIST_MAX) {
         problem_add(field->problem, STATUS_INVALID, "", field->key, "at most %d outcomes", WORK_LIST_MAX);
-    else if (work_outcomes_decode(field->value, "/outcomes", outcomes, ret_count, &error) != STATUS_OK)
+    } else if (work_outcomes_decode(field->value, "/outcomes", outcomes, ret_count, &error) != STATUS_OK) {
         problem_add_field_error(field->problem, &error);
+    }
 }
 
 /* Decodes the body of POST /v1/leases:report; outcomes go encoded into `outcomes`. False: the problem says why. */
@@ -123,30 +138,36 @@ static bool read_report(struct call *call, struct problem *problem, struct buf *
     bool is_empty;
     *ret_body = (struct report_body){0};
     buf_reset(outcomes);
-    if (!call_parse_body(call, problem, &root, &is_empty))
+    if (!call_parse_body(call, problem, &root, &is_empty)) {
         return false;
+    }
     struct field field = {.problem = problem, .base = "", .value = root};
-    if (!field_object(&field))
+    if (!field_object(&field)) {
         return false;
+    }
     struct json_iter it = json_iter_of(root);
     uint64_t seen = 0;
     while (json_next(&it, &field.key, &field.value)) {
         struct slice text = {0};
         if (slice_equal(field.key, SLICE("session"))) {
             if (field_is_first(&field, &seen, 0) &&
-                (!json_get_str(field.value, &text) || !base32_parse(text, &ret_body->session)))
+                (!json_get_str(field.value, &text) || !base32_parse(text, &ret_body->session))) {
                 problem_add(problem, STATUS_INVALID, "", field.key, "the session that POST /v1/leases gave");
+            }
         } else if (slice_equal(field.key, SLICE("outcomes"))) {
-            if (field_is_first(&field, &seen, 1))
+            if (field_is_first(&field, &seen, 1)) {
                 read_outcomes(&field, outcomes, &ret_body->count);
+            }
         } else if (!read_wish(&field, 0, &ret_body->max, &ret_body->wait_ms)) {
             field_unknown(&field);
         }
     }
-    if ((seen & 1) == 0)
+    if ((seen & 1) == 0) {
         problem_add(problem, STATUS_INVALID, "/session", (struct slice){0}, "is needed");
-    if ((seen & 2) == 0)
+    }
+    if ((seen & 2) == 0) {
         problem_add(problem, STATUS_INVALID, "/outcomes", (struct slice){0}, "is needed");
+    }
     return problem_is_ok(problem);
 }
 
@@ -156,11 +177,13 @@ void handle_lease_report(struct call *call)
     problem_init(&problem);
     struct report_body body;
     struct buf *outcomes = &call->routes->aux; /* the parser of this request is done with it */
-    if (!may_call(call))
+    if (!may_call(call)) {
         return;
-    if (read_report(call, &problem, outcomes, &body))
+    }
+    if (read_report(call, &problem, outcomes, &body)) {
         workers_report(call->hub->sessions, call, body.session, body.count, buf_slice(outcomes), (uint32_t)body.max,
                        body.wait_ms);
-    else
+    } else {
         call_refuse(call, &problem);
+    }
 }

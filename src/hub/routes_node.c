@@ -21,8 +21,9 @@ static void member_bool(struct buf *out, const char *name, bool value)
 static void write_node(struct buf *out, const struct sessions *sessions, const struct node_view *view)
 {
     struct session_facts facts = {0};
-    if (view->session != 0)
+    if (view->session != 0) {
         sessions_facts(sessions, view->session, &facts);
+    }
     buf_append_slice(out, SLICE("{\"name\":"));
     json_write_str(out, view->name);
     buf_append_slice(out, SLICE(",\"state\":\""));
@@ -38,8 +39,9 @@ static void write_node(struct buf *out, const struct sessions *sessions, const s
     member_bool(out, ",\"quiet\":", view->is_quiet);
     buf_append_slice(out, SLICE(",\"kinds\":["));
     for (uint32_t i = 0; i < view->kind_count; i++) {
-        if (i > 0)
+        if (i > 0) {
             buf_append_char(out, ',');
+        }
         json_write_str(out, view->kinds[i]);
     }
     buf_append_slice(out, SLICE("],"));
@@ -94,16 +96,18 @@ void handle_node_list(struct call *call)
 {
     uint32_t limit;
     uint64_t at;
-    if (!call_query_page(call, 0, &limit, &at))
+    if (!call_query_page(call, 0, &limit, &at)) {
         return;
+    }
     struct buf *out = &call->routes->out;
     struct node_view view;
     buf_append_slice(out, SLICE("{\"items\":["));
     uint64_t i = at;
     bool has_more = false;
     for (; i < UINT32_MAX && (has_more = core_node_at(core_of(call), (uint32_t)i, &view)) && i - at < limit; i++) {
-        if (i > at)
+        if (i > at) {
             buf_append_char(out, ',');
+        }
         write_node(out, call->hub->sessions, &view);
     }
     write_page_end(out, i, has_more);
@@ -114,27 +118,30 @@ static void on_node_set(struct call *call, const struct effect_reply *reply, uin
 {
     (void)seq;
     buf_reset(&call->routes->out);
-    if (reply->status == STATUS_OK)
+    if (reply->status == STATUS_OK) {
         answer_node(call);
-    else if (reply->status == STATUS_NOT_FOUND)
+    } else if (reply->status == STATUS_NOT_FOUND) {
         refuse_unknown(call);
-    else
+    } else {
         call_refuse_status(call, reply->status, NULL);
+    }
 }
 
 static void set_node(struct call *call, struct command_node_set command)
 {
     struct node_view view;
-    if (!call_expect_empty(call))
+    if (!call_expect_empty(call)) {
         return;
+    }
     /* Also what no command could hold is refused here: names of nodes that are known fit. */
     if (!core_node_find(core_of(call), call_param(call), &view)) {
         refuse_unknown(call);
         return;
     }
     struct buf *out = call_begin(call);
-    if (out == NULL)
+    if (out == NULL) {
         return;
+    }
     command.node = call_param(call);
     command_put_node_set(out, &command);
     call_commit(call, on_node_set);

@@ -67,16 +67,18 @@ void handle_queue_list(struct call *call)
 {
     uint32_t limit;
     uint64_t at;
-    if (!call_query_page(call, 0, &limit, &at))
+    if (!call_query_page(call, 0, &limit, &at)) {
         return;
+    }
     struct buf *out = &call->routes->out;
     struct queue_view view;
     buf_append_slice(out, SLICE("{\"items\":["));
     uint64_t i = at;
     bool has_more = false;
     for (; i < UINT32_MAX && (has_more = core_queue_at(core_of(call), (uint32_t)i, &view)) && i - at < limit; i++) {
-        if (i > at)
+        if (i > at) {
             buf_append_char(out, ',');
+        }
         write_queue(out, &view);
     }
     write_page_end(out, i, has_more);
@@ -87,20 +89,22 @@ static void on_queue_set(struct call *call, const struct effect_reply *reply, ui
 {
     (void)seq;
     buf_reset(&call->routes->out);
-    if (reply->status == STATUS_OK)
+    if (reply->status == STATUS_OK) {
         answer_queue(call, call->is_new ? 201 : 200);
-    else if (reply->status == STATUS_NOT_FOUND)
+    } else if (reply->status == STATUS_NOT_FOUND) {
         refuse_unknown(call, "queue");
-    else
+    } else {
         call_refuse_status(call, reply->status, NULL);
+    }
 }
 
 /* Proposes what is to become of the queue of the path. */
 static void set_queue(struct call *call, struct command_queue_set command)
 {
     struct buf *out = call_begin(call);
-    if (out == NULL)
+    if (out == NULL) {
         return;
+    }
     command.name = call_param(call);
     command_put_queue_set(out, &command);
     call_commit(call, on_queue_set);
@@ -109,12 +113,14 @@ static void set_queue(struct call *call, struct command_queue_set command)
 /* Whether the path's name can be one. False: answered. */
 static bool check_name(struct call *call, bool must_exist)
 {
-    if (name_is_valid(call_param(call)))
+    if (name_is_valid(call_param(call))) {
         return true;
-    if (must_exist)
+    }
+    if (must_exist) {
         call_refuse_status(call, STATUS_NOT_FOUND, "no such name can be");
-    else
+    } else {
         call_refuse_status(call, STATUS_INVALID, "a name has 1 to %d characters of A-Z a-z 0-9 . _ -", LIMIT_NAME_SIZE);
+    }
     return false;
 }
 
@@ -127,8 +133,9 @@ static void take_paused(struct field *field, void *ctx)
 void handle_queue_put(struct call *call)
 {
     struct command_queue_set command = {0};
-    if (!check_name(call, false) || !call_parse_member(call, "paused", take_paused, &command))
+    if (!check_name(call, false) || !call_parse_member(call, "paused", take_paused, &command)) {
         return;
+    }
     struct queue_view view;
     call->is_new = !core_queue_find(core_of(call), call_param(call), &view);
     set_queue(call, command);
@@ -136,8 +143,9 @@ void handle_queue_put(struct call *call)
 
 static void pause_queue(struct call *call, bool paused)
 {
-    if (check_name(call, true) && call_expect_empty(call))
+    if (check_name(call, true) && call_expect_empty(call)) {
         set_queue(call, (struct command_queue_set){.has_paused = true, .paused = paused, .must_exist = true});
+    }
 }
 
 void handle_queue_pause(struct call *call)
@@ -163,16 +171,18 @@ void handle_kind_list(struct call *call)
 {
     uint32_t limit;
     uint64_t at;
-    if (!call_query_page(call, 0, &limit, &at))
+    if (!call_query_page(call, 0, &limit, &at)) {
         return;
+    }
     struct buf *out = &call->routes->out;
     struct slice name;
     buf_append_slice(out, SLICE("{\"items\":["));
     uint64_t i = at;
     bool has_more = false;
     for (; i < UINT32_MAX && (has_more = core_kind_at(core_of(call), (uint32_t)i, &name)) && i - at < limit; i++) {
-        if (i > at)
+        if (i > at) {
             buf_append_char(out, ',');
+        }
         write_kind(out, name);
     }
     write_page_end(out, i, has_more);
@@ -192,12 +202,14 @@ static void on_kind_set(struct call *call, const struct effect_reply *reply, uin
 
 void handle_kind_put(struct call *call)
 {
-    if (!check_name(call, false) || !call_expect_empty(call))
+    if (!check_name(call, false) || !call_expect_empty(call)) {
         return;
+    }
     call->is_new = !core_kind_is_known(core_of(call), call_param(call));
     struct buf *out = call_begin(call);
-    if (out == NULL)
+    if (out == NULL) {
         return;
+    }
     command_put_kind_set(out, &(struct command_kind_set){.name = call_param(call)});
     call_commit(call, on_kind_set);
 }

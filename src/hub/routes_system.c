@@ -65,8 +65,9 @@ void handle_readyz(struct call *call)
 void handle_openapi(struct call *call)
 {
     struct buf *text = &call->routes->openapi;
-    if (text->len == 0)
+    if (text->len == 0) {
         route_table_openapi(text, SHOAL_VERSION);
+    }
     buf_append_slice(&call->routes->out, buf_slice(text));
     call_answer(call, 200, sequencer_durable_seq(call->hub->sequencer), "");
 }
@@ -89,11 +90,13 @@ struct figures {
 static uint64_t read_rss(void)
 {
     FILE *file = fopen("/proc/self/statm", "re");
-    if (file == NULL)
+    if (file == NULL) {
         return 0;
+    }
     unsigned long long pages = 0;
-    if (fscanf(file, "%*s %llu", &pages) != 1)
+    if (fscanf(file, "%*s %llu", &pages) != 1) {
         pages = 0;
+    }
     fclose(file);
     return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
@@ -112,9 +115,10 @@ static void collect(struct call *call, struct figures *figures)
     figures->waits = task_waits_count(hub->task_waits);
     figures->calls = call->routes->call_count;
     struct rusage usage;
-    if (getrusage(RUSAGE_SELF, &usage) == 0)
+    if (getrusage(RUSAGE_SELF, &usage) == 0) {
         figures->cpu_s = (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
                          (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+    }
     figures->rss_size = read_rss();
     figures->fds = figures->http.connections;
     figures->uptime_s = (double)(clock_mono_ns() - hub->started_ns) / 1e9;
@@ -130,8 +134,9 @@ void handle_stats(struct call *call)
                durability_word(hub->config.durability));
     buf_printf(out, "\"tasks\":{\"live\":%" PRIu64 ",\"max\":%" PRIu64 ",\"counts\":{", f.core.tasks_live,
                f.core.tasks_max);
-    for (unsigned i = 0; i < TASK_STATE_COUNT; i++)
+    for (unsigned i = 0; i < TASK_STATE_COUNT; i++) {
         buf_printf(out, "%s\"%s\":%" PRIu64, i == 0 ? "" : ",", task_state_name((enum task_state)i), f.core.counts[i]);
+    }
     buf_printf(out,
                "},\"totals\":{\"accepted\":%" PRIu64 ",\"duplicates\":%" PRIu64 ",\"succeeded\":%" PRIu64
                ",\"dead\":%" PRIu64 ",\"cancelled\":%" PRIu64 ",\"expired\":%" PRIu64 ",\"retried\":%" PRIu64
@@ -183,9 +188,10 @@ static void write_metrics(struct buf *out, const struct hub *hub, const struct f
     buf_printf(out, "shoal_build_info{version=\"" SHOAL_VERSION "\",durability=\"%s\"} 1\n",
                durability_word(hub->config.durability));
     metric(out, "tasks", "gauge", "Tasks in memory by state.");
-    for (unsigned i = 0; i < TASK_STATE_COUNT; i++)
+    for (unsigned i = 0; i < TASK_STATE_COUNT; i++) {
         buf_printf(out, "shoal_tasks{state=\"%s\"} %" PRIu64 "\n", task_state_name((enum task_state)i),
                    f->core.counts[i]);
+    }
     metric(out, "tasks_finished_total", "counter", "Tasks that became final, by state.");
     buf_printf(out, "shoal_tasks_finished_total{state=\"succeeded\"} %" PRIu64 "\n", f->core.succeeded);
     buf_printf(out, "shoal_tasks_finished_total{state=\"dead\"} %" PRIu64 "\n", f->core.dead);
@@ -240,8 +246,9 @@ static void write_metrics(struct buf *out, const struct hub *hub, const struct f
         {"process_resident_memory_bytes", "gauge", "Resident memory.", f->rss_size},
         {"process_connections", "gauge", "Sockets of clients and nodes.", f->fds},
     };
-    for (size_t i = 0; i < ARRAY_COUNT(plain); i++)
+    for (size_t i = 0; i < ARRAY_COUNT(plain); i++) {
         metric_u64(out, plain[i].name, plain[i].type, plain[i].help, plain[i].value);
+    }
     metric(out, "process_cpu_seconds_total", "counter", "Processor time used.");
     buf_printf(out, "shoal_process_cpu_seconds_total %.6f\n", f->cpu_s);
     metric(out, "uptime_seconds", "gauge", "Since this process began.");

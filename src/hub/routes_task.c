@@ -30,33 +30,38 @@ static enum status find_task(struct call *call, uint64_t task_id, struct task_vi
     struct hub *hub = call->hub;
     *ret_is_in_memory = true;
     enum status status = core_task_get(sequencer_core(hub->sequencer), task_id, ret_view);
-    if (status != STATUS_NOT_FOUND)
+    if (status != STATUS_NOT_FOUND) {
         return status;
+    }
     *ret_is_in_memory = false;
     struct buf *row = &call->routes->aux;
     buf_reset(row);
     status = hub->history != NULL ? history_get(hub->history, task_id, row) : STATUS_NOT_FOUND;
-    if (status == STATUS_OK)
+    if (status == STATUS_OK) {
         status = task_view_get(buf_slice(row), ret_view);
+    }
     return status;
 }
 
 static void refuse_missing(struct call *call, enum status status)
 {
-    if (status == STATUS_NOT_FOUND)
+    if (status == STATUS_NOT_FOUND) {
         call_refuse_status(call, status, "there is no task %.*s", SLICE_ARG(call_param(call)));
-    else
+    } else {
         call_refuse_status(call, status, NULL);
+    }
 }
 
 /* The task named in the path, with its view. False: answered. */
 static bool take_task(struct call *call, struct task_view *ret_view, bool *ret_is_in_memory)
 {
     enum status status = STATUS_NOT_FOUND;
-    if (call->task_id != 0 || (base32_parse(call_param(call), &call->task_id) && call->task_id != 0))
+    if (call->task_id != 0 || (base32_parse(call_param(call), &call->task_id) && call->task_id != 0)) {
         status = find_task(call, call->task_id, ret_view, ret_is_in_memory);
-    if (status == STATUS_OK)
+    }
+    if (status == STATUS_OK) {
         return true;
+    }
     refuse_missing(call, status);
     return false;
 }
@@ -114,16 +119,17 @@ static void wait_and_show(struct call *call, void (*show)(struct call *call))
 void problem_of_submit(struct problem *problem, enum status status, struct slice kind, struct slice queue)
 {
     struct slice none = {0};
-    if (status == STATUS_KIND_UNKNOWN)
+    if (status == STATUS_KIND_UNKNOWN) {
         problem_add(problem, status, "/kind", none,
                     "%.*s is not known here; PUT /v1/kinds/%.*s makes it known, as does a node that offers it",
                     (int)(kind.len < 60 ? kind.len : 60), kind.data, (int)(kind.len < 60 ? kind.len : 60), kind.data);
-    else if (status == STATUS_QUEUE_UNKNOWN)
+    } else if (status == STATUS_QUEUE_UNKNOWN) {
         problem_add(problem, status, "/queue", none, "%.*s is not known here; PUT /v1/queues/%.*s makes it",
                     (int)(queue.len < 60 ? queue.len : 60), queue.data, (int)(queue.len < 60 ? queue.len : 60),
                     queue.data);
-    else
+    } else {
         problem_set(problem, status, "%s", status_title(status));
+    }
 }
 
 static void answer_submitted(struct call *call)
@@ -184,10 +190,11 @@ static void on_submitted(struct call *call, const struct effect_reply *reply, ui
     /* The core may be ahead of the reply: then nobody would wake a wait that begins now. */
     struct task_brief brief;
     if (core_task_brief(sequencer_core(call->hub->sequencer), call->task_id, &brief) != STATUS_OK ||
-        task_state_is_final(brief.state))
+        task_state_is_final(brief.state)) {
         show_submitted(call);
-    else
+    } else {
         wait_and_show(call, show_submitted);
+    }
 }
 
 void handle_task_submit(struct call *call)
@@ -197,8 +204,9 @@ void handle_task_submit(struct call *call)
     struct command_submit command;
     struct json_value root;
     bool is_empty;
-    if (call->request->query.len > 0 && !call_query_wait_ms(call, &call->wait_ms))
+    if (call->request->query.len > 0 && !call_query_wait_ms(call, &call->wait_ms)) {
         return;
+    }
     if (!call_parse_body(call, &problem, &root, &is_empty) ||
         !task_json_decode(root, sequencer_now_ns(call->hub->sequencer), &call->routes->input, &command, &problem) ||
         !call_idempotency_key(call, IDEMPOTENCY_KEY_SIZE_MAX, &command.idempotency_key, &problem)) {
@@ -206,11 +214,13 @@ void handle_task_submit(struct call *call)
         return;
     }
     command.traceparent = call_traceparent(call);
-    if (command.idempotency_key.len > 0)
+    if (command.idempotency_key.len > 0) {
         command.body_hash = hash64(call_body(call), 0);
+    }
     struct buf *out = call_begin_submit(call);
-    if (out == NULL)
+    if (out == NULL) {
         return;
+    }
     command_put_submit(out, &command);
     call->queue_len = (uint8_t)command.queue.len;
     memcpy(call->queue, command.queue.data, command.queue.len);
@@ -225,8 +235,9 @@ static void show_task(struct call *call)
 {
     struct task_view view;
     bool is_in_memory;
-    if (!take_task(call, &view, &is_in_memory))
+    if (!take_task(call, &view, &is_in_memory)) {
         return;
+    }
     task_json_write(&call->routes->out, &view, false);
     answer_view(call, &view, is_in_memory);
 }
@@ -235,8 +246,9 @@ void handle_task_get(struct call *call)
 {
     struct task_view view;
     bool is_in_memory;
-    if (!call_query_wait_ms(call, &call->wait_ms) || !take_task(call, &view, &is_in_memory))
+    if (!call_query_wait_ms(call, &call->wait_ms) || !take_task(call, &view, &is_in_memory)) {
         return;
+    }
     if (call->wait_ms > 0 && !task_state_is_final(view.state)) {
         wait_and_show(call, show_task);
         return;
@@ -255,12 +267,13 @@ static void answer_result(struct call *call, const struct task_view *view, bool 
     }
     struct problem problem;
     bool is_final = task_state_is_final(view->state);
-    if (!is_final)
+    if (!is_final) {
         problem_set(&problem, STATUS_CONFLICT, "the task is %s and has no result yet", task_state_name(view->state));
-    else
+    } else {
         problem_set(&problem, STATUS_CONFLICT, "the task is %s and has no result: %.*s%s%.*s",
                     task_state_name(view->state), SLICE_ARG(view->error_kind), view->error_message.len > 0 ? ": " : "",
                     (int)(view->error_message.len < 200 ? view->error_message.len : 200), view->error_message.data);
+    }
     problem.is_passing = !is_final;
     problem_write(out, &problem);
     call_answer_durable_as(call, status_http(STATUS_CONFLICT), is_in_memory ? view->changed_seq : 0,
@@ -271,28 +284,32 @@ static void show_result(struct call *call)
 {
     struct task_view view;
     bool is_in_memory;
-    if (take_task(call, &view, &is_in_memory))
+    if (take_task(call, &view, &is_in_memory)) {
         answer_result(call, &view, is_in_memory);
+    }
 }
 
 void handle_task_result(struct call *call)
 {
     struct task_view view;
     bool is_in_memory;
-    if (!call_query_wait_ms(call, &call->wait_ms) || !take_task(call, &view, &is_in_memory))
+    if (!call_query_wait_ms(call, &call->wait_ms) || !take_task(call, &view, &is_in_memory)) {
         return;
-    if (call->wait_ms > 0 && !task_state_is_final(view.state))
+    }
+    if (call->wait_ms > 0 && !task_state_is_final(view.state)) {
         wait_and_show(call, show_result);
-    else
+    } else {
         answer_result(call, &view, is_in_memory);
+    }
 }
 
 void handle_task_attempts(struct call *call)
 {
     struct task_view view;
     bool is_in_memory;
-    if (!take_task(call, &view, &is_in_memory))
+    if (!take_task(call, &view, &is_in_memory)) {
         return;
+    }
     task_json_write_attempts(&call->routes->out, &view);
     answer_view(call, &view, is_in_memory);
 }
@@ -333,10 +350,11 @@ static void on_cancelled(struct call *call, const struct effect_reply *reply, ui
         refuse_transition(call, "cancelled", reply->state);
     } else if (status == STATUS_NOT_FOUND) { /* final, if history has it */
         status = find_task(call, call->task_id, &view, &is_in_memory);
-        if (status == STATUS_OK)
+        if (status == STATUS_OK) {
             refuse_transition(call, "cancelled", view.state);
-        else
+        } else {
             refuse_missing(call, status);
+        }
     } else {
         call_refuse_status(call, status, NULL);
     }
@@ -345,8 +363,9 @@ static void on_cancelled(struct call *call, const struct effect_reply *reply, ui
 /* The id of the path as a number. False: answered. */
 static bool take_id(struct call *call)
 {
-    if (base32_parse(call_param(call), &call->task_id) && call->task_id != 0)
+    if (base32_parse(call_param(call), &call->task_id) && call->task_id != 0) {
         return true;
+    }
     refuse_missing(call, STATUS_NOT_FOUND);
     return false;
 }
@@ -360,11 +379,13 @@ static void take_reason(struct field *field, void *ctx)
 void handle_task_cancel(struct call *call)
 {
     struct command_task command = {0};
-    if (!take_id(call) || !call_parse_member(call, "reason", take_reason, &command))
+    if (!take_id(call) || !call_parse_member(call, "reason", take_reason, &command)) {
         return;
+    }
     struct buf *out = call_begin(call);
-    if (out == NULL)
+    if (out == NULL) {
         return;
+    }
     command.task_id = call->task_id;
     command_put_task(out, COMMAND_CANCEL, &command);
     call_commit(call, on_cancelled);
@@ -395,8 +416,9 @@ static void on_retried(struct call *call, const struct effect_reply *reply, uint
         refuse_transition(call, "retried", reply->state);
         return;
     }
-    if (status == STATUS_NOT_FOUND)
+    if (status == STATUS_NOT_FOUND) {
         status = find_task(call, call->task_id, &view, &is_in_memory);
+    }
     if (status != STATUS_OK) {
         refuse_missing(call, status);
         return;
@@ -408,19 +430,22 @@ static void on_retried(struct call *call, const struct effect_reply *reply, uint
     struct command_submit command;
     task_json_resubmit(&view, &command);
     struct buf *out = call_begin_submit(call);
-    if (out == NULL)
+    if (out == NULL) {
         return;
+    }
     command_put_submit(out, &command);
     call_commit(call, on_resubmitted);
 }
 
 void handle_task_retry(struct call *call)
 {
-    if (!take_id(call) || !call_expect_empty(call))
+    if (!take_id(call) || !call_expect_empty(call)) {
         return;
+    }
     struct buf *out = call_begin(call);
-    if (out == NULL)
+    if (out == NULL) {
         return;
+    }
     command_put_task(out, COMMAND_RETRY, &(struct command_task){.task_id = call->task_id});
     call_commit(call, on_retried);
 }
@@ -461,8 +486,9 @@ static void memory_next(struct listing *listing)
         if (core_task_brief(listing->core, id, &brief) != STATUS_OK ||
             (filter->state >= 0 && brief.state != (enum task_state)filter->state) ||
             (filter->queue.len > 0 && !slice_equal(filter->queue, brief.queue)) ||
-            (filter->kind.len > 0 && !slice_equal(filter->kind, brief.kind)))
+            (filter->kind.len > 0 && !slice_equal(filter->kind, brief.kind))) {
             continue;
+        }
         listing->memory_at = id;
         return;
     }
@@ -476,8 +502,9 @@ static uint64_t memory_floor(const struct listing *listing)
 
 static void write_item(struct listing *listing, const struct task_view *view)
 {
-    if (listing->count > 0)
+    if (listing->count > 0) {
         buf_append_char(listing->out, ',');
+    }
     task_json_write(listing->out, view, true);
     listing->end = view->task_id;
     listing->count++;
@@ -489,8 +516,9 @@ static void write_memory(struct listing *listing, uint64_t floor)
 {
     while (!listing->is_full && listing->memory_at > floor) {
         struct task_view view;
-        if (core_task_get(listing->core, listing->memory_at, &view) == STATUS_OK)
+        if (core_task_get(listing->core, listing->memory_at, &view) == STATUS_OK) {
             write_item(listing, &view);
+        }
         memory_next(listing);
     }
 }
@@ -500,8 +528,9 @@ static bool visit_row(void *ctx, uint64_t task_id, struct slice row)
     struct listing *listing = ctx;
     write_memory(listing, task_id);
     /* Full, or memory was not looked at down to here: the page ends above this row. */
-    if (listing->is_full || memory_floor(listing) > task_id)
+    if (listing->is_full || memory_floor(listing) > task_id) {
         return false;
+    }
     struct task_brief brief;
     if (core_task_brief(listing->core, task_id, &brief) == STATUS_OK) { /* memory shows it, if it matches */
         write_memory(listing, task_id - 1);
@@ -509,8 +538,9 @@ static bool visit_row(void *ctx, uint64_t task_id, struct slice row)
     }
     struct task_view view;
     listing->status = task_view_get(row, &view);
-    if (listing->status != STATUS_OK)
+    if (listing->status != STATUS_OK) {
         return false;
+    }
     write_item(listing, &view);
     return !listing->is_full;
 }
@@ -527,21 +557,25 @@ static enum status list_tasks(struct hub *hub, struct listing *listing, uint64_t
     if (is_final && hub->history != NULL) {
         enum status status =
             history_list(hub->history, &listing->filter, before, SCAN_ROWS_MAX, visit_row, listing, &history_last);
-        if (status != STATUS_OK)
+        if (status != STATUS_OK) {
             return status;
-        if (listing->status != STATUS_OK)
+        }
+        if (listing->status != STATUS_OK) {
             return listing->status;
+        }
     }
-    if (!listing->is_full)
+    if (!listing->is_full) {
         write_memory(listing, history_last);
+    }
     if (listing->is_full) {
         *ret_has_next = true;
         return STATUS_OK;
     }
     /* The lower bound of what both walks have seen. A row that visit_row stopped at is below memory's floor. */
     uint64_t floor = memory_floor(listing);
-    if (history_last > floor)
+    if (history_last > floor) {
         floor = history_last;
+    }
     *ret_has_next = floor != 0;
     listing->end = floor;
     return STATUS_OK;
@@ -552,8 +586,9 @@ void handle_task_list(struct call *call)
     struct hub *hub = call->hub;
     uint32_t limit;
     uint64_t before;
-    if (!call_query_page(call, UINT64_MAX, &limit, &before))
+    if (!call_query_page(call, UINT64_MAX, &limit, &before)) {
         return;
+    }
     struct listing listing = {
         .core = sequencer_core(hub->sequencer), .filter = {.state = -1}, .out = &call->routes->out, .limit = limit};
     struct slice text;
@@ -574,8 +609,9 @@ void handle_task_list(struct call *call)
         struct slice *filter;
     } names[] = {{"queue", call->queue, &listing.filter.queue}, {"kind", call->kind, &listing.filter.kind}};
     for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
-        if (!call_query(call, names[i].name, &text))
+        if (!call_query(call, names[i].name, &text)) {
             continue;
+        }
         if (!name_is_valid(text)) {
             call_refuse_status(call, STATUS_BAD_REQUEST, "%s: no such name can be", names[i].name);
             return;

@@ -97,7 +97,7 @@ static struct batch *batch_new(struct sequencer *sequencer)
         sequencer->spare = batch->next;
         batch->next = NULL;
     } else {
-        batch = calloc(1, sizeof *batch);
+        batch = calloc(1, sizeof(*batch));
         if (batch == NULL) {
             return NULL;
         }
@@ -139,7 +139,7 @@ static bool batch_reserve_pending(struct batch *batch)
         return true;
     }
     uint32_t cap = batch->cap == 0 ? 64 : batch->cap * 2;
-    struct pending **pendings = realloc(batch->pendings, cap * sizeof *pendings);
+    struct pending **pendings = realloc(batch->pendings, cap * sizeof(*pendings));
     if (pendings == NULL) {
         return false;
     }
@@ -202,7 +202,7 @@ static bool ring_push(struct sequencer *sequencer, const struct held *held)
 {
     if (sequencer->ring_count == sequencer->ring_cap) {
         uint32_t cap = sequencer->ring_cap == 0 ? 64 : sequencer->ring_cap * 2;
-        struct held *ring = calloc(cap, sizeof *ring);
+        struct held *ring = calloc(cap, sizeof(*ring));
         if (ring == NULL) {
             return false;
         }
@@ -224,7 +224,7 @@ static bool ring_push(struct sequencer *sequencer, const struct held *held)
 
 struct sequencer *sequencer_new(uint64_t origin, const struct sequencer_sinks *sinks)
 {
-    struct sequencer *sequencer = calloc(1, sizeof *sequencer);
+    struct sequencer *sequencer = calloc(1, sizeof(*sequencer));
     if (sequencer == NULL) {
         return NULL;
     }
@@ -477,7 +477,7 @@ static enum status hand_over_finished(struct sequencer *sequencer)
 {
     struct buf row;
     buf_init(&row, SIZE_MAX / 4);
-    struct task_view *view = malloc(sizeof *view);
+    struct task_view *view = malloc(sizeof(*view));
     if (view == NULL) {
         return STATUS_NO_MEMORY;
     }

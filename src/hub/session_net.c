@@ -69,10 +69,11 @@ static void on_timer(uv_timer_t *timer)
 static void net_set_ticking(void *ctx, bool is_on)
 {
     struct session_net *net = ctx;
-    if (is_on)
+    if (is_on) {
         uv_timer_start(&net->timer, on_timer, SESSIONS_TICK_MS, SESSIONS_TICK_MS);
-    else
+    } else {
         uv_timer_stop(&net->timer);
+    }
 }
 
 static void net_flush_soon(void *ctx)
@@ -94,9 +95,10 @@ static void net_end(void *ctx)
 
 enum status sessions_new(struct hub *hub, struct sessions **ret_sessions)
 {
-    struct session_net *net = calloc(1, sizeof *net);
-    if (net == NULL)
+    struct session_net *net = calloc(1, sizeof(*net));
+    if (net == NULL) {
         return STATUS_NO_MEMORY;
+    }
     net->hub = hub;
     uv_timer_init(&hub->loop.uv, &net->timer);
     uv_unref((uv_handle_t *)&net->timer);
@@ -115,8 +117,9 @@ enum status sessions_new(struct hub *hub, struct sessions **ret_sessions)
                                       .end = net_end,
                                       .ctx = net};
     enum status status = sessions_make(hub, &port, ret_sessions);
-    if (status != STATUS_OK)
+    if (status != STATUS_OK) {
         net_end(net);
+    }
     return status;
 }
 
@@ -125,15 +128,17 @@ enum status sessions_new(struct hub *hub, struct sessions **ret_sessions)
 static void on_message(struct ws_connection *ws, struct slice text, bool is_text)
 {
     struct session *session = ws_user(ws);
-    if (session != NULL)
+    if (session != NULL) {
         session_on_message(session, text, is_text);
+    }
 }
 
 static void on_closed(struct ws_connection *ws)
 {
     struct session *session = ws_user(ws);
-    if (session != NULL)
+    if (session != NULL) {
         session_on_closed(session);
+    }
 }
 
 /* Whether a header lists this token (Sec-WebSocket-Protocol). */
@@ -141,13 +146,16 @@ static bool lists_token(struct slice list, const char *token)
 {
     size_t len = strlen(token);
     for (size_t at = 0; at < list.len;) {
-        while (at < list.len && (list.data[at] == ' ' || list.data[at] == '\t' || list.data[at] == ','))
+        while (at < list.len && (list.data[at] == ' ' || list.data[at] == '\t' || list.data[at] == ',')) {
             at++;
+        }
         size_t start = at;
-        while (at < list.len && list.data[at] != ',' && list.data[at] != ' ' && list.data[at] != '\t')
+        while (at < list.len && list.data[at] != ',' && list.data[at] != ' ' && list.data[at] != '\t') {
             at++;
-        if (at - start == len && memcmp(list.data + start, token, len) == 0)
+        }
+        if (at - start == len && memcmp(list.data + start, token, len) == 0) {
             return true;
+        }
     }
     return false;
 }

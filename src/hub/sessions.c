@@ -66,8 +66,9 @@ struct session *session_find(const struct sessions *sessions, uint64_t number)
 struct session *session_new(struct sessions *sessions)
 {
     uint32_t index = slab_alloc(&sessions->slab);
-    if (index == SLAB_NONE)
+    if (index == SLAB_NONE) {
         return NULL;
+    }
     struct session *session = session_at(sessions, index);
     session->magic = SESSION_MAGIC;
     session->sessions = sessions;
@@ -79,13 +80,16 @@ struct session *session_new(struct sessions *sessions)
 void session_set_number(struct session *session, uint64_t number)
 {
     struct sessions *sessions = session->sessions;
-    if (session->session == number)
+    if (session->session == number) {
         return;
-    if (session->session != 0)
+    }
+    if (session->session != 0) {
         map_remove(&sessions->by_session, hash_mix(session->session), session->index, hash_of_number, sessions);
+    }
     session->session = number;
-    if (number != 0)
+    if (number != 0) {
         ensure(map_add(&sessions->by_session, hash_mix(number), session->index, hash_of_number, sessions));
+    }
 }
 
 static bool phase_has_list(enum session_phase phase)
@@ -123,24 +127,28 @@ static int64_t sessions_now(const struct sessions *sessions)
 static void list_remove(struct session *session)
 {
     struct sessions *sessions = session->sessions;
-    if (!phase_has_list(session->phase))
+    if (!phase_has_list(session->phase)) {
         return;
+    }
     struct session_list *list = &sessions->lists[session->phase];
-    if (session->before != SLAB_NONE)
+    if (session->before != SLAB_NONE) {
         session_at(sessions, session->before)->next = session->next;
-    else
+    } else {
         list->head = session->next;
-    if (session->next != SLAB_NONE)
+    }
+    if (session->next != SLAB_NONE) {
         session_at(sessions, session->next)->before = session->before;
-    else
+    } else {
         list->tail = session->before;
+    }
     session->next = session->before = SLAB_NONE;
 }
 
 static void start_ticking(struct sessions *sessions)
 {
-    if (sessions->is_ticking)
+    if (sessions->is_ticking) {
         return;
+    }
     sessions->is_ticking = true;
     sessions->tick_mono_ns = sessions_mono_ns(sessions);
     sessions->port.set_ticking(sessions->port.ctx, true);
@@ -151,17 +159,19 @@ void session_set_phase(struct session *session, enum session_phase phase)
     struct sessions *sessions = session->sessions;
     list_remove(session);
     session->phase = phase;
-    if (!phase_has_list(phase))
+    if (!phase_has_list(phase)) {
         return;
+    }
     start_ticking(sessions);
     session->due_ns = sessions_now(sessions) + phase_ms(sessions, phase) * NS_PER_MS;
     struct session_list *list = &sessions->lists[phase];
     session->before = list->tail;
     session->next = SLAB_NONE;
-    if (list->tail != SLAB_NONE)
+    if (list->tail != SLAB_NONE) {
         session_at(sessions, list->tail)->next = session->index;
-    else
+    } else {
         list->head = session->index;
+    }
     list->tail = session->index;
 }
 
@@ -171,10 +181,12 @@ void session_free(struct session *session)
     struct sessions *sessions = session->sessions;
     session_set_phase(session, SESSION_NONE);
     session_set_number(session, 0);
-    if (session->worker != NULL)
+    if (session->worker != NULL) {
         worker_free(session);
-    if (session->ws != NULL)
+    }
+    if (session->ws != NULL) {
         sessions->port.set_user(session->ws, NULL);
+    }
     session->magic = 0;
     slab_free(&sessions->slab, session->index);
 }
@@ -191,8 +203,9 @@ static struct buf *message_begin(struct sessions *sessions)
 static void say(struct session *session)
 {
     struct buf *out = &session->sessions->out;
-    if (session->ws != NULL && buf_status(out) == STATUS_OK)
+    if (session->ws != NULL && buf_status(out) == STATUS_OK) {
         session->sessions->port.send(session->ws, buf_slice(out));
+    }
 }
 
 static void say_error(struct session *session, enum status status, const char *detail)
@@ -212,8 +225,9 @@ static void say_directive(struct session *session, const struct directive *direc
 static void hang_up(struct session *session, uint16_t code, const char *reason)
 {
     struct ws_connection *ws = TAKE(session->ws);
-    if (ws == NULL)
+    if (ws == NULL) {
         return;
+    }
     const struct session_port *port = &session->sessions->port;
     session->sessions->stats.connections--;
     port->set_user(ws, NULL);
@@ -226,8 +240,9 @@ bool session_propose_lost(struct session *session, enum lost_reason reason)
 {
     struct hub *hub = session->sessions->hub;
     struct buf *out = sequencer_begin(hub->sequencer);
-    if (out == NULL)
+    if (out == NULL) {
         return false;
+    }
     command_put_node_lost(out, &(struct command_node_lost){.session = session->session, .reason = reason});
     sequencer_commit(hub->sequencer, NULL);
     sessions_flush_soon(session->sessions);
@@ -249,14 +264,16 @@ static void say_welcome(struct session *session, const struct hello *hello, cons
 {
     struct sessions *sessions = session->sessions;
     const struct hub_config *config = &sessions->hub->config;
-    struct lease_token *lost = hello->held_count > 0 ? calloc(hello->held_count, sizeof *lost) : NULL;
+    struct lease_token *lost = hello->held_count > 0 ? calloc(hello->held_count, sizeof(*lost)) : NULL;
     uint32_t lost_count = 0;
     struct reader reader = reader_of(reply->refused);
     uint32_t ordinal;
     enum status status;
-    while (lost != NULL && effect_refused_next(&reader, &ordinal, &status))
-        if (ordinal < hello->held_count && lost_count < hello->held_count)
+    while (lost != NULL && effect_refused_next(&reader, &ordinal, &status)) {
+        if (ordinal < hello->held_count && lost_count < hello->held_count) {
             lost[lost_count++] = hello->held[ordinal];
+        }
+    }
     struct node_view view;
     if (core_session_find(sequencer_core(sessions->hub->sequencer), session->session, &view)) {
         session->drain = view.is_draining;
@@ -300,11 +317,14 @@ static void on_hello_reply(struct pending *pending, const struct effect_reply *r
 /* Names of nodes and kinds must be such that paths and submits can name them. NULL, or what is wrong. */
 static const char *check_names(const struct command_node_hello *hello)
 {
-    if (!name_is_valid(hello->node))
+    if (!name_is_valid(hello->node)) {
         return "/node: a name of 1 to 128 characters of A-Z a-z 0-9 . _ -";
-    for (uint32_t i = 0; i < hello->kind_count; i++)
-        if (!name_is_valid(hello->kinds[i]))
+    }
+    for (uint32_t i = 0; i < hello->kind_count; i++) {
+        if (!name_is_valid(hello->kinds[i])) {
             return "/kinds: names of 1 to 128 characters of A-Z a-z 0-9 . _ -";
+        }
+    }
     return NULL;
 }
 
@@ -331,7 +351,7 @@ static void on_hello(struct session *session, const struct work_message *message
         return;
     }
     uint32_t held_count = message->hello.held_count;
-    struct hello *hello = malloc(sizeof *hello + held_count * sizeof hello->held[0]);
+    struct hello *hello = malloc(sizeof(*hello) + held_count * sizeof(hello->held[0]));
     struct buf *out = hello != NULL && hub->is_ready && !hub->is_stopping ? sequencer_begin(hub->sequencer) : NULL;
     if (out == NULL) {
         free(hello);
@@ -343,12 +363,14 @@ static void on_hello(struct session *session, const struct work_message *message
     struct node_view view;
     struct session *old;
     if (core_node_find(sequencer_core(hub->sequencer), message->hello.node, &view) &&
-        view.instance == message->hello.instance && (old = session_find(sessions, view.session)) != NULL)
+        view.instance == message->hello.instance && (old = session_find(sessions, view.session)) != NULL) {
         old->is_resuming = true;
+    }
     hello->session = session;
     hello->held_count = held_count;
-    for (uint32_t i = 0; i < held_count; i++)
+    for (uint32_t i = 0; i < held_count; i++) {
         hello->held[i] = command_held_at(&message->hello, i);
+    }
     hello->pending.on_reply = on_hello_reply;
     session->instance = message->hello.instance;
     command_put_node_hello(out, &message->hello);
@@ -375,7 +397,7 @@ static struct report_call *report_new(struct sessions *sessions)
         sessions->free_reports = report->next;
         return report;
     }
-    report = malloc(sizeof *report);
+    report = malloc(sizeof(*report));
     if (report != NULL) {
         report->sessions = sessions;
         buf_init(&report->tokens, LIMIT_WS_MESSAGE_SIZE);
@@ -410,7 +432,7 @@ static void on_report_reply(struct pending *pending, const struct effect_reply *
         return;
     }
     const struct lease_token *tokens = (const struct lease_token *)(const void *)report->tokens.data;
-    uint32_t token_count = (uint32_t)(report->tokens.len / sizeof *tokens);
+    uint32_t token_count = (uint32_t)(report->tokens.len / sizeof(*tokens));
     struct buf *list = &sessions->refused;
     buf_reset(list);
     struct reader reader = reader_of(reply->refused);
@@ -418,10 +440,11 @@ static void on_report_reply(struct pending *pending, const struct effect_reply *
     enum status status;
     uint32_t count = 0;
     while (effect_refused_next(&reader, &ordinal, &status)) {
-        if (ordinal >= token_count)
+        if (ordinal >= token_count) {
             continue;
+        }
         struct work_refused refused = {.token = tokens[ordinal], .status = status};
-        buf_append(list, &refused, sizeof refused);
+        buf_append(list, &refused, sizeof(refused));
         count++;
     }
     if (buf_status(list) == STATUS_OK) {
@@ -437,8 +460,9 @@ static bool propose_report(struct session *session, const struct command_node_re
 {
     struct hub *hub = session->sessions->hub;
     struct buf *out = sequencer_begin(hub->sequencer);
-    if (out == NULL)
+    if (out == NULL) {
         return false;
+    }
     struct command_node_report complete = *command;
     complete.session = session->session;
     command_put_node_report(out, &complete);
@@ -463,8 +487,9 @@ static void on_report(struct session *session, const struct work_message *messag
     }
     struct reader reader = reader_of(message->report.outcomes);
     struct outcome outcome;
-    while (outcome_next(&reader, &outcome))
-        buf_append(&report->tokens, &outcome.token, sizeof outcome.token);
+    while (outcome_next(&reader, &outcome)) {
+        buf_append(&report->tokens, &outcome.token, sizeof(outcome.token));
+    }
     report->session = session->session;
     report->connection = session->connection;
     report->pending.on_reply = on_report_reply;
@@ -481,13 +506,16 @@ static void on_beat(struct session *session, const struct work_message *message)
 {
     struct directive directives[2];
     uint32_t count = 0;
-    if (message->load.is_known)
+    if (message->load.is_known) {
         session->load = message->load;
+    }
     /* Flags are pushed when they change; repeating the ones that are set costs little and heals a lost push. */
-    if (session->drain)
+    if (session->drain) {
         directives[count++] = (struct directive){.type = DIRECTIVE_DRAIN, .on = true};
-    if (session->quiet)
+    }
+    if (session->quiet) {
         directives[count++] = (struct directive){.type = DIRECTIVE_QUIET, .on = true};
+    }
     session->sessions->stats.beats++;
     work_write_beat_answer(message_begin(session->sessions), directives, count);
     say(session);
@@ -495,8 +523,8 @@ static void on_beat(struct session *session, const struct work_message *message)
 
 static void on_bad_message(struct session *session, enum status status, const struct field_error *error)
 {
-    char detail[sizeof error->pointer + sizeof error->detail + 4];
-    snprintf(detail, sizeof detail, "%s%s%s", error->pointer, error->pointer[0] != '\0' ? ": " : "", error->detail);
+    char detail[sizeof(error->pointer) + sizeof(error->detail) + 4];
+    snprintf(detail, sizeof(detail), "%s%s%s", error->pointer, error->pointer[0] != '\0' ? ": " : "", error->detail);
     say_error(session, status, detail);
     if (session->phase == SESSION_GREETING) {
         hang_up(session, CLOSE_POLICY, "say hello first");
@@ -506,8 +534,9 @@ static void on_bad_message(struct session *session, enum status status, const st
 
 static void heard_of(struct session *session)
 {
-    if (session->phase == SESSION_LIVE || session->phase == SESSION_SUSPECT)
+    if (session->phase == SESSION_LIVE || session->phase == SESSION_SUSPECT) {
         session_set_phase(session, SESSION_LIVE);
+    }
 }
 
 static void dispatch(struct session *session, const struct work_message *message)
@@ -518,8 +547,9 @@ static void dispatch(struct session *session, const struct work_message *message
         return;
     }
     if (!has_session) {
-        if (session->phase == SESSION_HELLO || session->phase == SESSION_ENDING)
+        if (session->phase == SESSION_HELLO || session->phase == SESSION_ENDING) {
             return; /* a beat before the welcome, or anything after the leave */
+        }
         say_error(session, STATUS_BAD_REQUEST, "say hello first");
         hang_up(session, CLOSE_POLICY, "say hello first");
         session_free(session);
@@ -531,16 +561,18 @@ static void dispatch(struct session *session, const struct work_message *message
         break;
     case WORK_CREDIT: {
         struct command_node_report command = {.credit_add = message->credit};
-        if (!propose_report(session, &command, NULL))
+        if (!propose_report(session, &command, NULL)) {
             turn_away(session);
+        }
         break;
     }
     case WORK_BEAT:
         on_beat(session, message);
         break;
     case WORK_LEAVE:
-        if (!session_propose_lost(session, LOST_LEFT))
+        if (!session_propose_lost(session, LOST_LEFT)) {
             turn_away(session);
+        }
         break;
     case WORK_HELLO:
         break;
@@ -555,14 +587,17 @@ void session_on_message(struct session *session, struct slice text, bool is_text
     heard_of(session);
     buf_reset(&sessions->scratch);
     enum status status = STATUS_BAD_REQUEST;
-    if (is_text)
+    if (is_text) {
         status = work_message_decode(sessions->hub->json, text, &sessions->scratch, &sessions->message, &error);
-    if (status != STATUS_OK)
+    }
+    if (status != STATUS_OK) {
         on_bad_message(session, status, &error);
-    else
+    } else {
         dispatch(session, &sessions->message);
-    if (sessions->scratch.cap > SCRATCH_SIZE_KEPT)
+    }
+    if (sessions->scratch.cap > SCRATCH_SIZE_KEPT) {
         buf_free(&sessions->scratch);
+    }
 }
 
 void session_on_closed(struct session *session)
@@ -613,13 +648,15 @@ static bool phase_ended(struct session *session)
             session_set_phase(session, SESSION_NONE);
             return true;
         }
-        if (!session_propose_lost(session, LOST_SILENT))
+        if (!session_propose_lost(session, LOST_SILENT)) {
             return false;
+        }
         sessions->stats.lost_silent++;
         return true;
     case SESSION_CLOSED:
-        if (!session_propose_lost(session, LOST_CLOSED))
+        if (!session_propose_lost(session, LOST_CLOSED)) {
             return false;
+        }
         sessions->stats.lost_closed++;
         return true;
     case SESSION_WORKER:
@@ -640,8 +677,9 @@ void sessions_tick(struct sessions *sessions)
         struct session_list *list = &sessions->lists[phase];
         while (list->head != SLAB_NONE) {
             struct session *session = session_at(sessions, list->head);
-            if (session->due_ns > sessions->clock_ns || sessions->hub->is_stopping || !phase_ended(session))
+            if (session->due_ns > sessions->clock_ns || sessions->hub->is_stopping || !phase_ended(session)) {
                 break;
+            }
         }
         is_empty = is_empty && list->head == SLAB_NONE;
     }
@@ -658,15 +696,17 @@ void sessions_on_lease(void *hub, const struct effect_lease *lease, uint64_t seq
     (void)seq;
     struct sessions *sessions = ((struct hub *)hub)->sessions;
     struct session *session = sessions != NULL ? session_find(sessions, lease->session) : NULL;
-    if (session == NULL)
+    if (session == NULL) {
         return;
+    }
     if (session->worker != NULL) {
         workers_on_lease(session, lease);
         return;
     }
     /* Without a connection it goes nowhere: the node's next hello does not hold it, or the node is lost. */
-    if (session->ws == NULL)
+    if (session->ws == NULL) {
         return;
+    }
     sessions->stats.leases_pushed++;
     work_write_lease(message_begin(sessions), &lease->offer);
     say(session);
@@ -680,11 +720,12 @@ void sessions_on_stop(void *hub, const struct effect_stop *stop)
                                           [STOP_EXPIRED] = "expired"};
     struct sessions *sessions = ((struct hub *)hub)->sessions;
     struct session *session = sessions != NULL ? session_find(sessions, stop->session) : NULL;
-    if (session == NULL || session->ws == NULL)
+    if (session == NULL || session->ws == NULL) {
         return;
+    }
     struct directive directive = {.type = DIRECTIVE_CANCEL, .token = stop->token};
     const char *reason = (size_t)stop->reason < ARRAY_COUNT(reasons) ? reasons[stop->reason] : NULL;
-    snprintf(directive.reason, sizeof directive.reason, "%s", reason != NULL ? reason : "stopped");
+    snprintf(directive.reason, sizeof(directive.reason), "%s", reason != NULL ? reason : "stopped");
     say_directive(session, &directive);
 }
 
@@ -702,7 +743,7 @@ static void on_session_ended(struct session *session, enum lost_reason reason)
         hang_up(session, CLOSE_NORMAL, "the node is back on another connection");
     } else {
         struct directive directive = {.type = DIRECTIVE_TERMINATE};
-        snprintf(directive.reason, sizeof directive.reason, "%s", words[reason]);
+        snprintf(directive.reason, sizeof(directive.reason), "%s", words[reason]);
         say_directive(session, &directive);
         hang_up(session, CLOSE_POLICY, words[reason]);
     }
@@ -713,22 +754,26 @@ void sessions_on_session(void *hub, const struct effect_session *effect)
 {
     struct sessions *sessions = ((struct hub *)hub)->sessions;
     struct session *session = sessions != NULL ? session_find(sessions, effect->session) : NULL;
-    if (session == NULL)
+    if (session == NULL) {
         return;
+    }
     if (effect->has_ended) {
         on_session_ended(session, effect->reason);
         return;
     }
     struct directive directives[2];
     uint32_t count = 0;
-    if (effect->drain != session->drain)
+    if (effect->drain != session->drain) {
         directives[count++] = (struct directive){.type = DIRECTIVE_DRAIN, .on = effect->drain};
-    if (effect->quiet != session->quiet)
+    }
+    if (effect->quiet != session->quiet) {
         directives[count++] = (struct directive){.type = DIRECTIVE_QUIET, .on = effect->quiet};
+    }
     session->drain = effect->drain;
     session->quiet = effect->quiet;
-    if (count == 0 || session->ws == NULL)
+    if (count == 0 || session->ws == NULL) {
         return;
+    }
     work_write_beat_answer(message_begin(sessions), directives, count);
     say(session);
 }
@@ -737,8 +782,9 @@ void sessions_on_released(void *hub, uint64_t seq)
 {
     (void)seq;
     struct sessions *sessions = ((struct hub *)hub)->sessions;
-    if (sessions != NULL)
+    if (sessions != NULL) {
         workers_on_released(sessions);
+    }
 }
 
 /* --- facts --- */
@@ -747,8 +793,9 @@ void sessions_facts(const struct sessions *sessions, uint64_t session, struct se
 {
     *ret_facts = (struct session_facts){0};
     const struct session *found = session_find(sessions, session);
-    if (found == NULL)
+    if (found == NULL) {
         return;
+    }
     ret_facts->is_suspect = found->phase == SESSION_SUSPECT || found->phase == SESSION_CLOSED ||
                             found->phase == SESSION_RETURNING || found->phase == SESSION_ENDING;
     ret_facts->load = found->load;
@@ -760,25 +807,28 @@ void sessions_stats(const struct sessions *sessions, struct sessions_stats *ret_
     ret_stats->polls = sessions->polls;
     ret_stats->workers = sessions->by_name.len;
     ret_stats->suspect = 0;
-    for (uint32_t at = sessions->lists[SESSION_SUSPECT].head; at != SLAB_NONE; at = session_at(sessions, at)->next)
+    for (uint32_t at = sessions->lists[SESSION_SUSPECT].head; at != SLAB_NONE; at = session_at(sessions, at)->next) {
         ret_stats->suspect++;
+    }
 }
 
 /* --- life --- */
 
 enum status sessions_make(struct hub *hub, const struct session_port *port, struct sessions **ret_sessions)
 {
-    struct sessions *sessions = calloc(1, sizeof *sessions);
-    if (sessions == NULL)
+    struct sessions *sessions = calloc(1, sizeof(*sessions));
+    if (sessions == NULL) {
         return STATUS_NO_MEMORY;
+    }
     sessions->magic = SESSIONS_MAGIC;
     sessions->hub = hub;
     sessions->port = *port;
     slab_init(&sessions->slab, sizeof(struct session), SESSIONS_MAX);
     map_init(&sessions->by_session);
     map_init(&sessions->by_name);
-    for (unsigned i = 0; i < SESSION_PHASE_COUNT; i++)
+    for (unsigned i = 0; i < SESSION_PHASE_COUNT; i++) {
         sessions->lists[i] = (struct session_list){SLAB_NONE, SLAB_NONE};
+    }
     buf_init(&sessions->scratch, SCRATCH_SIZE_MAX);
     buf_init(&sessions->out, OUT_SIZE_MAX);
     buf_init(&sessions->refused, LIMIT_WS_MESSAGE_SIZE);
@@ -791,11 +841,13 @@ void sessions_start(struct sessions *sessions)
     struct node_view view;
     struct core *core = sequencer_core(sessions->hub->sequencer);
     for (uint32_t i = 0; core_node_at(core, i, &view); i++) {
-        if (view.session == 0 || session_find(sessions, view.session) != NULL)
+        if (view.session == 0 || session_find(sessions, view.session) != NULL) {
             continue;
+        }
         if (view.is_worker) {
-            if (workers_adopt(sessions, &view) != STATUS_OK)
+            if (workers_adopt(sessions, &view) != STATUS_OK) {
                 log_warn("worker.forgotten", "node=\"%.*s\"", SLICE_ARG(view.name));
+            }
             continue;
         }
         struct session *session = session_new(sessions);
@@ -808,26 +860,31 @@ void sessions_start(struct sessions *sessions)
 
 void sessions_stop(struct sessions *sessions)
 {
-    if (sessions == NULL)
+    if (sessions == NULL) {
         return;
+    }
     for (uint32_t i = slab_next(&sessions->slab, 0); i != SLAB_NONE; i = slab_next(&sessions->slab, i + 1)) {
         struct session *session = session_at(sessions, i);
-        if (session->ws == NULL)
+        if (session->ws == NULL) {
             continue;
+        }
         hang_up(session, CLOSE_GOING_AWAY, "the hub is stopping");
-        if (session->phase != SESSION_HELLO && session->phase != SESSION_ENDING)
+        if (session->phase != SESSION_HELLO && session->phase != SESSION_ENDING) {
             session_set_phase(session, SESSION_NONE);
+        }
     }
     workers_stop(sessions);
 }
 
 void sessions_free(struct sessions *sessions)
 {
-    if (sessions == NULL)
+    if (sessions == NULL) {
         return;
+    }
     ensure_magic(sessions, SESSIONS_MAGIC);
-    for (uint32_t i = slab_next(&sessions->slab, 0); i != SLAB_NONE; i = slab_next(&sessions->slab, i + 1))
+    for (uint32_t i = slab_next(&sessions->slab, 0); i != SLAB_NONE; i = slab_next(&sessions->slab, i + 1)) {
         session_free(session_at(sessions, i));
+    }
     while (sessions->free_reports != NULL) {
         struct report_call *report = sessions->free_reports;
         sessions->free_reports = report->next;

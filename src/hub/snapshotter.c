@@ -183,7 +183,7 @@ enum status snapshotter_new(struct loop *loop, struct disk *disk, struct sequenc
                             uint64_t newest_seq, void (*on_done)(void *ctx, enum status status, uint64_t seq),
                             void *ctx, struct snapshotter **ret_snapshotter)
 {
-    struct snapshotter *snapshotter = calloc(1, sizeof *snapshotter);
+    struct snapshotter *snapshotter = calloc(1, sizeof(*snapshotter));
     if (snapshotter == NULL) {
         return STATUS_NO_MEMORY;
     }

@@ -21,8 +21,9 @@
 
 static void read_not_retryable(const struct field *field, struct retry_policy *retry)
 {
-    if (!field_array(field))
+    if (!field_array(field)) {
         return;
+    }
     if (json_count(field->value) > NOT_RETRYABLE_MAX) {
         problem_add(field->problem, STATUS_INVALID, field->base, field->key, "at most %d error kinds",
                     NOT_RETRYABLE_MAX);
@@ -33,41 +34,49 @@ static void read_not_retryable(const struct field *field, struct retry_policy *r
     retry->not_retryable_count = 0;
     for (uint32_t i = 0; json_next(&it, NULL, &element); i++) {
         char index[12];
-        snprintf(index, sizeof index, "%u", i);
+        snprintf(index, sizeof(index), "%u", i);
         struct field kind = {field->problem, "/retry/not_retryable", slice_str(index), element};
         struct slice text;
-        if (field_text(&kind, LIMIT_NAME_SIZE, &text))
+        if (field_text(&kind, LIMIT_NAME_SIZE, &text)) {
             retry->not_retryable[retry->not_retryable_count++] = text;
+        }
     }
 }
 
 static void read_retry(const struct field *parent, struct retry_policy *retry)
 {
-    if (!field_object(parent))
+    if (!field_object(parent)) {
         return;
+    }
     struct field field = {.problem = parent->problem, .base = "/retry"};
     struct json_iter it = json_iter_of(parent->value);
     uint64_t seen = 0;
     int64_t number;
     while (json_next(&it, &field.key, &field.value)) {
         if (slice_equal(field.key, SLICE("max"))) {
-            if (field_is_first(&field, &seen, 0) && field_int(&field, 1, LIMIT_ATTEMPTS, &number))
+            if (field_is_first(&field, &seen, 0) && field_int(&field, 1, LIMIT_ATTEMPTS, &number)) {
                 retry->attempts_max = (uint32_t)number;
+            }
         } else if (slice_equal(field.key, SLICE("base_ms"))) {
-            if (field_is_first(&field, &seen, 1) && field_int(&field, 0, LIMIT_DURATION_MS, &number))
+            if (field_is_first(&field, &seen, 1) && field_int(&field, 0, LIMIT_DURATION_MS, &number)) {
                 retry->base_ms = number;
+            }
         } else if (slice_equal(field.key, SLICE("factor"))) {
-            if (field_is_first(&field, &seen, 2) && field_milli(&field, 1000, FACTOR_MILLI_MAX, &number))
+            if (field_is_first(&field, &seen, 2) && field_milli(&field, 1000, FACTOR_MILLI_MAX, &number)) {
                 retry->factor_milli = (uint32_t)number;
+            }
         } else if (slice_equal(field.key, SLICE("cap_ms"))) {
-            if (field_is_first(&field, &seen, 3) && field_int(&field, 0, LIMIT_DURATION_MS, &number))
+            if (field_is_first(&field, &seen, 3) && field_int(&field, 0, LIMIT_DURATION_MS, &number)) {
                 retry->cap_ms = number;
+            }
         } else if (slice_equal(field.key, SLICE("jitter"))) {
-            if (field_is_first(&field, &seen, 4) && field_milli(&field, 0, 1000, &number))
+            if (field_is_first(&field, &seen, 4) && field_milli(&field, 0, 1000, &number)) {
                 retry->jitter_percent = (uint32_t)((number + 5) / 10);
+            }
         } else if (slice_equal(field.key, SLICE("not_retryable"))) {
-            if (field_is_first(&field, &seen, 5))
+            if (field_is_first(&field, &seen, 5)) {
                 read_not_retryable(&field, retry);
+            }
         } else {
             field_unknown(&field);
         }
@@ -76,8 +85,9 @@ static void read_retry(const struct field *parent, struct retry_policy *retry)
 
 static void read_unique(const struct field *parent, struct command_submit *command)
 {
-    if (!field_object(parent))
+    if (!field_object(parent)) {
         return;
+    }
     struct field field = {.problem = parent->problem, .base = "/unique"};
     struct json_iter it = json_iter_of(parent->value);
     uint64_t seen = 0;
@@ -85,47 +95,56 @@ static void read_unique(const struct field *parent, struct command_submit *comma
     command->unique_mode = UNIQUE_UNFINISHED;
     while (json_next(&it, &field.key, &field.value)) {
         if (slice_equal(field.key, SLICE("key"))) {
-            if (field_is_first(&field, &seen, 0))
+            if (field_is_first(&field, &seen, 0)) {
                 field_text(&field, LIMIT_KEY_SIZE, &command->unique_key);
+            }
         } else if (slice_equal(field.key, SLICE("mode"))) {
             struct slice mode = {0};
-            if (!field_is_first(&field, &seen, 1))
+            if (!field_is_first(&field, &seen, 1)) {
                 continue;
+            }
             json_get_str(field.value, &mode);
-            if (slice_equal(mode, SLICE("queued")))
+            if (slice_equal(mode, SLICE("queued"))) {
                 command->unique_mode = UNIQUE_QUEUED;
-            else if (slice_equal(mode, SLICE("unfinished")))
+            } else if (slice_equal(mode, SLICE("unfinished"))) {
                 command->unique_mode = UNIQUE_UNFINISHED;
-            else if (slice_equal(mode, SLICE("time")))
+            } else if (slice_equal(mode, SLICE("time"))) {
                 command->unique_mode = UNIQUE_FOR_TIME;
-            else
+            } else {
                 problem_add(field.problem, STATUS_INVALID, field.base, field.key,
                             "\"queued\", \"unfinished\" or \"time\"");
+            }
         } else if (slice_equal(field.key, SLICE("for_ms"))) {
-            if (field_is_first(&field, &seen, 2))
+            if (field_is_first(&field, &seen, 2)) {
                 field_int(&field, 1, LIMIT_DURATION_MS, &command->unique_ms);
+            }
         } else {
             field_unknown(&field);
         }
     }
-    if (parent->problem->error_count != errors)
+    if (parent->problem->error_count != errors) {
         return;
-    if (command->unique_key.len == 0)
+    }
+    if (command->unique_key.len == 0) {
         problem_add(parent->problem, STATUS_INVALID, "/unique/key", (struct slice){0}, "is needed");
-    else if ((command->unique_mode == UNIQUE_FOR_TIME) != (command->unique_ms > 0))
+    } else if ((command->unique_mode == UNIQUE_FOR_TIME) != (command->unique_ms > 0)) {
         problem_add(parent->problem, STATUS_INVALID, "/unique/for_ms", (struct slice){0},
                     "goes with the mode \"time\", and is needed there");
+    }
 }
 
 static void read_requires(const struct field *parent, struct requirement *requirement)
 {
-    if (!field_object(parent))
+    if (!field_object(parent)) {
         return;
+    }
     struct field field = {.problem = parent->problem, .base = "/requires"};
     struct json_iter it = json_iter_of(parent->value);
-    while (json_next(&it, &field.key, &field.value))
-        if (!field_requirement(&field, requirement))
+    while (json_next(&it, &field.key, &field.value)) {
+        if (!field_requirement(&field, requirement)) {
             field_unknown(&field);
+        }
+    }
 }
 
 static void read_input(const struct field *field, struct buf *input, struct command_submit *command)
@@ -178,8 +197,9 @@ static const struct slice member_names[MEMBER_COUNT] = {
 static enum submit_member member_of(struct slice key)
 {
     unsigned i = 0;
-    while (i < MEMBER_COUNT && !slice_equal(member_names[i], key))
+    while (i < MEMBER_COUNT && !slice_equal(member_names[i], key)) {
         i++;
+    }
     return (enum submit_member)i;
 }
 
@@ -198,22 +218,25 @@ static void read_member(const struct field *field, enum submit_member member, in
         read_input(field, input, command);
         break;
     case MEMBER_PRIORITY:
-        if (field_int(field, 0, LIMIT_PRIORITY_MAX, &number))
+        if (field_int(field, 0, LIMIT_PRIORITY_MAX, &number)) {
             command->priority = (uint8_t)number;
+        }
         break;
     case MEMBER_FAIRNESS_KEY:
         field_text(field, LIMIT_KEY_SIZE, &command->fairness_key);
         break;
     case MEMBER_WEIGHT:
-        if (field_int(field, 1, LIMIT_WEIGHT_MAX, &number))
+        if (field_int(field, 1, LIMIT_WEIGHT_MAX, &number)) {
             command->weight = (uint32_t)number;
+        }
         break;
     case MEMBER_RUN_AT:
         field_time(field, &command->run_at_ns);
         break;
     case MEMBER_DELAY_MS:
-        if (field_int(field, 0, LIMIT_DURATION_MS, &number) && number > 0)
+        if (field_int(field, 0, LIMIT_DURATION_MS, &number) && number > 0) {
             command->run_at_ns = now_ns + number * NS_IN_MS;
+        }
         break;
     case MEMBER_TTL_MS:
         field_int(field, 1, LIMIT_DURATION_MS, &command->ttl_ms);
@@ -266,13 +289,16 @@ bool task_json_decode(struct json_value value, int64_t now_ns, struct buf *input
     uint64_t seen = 0;
     while (json_next(&it, &field.key, &field.value)) {
         enum submit_member member = member_of(field.key);
-        if (member == MEMBER_COUNT || field_is_first(&field, &seen, member))
+        if (member == MEMBER_COUNT || field_is_first(&field, &seen, member)) {
             read_member(&field, member, now_ns, input, command);
+        }
     }
-    if ((seen >> MEMBER_KIND & 1) == 0)
+    if ((seen >> MEMBER_KIND & 1) == 0) {
         problem_add(problem, STATUS_INVALID, "/kind", (struct slice){0}, "is needed");
-    if ((seen >> MEMBER_RUN_AT & 1) != 0 && (seen >> MEMBER_DELAY_MS & 1) != 0)
+    }
+    if ((seen >> MEMBER_RUN_AT & 1) != 0 && (seen >> MEMBER_DELAY_MS & 1) != 0) {
         problem_add(problem, STATUS_INVALID, "/delay_ms", (struct slice){0}, "give run_at or delay_ms, not both");
+    }
     return problem_is_ok(problem);
 }
 
@@ -313,8 +339,9 @@ void write_time(struct buf *out, int64_t wall_ns)
 
 static void member_time(struct buf *out, const char *name, int64_t wall_ns)
 {
-    if (wall_ns == 0)
+    if (wall_ns == 0) {
         return;
+    }
     buf_append_str(out, name);
     write_time(out, wall_ns);
 }
@@ -335,8 +362,9 @@ static void write_strings(struct buf *out, const struct slice *texts, uint32_t c
 {
     buf_append_char(out, '[');
     for (uint32_t i = 0; i < count; i++) {
-        if (i > 0)
+        if (i > 0) {
             buf_append_char(out, ',');
+        }
         json_write_str(out, texts[i]);
     }
     buf_append_char(out, ']');
@@ -389,8 +417,9 @@ void task_json_write_short(struct buf *out, uint64_t task_id, enum task_state st
     buf_append_slice(out, SLICE("\",\"kind\":\""));
     buf_append_slice(out, kind);
     buf_append_char(out, '"');
-    if (is_duplicate)
+    if (is_duplicate) {
         buf_append_slice(out, SLICE(",\"duplicate\":true"));
+    }
 }
 
 void task_json_write(struct buf *out, const struct task_view *view, bool is_brief)
@@ -402,16 +431,18 @@ void task_json_write(struct buf *out, const struct task_view *view, bool is_brie
     member_str(out, "\",\"queue\":", view->queue);
     member_str(out, ",\"kind\":", view->kind);
     member_int(out, ",\"priority\":", view->priority);
-    if (view->fairness_key.len > 0)
+    if (view->fairness_key.len > 0) {
         member_str(out, ",\"fairness_key\":", view->fairness_key);
+    }
     member_int(out, ",\"weight\":", view->weight);
     member_time(out, ",\"created_at\":", view->created_ns);
     member_time(out, ",\"run_at\":", view->run_at_ns);
     member_time(out, ",\"started_at\":", view->started_ns);
     member_time(out, ",\"finished_at\":", view->finished_ns);
     member_time(out, ",\"expires_at\":", view->expires_ns);
-    if (view->timeout_ms > 0)
+    if (view->timeout_ms > 0) {
         member_int(out, ",\"timeout_ms\":", view->timeout_ms);
+    }
     member_int(out, ",\"lease_ms\":", view->lease_ms > 0 ? view->lease_ms : LIMIT_LEASE_MS_DEFAULT);
     member_int(out, ",\"attempts\":", view->attempts);
     member_int(out, ",\"attempts_failed\":", view->attempts_failed);
@@ -424,8 +455,9 @@ void task_json_write(struct buf *out, const struct task_view *view, bool is_brie
     buf_append_slice(out, SLICE(",\"requires\":{"));
     write_requirement(out, &view->requirement);
     buf_append_char(out, '}');
-    if (view->traceparent.len > 0)
+    if (view->traceparent.len > 0) {
         member_str(out, ",\"traceparent\":", view->traceparent);
+    }
     if (view->progress_permille > 0 || view->progress_note.len > 0) {
         member_int(out, ",\"progress\":{\"permille\":", view->progress_permille);
         member_str(out, ",\"note\":", view->progress_note);
@@ -449,8 +481,9 @@ void task_json_write(struct buf *out, const struct task_view *view, bool is_brie
             buf_append_slice(out, view->checkpoint);
         }
     }
-    if (view->error_kind.len > 0 || view->error_message.len > 0)
+    if (view->error_kind.len > 0 || view->error_message.len > 0) {
         write_error(out, view->error_kind, view->error_message, view->error_detail);
+    }
     buf_append_char(out, '}');
 }
 
@@ -465,8 +498,9 @@ void task_json_write_attempts(struct buf *out, const struct task_view *view)
         member_str(out, "\",\"node\":", attempt->node);
         member_time(out, ",\"started_at\":", attempt->started_ns);
         member_time(out, ",\"ended_at\":", attempt->ended_ns);
-        if (attempt->error_kind.len > 0) /* why one was released is no error */
+        if (attempt->error_kind.len > 0) { /* why one was released is no error */
             write_error(out, attempt->error_kind, attempt->message, (struct slice){0});
+        }
         buf_append_char(out, '}');
     }
     buf_append_slice(out, SLICE("]}"));

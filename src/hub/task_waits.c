@@ -82,8 +82,9 @@ static void unlink_wait(struct task_waits *waits, uint32_t index)
     heap_remove(&waits->heap, wait->position);
     if (find(waits, wait->task_id) == index) {
         map_remove(&waits->map, hash_mix(wait->task_id), index, hash_of, waits);
-        if (wait->next != index) /* the place just freed is there for the next of the ring: this cannot fail */
+        if (wait->next != index) { /* the place just freed is there for the next of the ring: this cannot fail */
             ensure(map_add(&waits->map, hash_mix(wait->task_id), wait->next, hash_of, waits));
+        }
     }
     wait_at(waits, wait->next)->before = wait->before;
     wait_at(waits, wait->before)->next = wait->next;
@@ -108,16 +109,18 @@ void task_waits_tick(struct task_waits *waits)
 {
     ensure_magic(waits, TASK_WAITS_MAGIC);
     int64_t now_ns = now_mono_ns(waits);
-    for (uint32_t top; (top = heap_top(&waits->heap)) != HEAP_NONE && wait_at(waits, top)->due_ns <= now_ns;)
+    for (uint32_t top; (top = heap_top(&waits->heap)) != HEAP_NONE && wait_at(waits, top)->due_ns <= now_ns;) {
         finish(waits, top, false);
+    }
     arm(waits);
 }
 
 enum status task_waits_make(const struct task_waits_port *port, struct task_waits **ret_waits)
 {
-    struct task_waits *waits = calloc(1, sizeof *waits);
-    if (waits == NULL)
+    struct task_waits *waits = calloc(1, sizeof(*waits));
+    if (waits == NULL) {
         return STATUS_NO_MEMORY;
+    }
     waits->magic = TASK_WAITS_MAGIC;
     waits->port = *port;
     slab_init(&waits->slab, sizeof(struct wait), TASK_WAITS_MAX);
@@ -129,8 +132,9 @@ enum status task_waits_make(const struct task_waits_port *port, struct task_wait
 
 void task_waits_free(struct task_waits *waits)
 {
-    if (waits == NULL)
+    if (waits == NULL) {
         return;
+    }
     ensure_magic(waits, TASK_WAITS_MAGIC);
     task_waits_stop(waits);
     heap_free(&waits->heap);
@@ -146,8 +150,9 @@ enum status task_waits_add(struct task_waits *waits, uint64_t task_id, int64_t w
 {
     ensure_magic(waits, TASK_WAITS_MAGIC);
     uint32_t index = slab_alloc(&waits->slab);
-    if (index == SLAB_NONE)
+    if (index == SLAB_NONE) {
         return STATUS_BUSY;
+    }
     struct wait *wait = wait_at(waits, index);
     *wait = (struct wait){.task_id = task_id,
                           .due_ns = now_mono_ns(waits) + wait_ms * NS_PER_MS,
@@ -162,8 +167,9 @@ enum status task_waits_add(struct task_waits *waits, uint64_t task_id, int64_t w
         return STATUS_BUSY;
     }
     if (!heap_push(&waits->heap, index)) {
-        if (is_first)
+        if (is_first) {
             map_remove(&waits->map, hash_mix(task_id), index, hash_of, waits);
+        }
         slab_free(&waits->slab, index);
         return STATUS_BUSY;
     }
@@ -174,8 +180,9 @@ enum status task_waits_add(struct task_waits *waits, uint64_t task_id, int64_t w
         wait_at(waits, last)->next = index;
         wait_at(waits, first)->before = index;
     }
-    if (heap_top(&waits->heap) == index)
+    if (heap_top(&waits->heap) == index) {
         arm(waits);
+    }
     *ret_wait = index;
     return STATUS_OK;
 }
@@ -189,8 +196,9 @@ void task_waits_remove(struct task_waits *waits, uint32_t wait)
 
 void task_waits_stop(struct task_waits *waits)
 {
-    for (uint32_t top; (top = heap_top(&waits->heap)) != HEAP_NONE;)
+    for (uint32_t top; (top = heap_top(&waits->heap)) != HEAP_NONE;) {
         finish(waits, top, false);
+    }
 }
 
 uint32_t task_waits_count(const struct task_waits *waits)
@@ -202,12 +210,14 @@ void task_waits_on_task(void *hub, const struct effect_task *task, uint64_t seq)
 {
     (void)seq;
     struct task_waits *waits = ((struct hub *)hub)->task_waits;
-    if (waits->slab.used == 0 || !task_state_is_final(task->state))
+    if (waits->slab.used == 0 || !task_state_is_final(task->state)) {
         return;
+    }
     ensure_magic(waits, TASK_WAITS_MAGIC);
     for (uint32_t wait; (wait = find(waits, task->task_id)) != MAP_NONE;) {
         finish(waits, wait, true);
-        if (MUTATION(wait_forgotten))
+        if (MUTATION(wait_forgotten)) {
             break;
+        }
     }
 }

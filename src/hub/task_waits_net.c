@@ -24,10 +24,11 @@ static void on_timer(uv_timer_t *timer)
 static void net_set_timer(void *ctx, int64_t after_ns)
 {
     struct waits_net *net = ctx;
-    if (after_ns == TASK_WAITS_NO_TIMER)
+    if (after_ns == TASK_WAITS_NO_TIMER) {
         uv_timer_stop(&net->timer);
-    else /* libuv knows milliseconds; rounded up, or it would come before its time and find nothing */
+    } else { /* libuv knows milliseconds; rounded up, or it would come before its time and find nothing */
         uv_timer_start(&net->timer, on_timer, (uint64_t)((after_ns + NS_PER_MS - 1) / NS_PER_MS), 0);
+    }
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -43,9 +44,10 @@ static void net_end(void *ctx)
 
 enum status task_waits_new(struct hub *hub, struct task_waits **ret_waits)
 {
-    struct waits_net *net = calloc(1, sizeof *net);
-    if (net == NULL)
+    struct waits_net *net = calloc(1, sizeof(*net));
+    if (net == NULL) {
         return STATUS_NO_MEMORY;
+    }
     net->hub = hub;
     uv_timer_init(&hub->loop.uv, &net->timer);
     uv_unref((uv_handle_t *)&net->timer); /* waiting requests have connections; those keep the loop alive */
@@ -53,7 +55,8 @@ enum status task_waits_new(struct hub *hub, struct task_waits **ret_waits)
     const struct task_waits_port port = {
         .mono_ns = net_mono_ns, .set_timer = net_set_timer, .end = net_end, .ctx = net};
     enum status status = task_waits_make(&port, ret_waits);
-    if (status != STATUS_OK)
+    if (status != STATUS_OK) {
         net_end(net);
+    }
     return status;
 }

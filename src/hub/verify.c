@@ -72,7 +72,7 @@ static enum status load(struct replay *replay, uint64_t seq, struct core **ret_c
     }
     uint8_t hash[SHA256_SIZE];
     core_hash(core, hash);
-    if (core_seq(core) != seq || memcmp(hash, info.state_hash, sizeof hash) != 0) {
+    if (core_seq(core) != seq || memcmp(hash, info.state_hash, sizeof(hash)) != 0) {
         core_free(core);
         return complain(replay->why, STATUS_CORRUPT,
                         "the snapshot at entry %llu does not have the state hash it carries", ull(seq));
@@ -146,7 +146,7 @@ static enum status compare(struct replay *replay)
         }
         uint8_t hash[SHA256_SIZE];
         core_hash(replay->core, hash);
-        if (memcmp(hash, info->state_hash, sizeof hash) != 0) {
+        if (memcmp(hash, info->state_hash, sizeof(hash)) != 0) {
             return complain(replay->why, STATUS_CORRUPT,
                             "replay to entry %llu gives another state than the snapshot taken there", ull(seq));
         }
@@ -261,7 +261,7 @@ static enum status open_dir(const char *data_dir, struct disk **ret_disk, struct
 enum status verify_run(const char *data_dir, struct verify_report *ret_report, struct buf *why)
 {
     *ret_report = (struct verify_report){0};
-    struct replay *replay = calloc(1, sizeof *replay);
+    struct replay *replay = calloc(1, sizeof(*replay));
     if (replay == NULL) {
         return complain(why, STATUS_NO_MEMORY, "there is no memory");
     }

@@ -112,9 +112,10 @@ static uint64_t worker_instance(struct slice name)
 static struct session *worker_new(struct sessions *sessions, struct slice name)
 {
     struct session *session = session_new(sessions);
-    if (session == NULL)
+    if (session == NULL) {
         return NULL;
-    session->worker = calloc(1, sizeof *session->worker);
+    }
+    session->worker = calloc(1, sizeof(*session->worker));
     if (session->worker == NULL) {
         session_free(session);
         return NULL;
@@ -134,8 +135,9 @@ static struct session *worker_new(struct sessions *sessions, struct slice name)
 enum status workers_adopt(struct sessions *sessions, const struct node_view *view)
 {
     struct session *session = worker_new(sessions, view->name);
-    if (session == NULL)
+    if (session == NULL) {
         return STATUS_NO_MEMORY;
+    }
     session_set_number(session, view->session);
     session_set_phase(session, SESSION_WORKER);
     struct hub *hub = sessions->hub;
@@ -189,9 +191,10 @@ void worker_free(struct session *session)
 
 static struct poll *poll_new(struct call *call, struct session *session)
 {
-    struct poll *poll = calloc(1, sizeof *poll);
-    if (poll == NULL)
+    struct poll *poll = calloc(1, sizeof(*poll));
+    if (poll == NULL) {
         return NULL;
+    }
     poll->magic = POLL_MAGIC;
     poll->call = call;
     poll->session = session;
@@ -210,8 +213,9 @@ static struct poll *poll_new(struct call *call, struct session *session)
 
 static void timer_stop(struct poll *poll)
 {
-    if (poll->timer != TASK_WAIT_NONE)
+    if (poll->timer != TASK_WAIT_NONE) {
         task_waits_remove(poll->session->sessions->hub->task_waits, poll->timer);
+    }
     poll->timer = TASK_WAIT_NONE;
 }
 
@@ -220,14 +224,17 @@ static void line_remove(struct poll *poll)
     struct worker *worker = poll->session->worker;
     struct poll *before = NULL;
     for (struct poll *at = worker->line_first; at != NULL; before = at, at = at->next) {
-        if (at != poll)
+        if (at != poll) {
             continue;
-        if (before != NULL)
+        }
+        if (before != NULL) {
             before->next = poll->next;
-        else
+        } else {
             worker->line_first = poll->next;
-        if (worker->line_last == poll)
+        }
+        if (worker->line_last == poll) {
             worker->line_last = before;
+        }
         poll->next = NULL;
         worker->line_count--;
         return;
@@ -249,8 +256,9 @@ static void poll_free(struct poll *poll)
             break;
         }
     }
-    if (worker->current == poll)
+    if (worker->current == poll) {
         worker->current = NULL;
+    }
     session->sessions->polls--;
     worker->poll_count--;
     buf_free(&poll->leases);
@@ -278,8 +286,9 @@ static void refuse(const struct sessions *sessions, struct call *call, enum stat
 static void poll_refuse(struct poll *poll, enum status status, const char *detail)
 {
     struct call *call = TAKE(poll->call);
-    if (call != NULL)
+    if (call != NULL) {
         refuse(poll->session->sessions, call, status, detail);
+    }
     poll_free(poll);
 }
 
@@ -310,10 +319,11 @@ static void poll_answer(struct poll *poll)
  * problem would say that nothing was taken. */
 static void poll_fail(struct poll *poll, enum status status, const char *detail)
 {
-    if (poll->is_reported && poll->call != NULL)
+    if (poll->is_reported && poll->call != NULL) {
         poll_answer(poll);
-    else
+    } else {
         poll_refuse(poll, status, detail);
+    }
 }
 
 /* What was leased is void. */
@@ -334,8 +344,9 @@ static void let_go(struct poll *poll)
  * they go back now instead of when their time is over. */
 static bool has_left(struct poll *poll)
 {
-    if (poll->lease_count == 0 || poll->session->sessions->port.is_there(poll->call) || MUTATION(worker_answers_gone))
+    if (poll->lease_count == 0 || poll->session->sessions->port.is_there(poll->call) || MUTATION(worker_answers_gone)) {
         return false;
+    }
     let_go(poll);
     return true;
 }
@@ -367,10 +378,11 @@ static void on_time(void *ctx, bool is_final)
                     sessions->hub->is_stopping;
     if (poll->state == POLL_LINE) { /* asked nobody: nothing to take back */
         line_remove(poll);
-        if (poll->session->session == 0)
+        if (poll->session->session == 0) {
             poll_fail(poll, STATUS_BUSY, "another call of this worker is being served");
-        else
+        } else {
             poll_answer(poll);
+        }
     } else if (poll->state == POLL_WAITING) {
         poll_withdraw(poll);
         workers_on_released(sessions);
@@ -390,8 +402,9 @@ static bool timer_start(struct poll *poll, int64_t wait_ms)
 
 static void poll_check_soon(struct poll *poll)
 {
-    if (poll->is_listed)
+    if (poll->is_listed) {
         return;
+    }
     struct sessions *sessions = poll->session->sessions;
     poll->is_listed = true;
     poll->next_check = sessions->checks;
@@ -405,8 +418,9 @@ static bool poll_propose(struct poll *poll, const struct command_node_report *co
     struct sessions *sessions = poll->session->sessions;
     struct hub *hub = sessions->hub;
     struct buf *out = hub->sequencer != NULL ? sequencer_begin(hub->sequencer) : NULL;
-    if (out == NULL)
+    if (out == NULL) {
         return false;
+    }
     struct command_node_report complete = *command;
     complete.session = poll->session->session;
     command_put_node_report(out, &complete);
@@ -443,8 +457,9 @@ static void withdraw_later(struct poll *poll)
 {
     struct hub *hub = poll->session->sessions->hub;
     poll->state = POLL_RELEASING;
-    if (!hub->is_stopping && hub->sequencer != NULL && timer_start(poll, RETRY_MS))
+    if (!hub->is_stopping && hub->sequencer != NULL && timer_start(poll, RETRY_MS)) {
         return;
+    }
     drop_leases(poll); /* they expire */
     poll->failed = STATUS_NOT_READY;
     poll->state = POLL_WITHDRAWING;
@@ -475,13 +490,15 @@ static void poll_withdraw(struct poll *poll)
     struct command_node_report command = {.session = poll->session->session, .has_credit = true};
     if (poll->call == NULL || poll->refused != STATUS_OK) {
         const struct lease_token *tokens = (const struct lease_token *)(const void *)poll->tokens.data;
-        if (MUTATION(worker_lease_leaks))
+        if (MUTATION(worker_lease_leaks)) {
             drop_leases(poll);
+        }
         buf_reset(&sessions->refused);
-        for (uint32_t i = 0; i < poll->lease_count; i++)
+        for (uint32_t i = 0; i < poll->lease_count; i++) {
             outcome_put(&sessions->refused, &(struct outcome){.type = OUTCOME_RELEASE,
                                                               .token = tokens[i],
                                                               .message = SLICE("the worker's connection closed")});
+        }
         command.outcome_count = poll->lease_count;
         command.outcomes = buf_slice(&sessions->refused);
         drop_leases(poll);
@@ -519,7 +536,7 @@ static void on_hello_reply(struct pending *pending, const struct effect_reply *r
 static void write_results(struct poll *poll, const struct effect_reply *reply)
 {
     const struct lease_token *tokens = (const struct lease_token *)(const void *)poll->reported.data;
-    uint32_t count = (uint32_t)(poll->reported.len / sizeof *tokens);
+    uint32_t count = (uint32_t)(poll->reported.len / sizeof(*tokens));
     struct reader reader = reader_of(reply->refused);
     uint32_t refused = UINT32_MAX;
     enum status status = STATUS_OK;
@@ -537,8 +554,9 @@ static void write_results(struct poll *poll, const struct effect_reply *reply)
         buf_append_slice(&poll->results, SLICE("false,\"error\":"));
         problem_write_status(&poll->results, status, NULL);
         buf_append_char(&poll->results, '}');
-        if (count == 1)
+        if (count == 1) {
             poll->refused = status;
+        }
         has_refused = effect_refused_next(&reader, &refused, &status);
     }
 }
@@ -584,10 +602,12 @@ static uint64_t hash_facts(const struct command_node_hello *hello)
 {
     uint64_t hash = hash_mix(hello->facts.cpu_milli) ^ hash_mix(hello->facts.memory_mib + UINT64_C(0x100000000)) ^
                     hash_mix(hello->facts.gpu + UINT64_C(0x200000000));
-    for (uint32_t i = 0; i < hello->kind_count; i++)
+    for (uint32_t i = 0; i < hello->kind_count; i++) {
         hash = hash64(hello->kinds[i], hash);
-    for (uint32_t i = 0; i < hello->facts.label_count; i++)
+    }
+    for (uint32_t i = 0; i < hello->facts.label_count; i++) {
         hash = hash64(hello->facts.labels[i], hash + 1);
+    }
     return hash | 1;
 }
 
@@ -618,10 +638,11 @@ static void poll_start(struct poll *poll)
         return;
     }
     struct command_node_report command = {.has_credit = true, .credit_set = poll->max};
-    if (session->session == 0)
+    if (session->session == 0) {
         poll_fail(poll, STATUS_SESSION_LOST, NULL);
-    else if (!poll_propose(poll, &command, on_report_reply))
+    } else if (!poll_propose(poll, &command, on_report_reply)) {
         poll_fail(poll, STATUS_BUSY, NULL);
+    }
 }
 
 static void stand_in_line(struct poll *poll)
@@ -637,10 +658,11 @@ static void stand_in_line(struct poll *poll)
     }
     poll->state = POLL_LINE;
     poll->next = NULL;
-    if (worker->line_last != NULL)
+    if (worker->line_last != NULL) {
         worker->line_last->next = poll;
-    else
+    } else {
         worker->line_first = poll;
+    }
     worker->line_last = poll;
     worker->line_count++;
 }
@@ -648,8 +670,9 @@ static void stand_in_line(struct poll *poll)
 void workers_poll(struct sessions *sessions, struct call *call, struct command_node_hello *hello, int64_t wait_ms)
 {
     struct session *session = worker_find(sessions, hello->node);
-    if (session == NULL)
+    if (session == NULL) {
         session = worker_new(sessions, hello->node);
+    }
     if (session == NULL) {
         refuse(sessions, call, STATUS_BUSY, NULL);
         return;
@@ -667,12 +690,14 @@ void workers_poll(struct sessions *sessions, struct call *call, struct command_n
     poll->facts = hash_facts(hello);
     command_put_node_hello(&poll->hello, hello);
     poll->is_late = wait_ms == 0;
-    if (session->worker->current != NULL && wait_ms < LINE_MS_MIN)
+    if (session->worker->current != NULL && wait_ms < LINE_MS_MIN) {
         wait_ms = LINE_MS_MIN; /* for its turn; then it waits no longer than it asked for */
-    if (buf_status(&poll->hello) != STATUS_OK || (wait_ms > 0 && !timer_start(poll, wait_ms)))
+    }
+    if (buf_status(&poll->hello) != STATUS_OK || (wait_ms > 0 && !timer_start(poll, wait_ms))) {
         poll_refuse(poll, STATUS_BUSY, NULL);
-    else
+    } else {
         stand_in_line(poll);
+    }
 }
 
 void workers_report(struct sessions *sessions, struct call *call, uint64_t number, uint32_t count,
@@ -694,20 +719,23 @@ void workers_report(struct sessions *sessions, struct call *call, uint64_t numbe
     poll->due_ns = sessions_mono_ns(sessions) + wait_ms * NS_PER_MS;
     struct reader reader = reader_of(outcomes);
     struct outcome outcome;
-    while (outcome_next(&reader, &outcome))
-        buf_append(&poll->reported, &outcome.token, sizeof outcome.token);
+    while (outcome_next(&reader, &outcome)) {
+        buf_append(&poll->reported, &outcome.token, sizeof(outcome.token));
+    }
     /* One command for both where the poll can be the current one at once. */
     bool is_current = max > 0 && session->worker->current == NULL;
     poll->state = is_current ? POLL_ASKING : POLL_REPORTING;
-    if (is_current)
+    if (is_current) {
         session->worker->current = poll;
+    }
     session_set_phase(session, SESSION_NONE);
     struct command_node_report command = {
         .has_credit = is_current, .credit_set = is_current ? max : 0, .outcome_count = count, .outcomes = outcomes};
     sessions->stats.reports++;
     if (buf_status(&poll->reported) != STATUS_OK || (wait_ms > 0 && max > 0 && !timer_start(poll, wait_ms)) ||
-        !poll_propose(poll, &command, on_report_reply))
+        !poll_propose(poll, &command, on_report_reply)) {
         poll_refuse(poll, STATUS_BUSY, NULL);
+    }
 }
 
 /* --- what the core released --- */
@@ -718,8 +746,9 @@ static void give_back(struct session *session, const struct lease_token *token)
     struct sessions *sessions = session->sessions;
     struct hub *hub = sessions->hub;
     struct buf *out = sequencer_begin(hub->sequencer);
-    if (out == NULL)
+    if (out == NULL) {
         return; /* then it expires */
+    }
     struct buf *outcomes = &sessions->refused;
     buf_reset(outcomes);
     outcome_put(outcomes,
@@ -736,8 +765,9 @@ static struct poll *some_poll(const struct sessions *sessions)
 {
     for (uint32_t i = slab_next(&sessions->slab, 0); i != SLAB_NONE; i = slab_next(&sessions->slab, i + 1)) {
         const struct worker *worker = session_at(sessions, i)->worker;
-        if (worker != NULL && worker->current != NULL)
+        if (worker != NULL && worker->current != NULL) {
             return worker->current;
+        }
     }
     return NULL;
 }
@@ -752,13 +782,15 @@ void workers_on_lease(struct session *session, const struct effect_lease *lease)
         give_back(session, &lease->offer.token);
         return;
     }
-    if (poll->lease_count > 0)
+    if (poll->lease_count > 0) {
         buf_append_char(&poll->leases, ',');
+    }
     work_write_offer(&poll->leases, &lease->offer);
-    buf_append(&poll->tokens, &lease->offer.token, sizeof lease->offer.token);
+    buf_append(&poll->tokens, &lease->offer.token, sizeof(lease->offer.token));
     poll->lease_count++;
-    if (!MUTATION(worker_poll_forgotten) || (lease->offer.token.seq & 7) != 0)
+    if (!MUTATION(worker_poll_forgotten) || (lease->offer.token.seq & 7) != 0) {
         poll_check_soon(poll);
+    }
 }
 
 static void poll_check(struct poll *poll)
@@ -768,27 +800,31 @@ static void poll_check(struct poll *poll)
     switch (poll->state) {
     case POLL_WAITING:
         is_void = is_void || has_left(poll);
-        if (!is_void && (poll->max == 0 || poll->lease_count >= poll->max))
+        if (!is_void && (poll->max == 0 || poll->lease_count >= poll->max)) {
             poll_answer(poll);
-        else if (is_void || poll->lease_count > 0 || poll->is_late || sessions_mono_ns(sessions) >= poll->due_ns)
+        } else if (is_void || poll->lease_count > 0 || poll->is_late || sessions_mono_ns(sessions) >= poll->due_ns) {
             poll_withdraw(poll);
+        }
         break;
     case POLL_WITHDRAWING:
-        if (!poll->is_asked)
+        if (!poll->is_asked) {
             break;
+        }
         is_void = is_void || has_left(poll);
-        if (is_void && poll->lease_count > 0)
+        if (is_void && poll->lease_count > 0) {
             poll_withdraw(poll); /* these came while the first ones went back */
-        else if (poll->refused != STATUS_OK || poll->call == NULL)
+        } else if (poll->refused != STATUS_OK || poll->call == NULL) {
             poll_refuse(poll, poll->refused, NULL);
-        else if (poll->failed != STATUS_OK)
+        } else if (poll->failed != STATUS_OK) {
             poll_fail(poll, poll->failed, NULL);
-        else
+        } else {
             poll_answer(poll);
+        }
         break;
     case POLL_RELEASING:
-        if (poll->timer == TASK_WAIT_NONE)
+        if (poll->timer == TASK_WAIT_NONE) {
             poll_withdraw(poll);
+        }
         break;
     case POLL_LINE:
     case POLL_REPORTING:
@@ -833,8 +869,9 @@ void workers_stop(struct sessions *sessions)
     for (uint32_t i = slab_next(&sessions->slab, 0); i != SLAB_NONE; i = slab_next(&sessions->slab, i + 1)) {
         struct session *session = session_at(sessions, i);
         struct worker *worker = session->worker;
-        if (worker == NULL)
+        if (worker == NULL) {
             continue;
+        }
         while (worker->line_first != NULL) {
             struct poll *poll = worker->line_first;
             line_remove(poll);

@@ -148,7 +148,7 @@ static void on_prepare(uv_prepare_t *prepare)
 
 enum status alarms_new(struct loop *loop, struct alarms **ret_alarms)
 {
-    struct alarms *alarms = calloc(1, sizeof *alarms);
+    struct alarms *alarms = calloc(1, sizeof(*alarms));
     if (alarms == NULL) {
         return STATUS_NO_MEMORY;
     }

@@ -108,7 +108,7 @@ struct http_client {
 enum status http_origin_new(struct loop *loop, struct alarms *alarms, const char *url, struct http_origin **ret_origin,
                             char *ret_why, size_t why_size)
 {
-    struct http_origin *origin = calloc(1, sizeof *origin);
+    struct http_origin *origin = calloc(1, sizeof(*origin));
     if (origin == NULL || (origin->text = strdup(url)) == NULL) {
         free(origin);
         snprintf(ret_why, why_size, "There is no memory.");
@@ -123,7 +123,7 @@ enum status http_origin_new(struct loop *loop, struct alarms *alarms, const char
         return STATUS_INVALID;
     }
     char port[8];
-    snprintf(port, sizeof port, "%u", origin->url.port);
+    snprintf(port, sizeof(port), "%u", origin->url.port);
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
     struct addrinfo *found = NULL;
     int error = getaddrinfo(origin->url.host, port, &hints, &found);
@@ -613,7 +613,7 @@ static void on_event(uv_poll_t *poll, int status, int events)
     struct http_client *client = poll->data;
     if (client->state == CONNECTING) {
         int error = 0;
-        socklen_t size = sizeof error;
+        socklen_t size = sizeof(error);
         if (getsockopt(client->fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0) {
             error = errno;
         }
@@ -651,7 +651,7 @@ static int connect_to(struct http_client *client, const struct address *address)
         return errno;
     }
     int one = 1;
-    setsockopt(client->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    setsockopt(client->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     int error = connect(client->fd, (const struct sockaddr *)&address->name, address->len) == 0 ? 0 : errno;
     if (error == EINPROGRESS || error == EINTR) {
         error = 0;
@@ -690,7 +690,7 @@ static void connect_now(struct http_client *client)
 
 struct http_client *http_client_new(struct http_origin *origin, http_client_done *on_done, void *user)
 {
-    struct http_client *client = calloc(1, sizeof *client);
+    struct http_client *client = calloc(1, sizeof(*client));
     if (client == NULL || alarm_open(origin->alarms, &client->alarm, on_alarm) != STATUS_OK) {
         free(client);
         return NULL;

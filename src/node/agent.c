@@ -68,12 +68,15 @@ static void flush(struct agent *agent)
     buf_append_slice(&agent->list, buf_slice(&agent->notes));
     buf_reset(&agent->notes);
     for (struct job *job = agent->jobs; job != NULL; job = job->next) {
-        if (job->state != JOB_FINISHED || job->report_number != 0)
+        if (job->state != JOB_FINISHED || job->report_number != 0) {
             continue;
-        if (agent->list.len > 0 && agent->list.len + job->outcome.len > REPORT_SIZE_MAX)
+        }
+        if (agent->list.len > 0 && agent->list.len + job->outcome.len > REPORT_SIZE_MAX) {
             send_report(agent);
-        if (agent->list.len > 0)
+        }
+        if (agent->list.len > 0) {
             buf_append_char(&agent->list, ',');
+        }
         buf_append_slice(&agent->list, buf_slice(&job->outcome));
         job->report_number = agent->reports_sent + 1;
     }
@@ -91,15 +94,17 @@ static void flush(struct agent *agent)
 void agent_on_flush(struct agent *agent)
 {
     ensure_magic(agent, AGENT_MAGIC);
-    if (agent->state == AGENT_ONLINE && !agent->is_ending)
+    if (agent->state == AGENT_ONLINE && !agent->is_ending) {
         flush(agent);
+    }
     agent_check_end(agent);
 }
 
 void agent_mark_dirty(struct agent *agent)
 {
-    if (!agent->is_leaving_world)
+    if (!agent->is_leaving_world) {
         agent->port.flush_soon(agent->port.ctx);
+    }
 }
 
 static void close_connection(struct agent *agent)
@@ -109,8 +114,9 @@ static void close_connection(struct agent *agent)
 
 static void on_beat_timer(struct agent *agent)
 {
-    if (agent->state != AGENT_ONLINE)
+    if (agent->state != AGENT_ONLINE) {
         return;
+    }
     /* The hub answers every beat: silence means that the connection is dead, whatever TCP believes. */
     if (agent_now_ns(agent) - agent->heard_ns > agent->lost_ms * NS_PER_MS && !MUTATION(agent_deaf)) {
         log_warn("node.silent", "why=\"the hub has said nothing for %" PRId64 " ms\"", agent->lost_ms);
@@ -119,8 +125,9 @@ static void on_beat_timer(struct agent *agent)
     }
     agent_set_timer(agent, AGENT_TIMER_BEAT, agent->beat_ms);
     struct work_load load = {.is_known = true};
-    if (agent->config.sample_load != NULL)
+    if (agent->config.sample_load != NULL) {
         agent->config.sample_load(agent->config.ctx, &load);
+    }
     load.running = agent_runs(agent);
     buf_reset(&agent->text);
     work_write_beat(&agent->text, &load);
@@ -132,13 +139,15 @@ static void send_hello(struct agent *agent)
     buf_reset(&agent->list);
     uint32_t held_count = 0;
     for (const struct job *job = agent->jobs; job != NULL; job = job->next) {
-        if (job->end == END_DROPPED || (job->state == JOB_FINISHED && MUTATION(agent_forgets_held)))
+        if (job->end == END_DROPPED || (job->state == JOB_FINISHED && MUTATION(agent_forgets_held))) {
             continue;
+        }
         lease_token_put(&agent->list, &job->token);
         held_count++;
     }
-    if (!MUTATION(agent_grants_twice))
+    if (!MUTATION(agent_grants_twice)) {
         agent->credit_unsaid = 0;
+    }
     agent->credit_at_hub = agent_takes_work(agent) ? agent->free_slots : 0;
     struct command_node_hello hello = {.node = agent->config.name,
                                        .instance = agent->config.instance,
@@ -148,8 +157,9 @@ static void send_hello(struct agent *agent)
                                        .credit = agent->credit_at_hub,
                                        .held = agent->list.data,
                                        .held_count = held_count};
-    for (uint32_t i = 0; i < agent->config.kind_count; i++)
+    for (uint32_t i = 0; i < agent->config.kind_count; i++) {
         hello.kinds[i] = slice_str(agent->config.kinds[i].launcher->kind);
+    }
     buf_reset(&agent->text);
     work_write_hello(&agent->text, &hello, agent->config.key);
     buf_reset(&agent->list);
@@ -174,12 +184,14 @@ static void handle_welcome(struct agent *agent, const struct work_welcome *welco
              welcome->drain ? " drain=on" : "", welcome->quiet ? " quiet=on" : "");
     for (uint32_t i = 0; i < welcome->lost_count; i++) {
         struct job *job = agent_job_find(agent, &welcome->lost[i]);
-        if (job != NULL && !MUTATION(agent_keeps_lost))
+        if (job != NULL && !MUTATION(agent_keeps_lost)) {
             agent_job_drop(job, "the hub gave the task to somebody else while it was away");
+        }
     }
-    for (struct job *job = agent->jobs; job != NULL; job = job->next)
+    for (struct job *job = agent->jobs; job != NULL; job = job->next) {
         job->extend_due_ns =
             job->state == JOB_RUNNING ? 0 : INT64_MAX; /* leases ran on while nobody could extend them */
+    }
     agent_mark_dirty(agent);
     if (agent->is_draining && agent->credit_at_hub > 0) { /* the drain began between hello and welcome */
         buf_reset(&agent->text);
@@ -189,8 +201,9 @@ static void handle_welcome(struct agent *agent, const struct work_welcome *welco
         send_text(agent);
     }
     agent_arm_work_timer(agent);
-    if (agent->config.on_welcome != NULL)
+    if (agent->config.on_welcome != NULL) {
         agent->config.on_welcome(agent->config.ctx, is_first);
+    }
     agent_check_end(agent);
 }
 
@@ -199,17 +212,20 @@ static void handle_reported(struct agent *agent, const struct work_answer *answe
     agent->reports_answered++;
     for (uint32_t i = 0; i < answer->refused_count; i++) {
         struct job *job = agent_job_find(agent, &answer->refused[i].token);
-        if (job == NULL)
+        if (job == NULL) {
             continue;
-        if (job->state != JOB_FINISHED || job->report_number == agent->reports_answered)
+        }
+        if (job->state != JOB_FINISHED || job->report_number == agent->reports_answered) {
             agent_job_drop(job, status_title(answer->refused[i].status));
+        }
     }
     struct job *next;
     for (struct job *job = agent->jobs; job != NULL; job = next) {
         next = job->next;
         bool is_answered = job->report_number <= agent->reports_answered || MUTATION(agent_frees_early);
-        if (job->state == JOB_FINISHED && job->report_number != 0 && is_answered)
+        if (job->state == JOB_FINISHED && job->report_number != 0 && is_answered) {
             agent_job_free(job);
+        }
     }
     agent_check_end(agent);
 }
@@ -220,8 +236,9 @@ static void handle_directive(struct agent *agent, const struct directive *direct
     switch (directive->type) {
     case DIRECTIVE_CANCEL:
         job = agent_job_find(agent, &directive->token);
-        if (job != NULL && job->state != JOB_FINISHED && !MUTATION(agent_ignores_cancel))
+        if (job != NULL && job->state != JOB_FINISHED && !MUTATION(agent_ignores_cancel)) {
             agent_job_drop(job, directive->reason);
+        }
         break;
     case DIRECTIVE_DRAIN:
     case DIRECTIVE_QUIET:
@@ -230,17 +247,18 @@ static void handle_directive(struct agent *agent, const struct directive *direct
                  directive->on ? "yes" : "no");
         break;
     case DIRECTIVE_TERMINATE:
-        if (MUTATION(agent_fights_twin))
+        if (MUTATION(agent_fights_twin)) {
             close_connection(agent);
-        else if (strcmp(directive->reason, "superseded") == 0 || strcmp(directive->reason, "replaced") == 0)
+        } else if (strcmp(directive->reason, "superseded") == 0 || strcmp(directive->reason, "replaced") == 0) {
             end_with(agent, STATUS_SESSION_LOST, "another process has joined under this node's name");
-        else if (strcmp(directive->reason, "unauthorized") == 0)
+        } else if (strcmp(directive->reason, "unauthorized") == 0) {
             end_with(agent, STATUS_UNAUTHORIZED, "the hub does not accept this node's key");
-        else if (strcmp(directive->reason, "lost") == 0 || strcmp(directive->reason, "silent") == 0 ||
-                 strcmp(directive->reason, "closed") == 0 || strcmp(directive->reason, "session-lost") == 0)
+        } else if (strcmp(directive->reason, "lost") == 0 || strcmp(directive->reason, "silent") == 0 ||
+                   strcmp(directive->reason, "closed") == 0 || strcmp(directive->reason, "session-lost") == 0) {
             close_connection(agent); /* the session is over, not the node: come back with a new one */
-        else
+        } else {
             end_with(agent, STATUS_CANCELLED, "the hub told this node to end");
+        }
         break;
     }
 }
@@ -268,28 +286,31 @@ void agent_on_message(struct agent *agent, struct slice message)
     agent->heard_ns = agent_now_ns(agent);
     struct work_answer *answer = agent->answer;
     enum status status = work_answer_decode(agent->parser, message, answer);
-    if (status == STATUS_NOT_IMPLEMENTED)
+    if (status == STATUS_NOT_IMPLEMENTED) {
         return; /* a newer hub */
+    }
     if (status != STATUS_OK) {
         log_error("node.message", "why=\"the hub sent a message that is not understood\"");
         close_connection(agent);
         return;
     }
     if (answer->type == WORK_ERROR) {
-        char why[sizeof agent->end_why];
-        snprintf(why, sizeof why, "the hub refuses this node: %.*s", SLICE_ARG(answer->error_detail));
+        char why[sizeof(agent->end_why)];
+        snprintf(why, sizeof(why), "the hub refuses this node: %.*s", SLICE_ARG(answer->error_detail));
         log_warn("node.refused", "code=%s detail=\"%.*s\"", status_slug(answer->error),
                  SLICE_ARG(answer->error_detail));
-        if (is_fatal(answer->error))
+        if (is_fatal(answer->error)) {
             end_with(agent, answer->error, why);
+        }
         return; /* the hub closes */
     }
     if (agent->state == AGENT_GREETING && answer->type == WORK_WELCOME) {
         handle_welcome(agent, &answer->welcome);
         return;
     }
-    if (agent->state != AGENT_ONLINE)
+    if (agent->state != AGENT_ONLINE) {
         return; /* leaving, or said before the welcome */
+    }
     switch (answer->type) {
     case WORK_LEASE:
         agent_take_lease(agent, &answer->lease);
@@ -298,8 +319,9 @@ void agent_on_message(struct agent *agent, struct slice message)
         handle_reported(agent, answer);
         break;
     case WORK_DIRECTIVES:
-        for (uint32_t i = 0; i < answer->directive_count && agent->state == AGENT_ONLINE; i++)
+        for (uint32_t i = 0; i < answer->directive_count && agent->state == AGENT_ONLINE; i++) {
             handle_directive(agent, &answer->directives[i]);
+        }
         break;
     default:
         break;
@@ -372,10 +394,11 @@ void agent_on_closed(struct agent *agent, enum status status, const char *why)
     struct job *next;
     for (struct job *job = agent->jobs; job != NULL; job = next) {
         next = job->next;
-        if (MUTATION(agent_forgets_report) && job->report_number != 0)
+        if (MUTATION(agent_forgets_report) && job->report_number != 0) {
             agent_job_free(job);
-        else
+        } else {
             job->report_number = 0;
+        }
     }
     if (agent->is_ending || before == AGENT_LEAVING) {
         end_with(agent, agent->end_status, agent->end_why);
@@ -428,11 +451,13 @@ static void end_with(struct agent *agent, enum status status, const char *why)
     if (!agent->is_ending) {
         agent->is_ending = true;
         agent->end_status = status;
-        if (why != agent->end_why)
-            snprintf(agent->end_why, sizeof agent->end_why, "%s", why);
+        if (why != agent->end_why) {
+            snprintf(agent->end_why, sizeof(agent->end_why), "%s", why);
+        }
         agent->drain_due_ns = INT64_MAX;
-        if (agent->end_due_ns == INT64_MAX)
+        if (agent->end_due_ns == INT64_MAX) {
             agent->end_due_ns = agent_now_ns(agent) + KILL_MS * NS_PER_MS;
+        }
         agent_set_timer(agent, AGENT_TIMER_BEAT, AGENT_TIMER_OFF);
         agent_set_timer(agent, AGENT_TIMER_CONNECT, AGENT_TIMER_OFF);
         struct job *next;
@@ -440,12 +465,14 @@ static void end_with(struct agent *agent, enum status status, const char *why)
             next = job->next;
             agent_job_stop(job, END_DROPPED);
         }
-        if (agent->has_connection)
+        if (agent->has_connection) {
             close_connection(agent);
+        }
         agent_arm_work_timer(agent);
     }
-    if (agent->is_leaving_world || agent->has_connection || (agent_runs(agent) > 0 && !agent->is_overdue))
+    if (agent->is_leaving_world || agent->has_connection || (agent_runs(agent) > 0 && !agent->is_overdue)) {
         return;
+    }
     agent->is_leaving_world = true;
     agent->port.end(agent->port.ctx);
 }
@@ -456,31 +483,34 @@ void agent_check_end(struct agent *agent)
         end_with(agent, agent->end_status, agent->end_why);
         return;
     }
-    if (!agent->is_draining)
+    if (!agent->is_draining) {
         return;
+    }
     enum status status = agent->is_killed ? STATUS_INTERRUPTED : STATUS_OK;
     const char *why = agent->is_killed ? "it was interrupted" : "it has drained";
     uint32_t kept = MUTATION(agent_leaves_early) ? agent_runs(agent) : agent->job_count;
     if (kept == 0 && agent->notes.len == 0) {
-        if (agent->state == AGENT_LEAVING)
+        if (agent->state == AGENT_LEAVING) {
             return;
+        }
         if (agent->state != AGENT_ONLINE) {
             end_with(agent, status, why);
             return;
         }
-        if (agent->reports_answered < agent->reports_sent && !agent->is_overdue && !MUTATION(agent_leaves_early))
+        if (agent->reports_answered < agent->reports_sent && !agent->is_overdue && !MUTATION(agent_leaves_early)) {
             return;
+        }
         buf_reset(&agent->text);
         work_write_leave(&agent->text);
         send_text(agent);
         agent->state = AGENT_LEAVING;
         agent->end_status = status;
-        snprintf(agent->end_why, sizeof agent->end_why, "%s", why);
+        snprintf(agent->end_why, sizeof(agent->end_why), "%s", why);
         agent->end_due_ns = INT64_MAX;
         agent_set_timer(agent, AGENT_TIMER_BEAT, AGENT_TIMER_OFF);
         close_connection(agent);
     } else if (agent->is_overdue) {
-        snprintf(agent->end_why, sizeof agent->end_why,
+        snprintf(agent->end_why, sizeof(agent->end_why),
                  "%" PRIu32 " outcomes could not be delivered, because the hub cannot be reached", agent->job_count);
         end_with(agent, agent->is_killed ? STATUS_INTERRUPTED : STATUS_UNREACHABLE, agent->end_why);
     }
@@ -489,8 +519,9 @@ void agent_check_end(struct agent *agent)
 void agent_drain(struct agent *agent)
 {
     ensure_magic(agent, AGENT_MAGIC);
-    if (agent->is_draining || agent->is_ending)
+    if (agent->is_draining || agent->is_ending) {
         return;
+    }
     agent->is_draining = true;
     agent->drain_due_ns = agent_now_ns(agent) + agent->config.drain_ms * NS_PER_MS;
     agent->credit_unsaid = 0;
@@ -511,8 +542,9 @@ void agent_kill(struct agent *agent)
 {
     ensure_magic(agent, AGENT_MAGIC);
     agent_drain(agent);
-    if (agent->is_killed || agent->is_ending)
+    if (agent->is_killed || agent->is_ending) {
         return;
+    }
     agent->is_killed = true;
     agent->drain_due_ns = INT64_MAX;
     agent->end_due_ns = agent_now_ns(agent) + KILL_MS * NS_PER_MS;
@@ -546,9 +578,10 @@ enum status agent_make(const struct agent_config *config, const struct agent_por
     ensure(config->slots >= 1 && config->slots <= AGENT_SLOTS_MAX);
     ensure(config->kind_count <= LIMIT_KINDS_PER_NODE);
     ensure(config->on_ended != NULL);
-    struct agent *agent = calloc(1, sizeof *agent);
-    if (agent == NULL)
+    struct agent *agent = calloc(1, sizeof(*agent));
+    if (agent == NULL) {
         return STATUS_NO_MEMORY;
+    }
     *agent = (struct agent){.magic = AGENT_MAGIC,
                             .port = *port,
                             .config = *config,
@@ -565,8 +598,9 @@ enum status agent_make(const struct agent_config *config, const struct agent_por
     buf_init(&agent->text, LIMIT_WS_MESSAGE_SIZE);
     buf_init(&agent->payload, LIMIT_INPUT_SIZE);
     enum status status = STATUS_NO_MEMORY;
-    if (agent->slot_used != NULL && agent->parser != NULL && agent->result_parser != NULL && agent->answer != NULL)
+    if (agent->slot_used != NULL && agent->parser != NULL && agent->result_parser != NULL && agent->answer != NULL) {
         status = dial(agent); /* the first try tells whether the URL is one at all */
+    }
     if (status != STATUS_OK) {
         free_memory(agent);
         return status;
@@ -578,12 +612,14 @@ enum status agent_make(const struct agent_config *config, const struct agent_por
 
 void agent_free(struct agent *agent)
 {
-    if (agent == NULL)
+    if (agent == NULL) {
         return;
+    }
     ensure_magic(agent, AGENT_MAGIC);
     if (agent_runs(agent) == 0) { /* else a launcher may still call back: leave the jobs to the end of the process */
-        while (agent->jobs != NULL)
+        while (agent->jobs != NULL) {
             agent_job_free(agent->jobs);
+        }
     }
     agent->port.free(agent->port.ctx);
     free_memory(agent);

@@ -2,6 +2,8 @@
 #ifndef SHOAL_NODE_AGENT_INTERNAL_H
 #define SHOAL_NODE_AGENT_INTERNAL_H
 
+#include <assert.h>
+
 #include "base/clock.h"
 #include "base/mutation.h"
 #include "base/rng.h"
@@ -13,7 +15,7 @@
 /* A restarted hub gives its nodes LIMIT_LOST_MS to come back; the longest pause must leave room for a second try. */
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 1000
-_Static_assert(BACKOFF_MAX_MS * 2 < LIMIT_LOST_MS, "a restarted hub must find its nodes within its grace");
+static_assert(BACKOFF_MAX_MS * 2 < LIMIT_LOST_MS, "a restarted hub must find its nodes within its grace");
 #define CONNECT_MS 2000
 #define WELCOME_MS 10000             /* a hub that is recovering a long journal may take a while */
 #define PROGRESS_MS 1000             /* the quickest that progress is passed on */

@@ -11,8 +11,9 @@ struct job *agent_job_find(struct agent *agent, const struct lease_token *token)
 {
     for (struct job *job = agent->jobs; job != NULL; job = job->next) {
         if (job->token.task_id == token->task_id && job->token.seq == token->seq &&
-            job->token.attempt == token->attempt)
+            job->token.attempt == token->attempt) {
             return job;
+        }
     }
     return NULL;
 }
@@ -21,8 +22,9 @@ void agent_job_free(struct job *job)
 {
     struct agent *agent = job->agent;
     struct job **link = &agent->jobs;
-    while (*link != job)
+    while (*link != job) {
         link = &(*link)->next;
+    }
     *link = job->next;
     agent->job_count--;
     buf_free(&job->outcome);
@@ -32,14 +34,17 @@ void agent_job_free(struct job *job)
 
 void agent_job_stop(struct job *job, enum job_end end)
 {
-    if (job->state == JOB_FINISHED)
+    if (job->state == JOB_FINISHED) {
         return;
+    }
     bool was_running = job->state == JOB_RUNNING;
-    if (was_running || end == END_DROPPED)
+    if (was_running || end == END_DROPPED) {
         job->end = end;
+    }
     job->state = JOB_STOPPING;
-    if (was_running)
+    if (was_running) {
         job->kind->launcher->cancel(job->run);
+    }
 }
 
 void agent_job_drop(struct job *job, const char *why)
@@ -59,11 +64,13 @@ void agent_job_drop(struct job *job, const char *why)
 /* Text for the hub, cut at a limit without splitting a UTF-8 character. */
 static struct slice cut(struct slice text, size_t size_max)
 {
-    if (text.len <= size_max)
+    if (text.len <= size_max) {
         return text;
+    }
     size_t len = size_max;
-    while (len > 0 && ((unsigned char)text.data[len] & 0xC0) == 0x80)
+    while (len > 0 && ((unsigned char)text.data[len] & 0xC0) == 0x80) {
         len--;
+    }
     return slice_of(text.data, len);
 }
 
@@ -73,8 +80,9 @@ static enum status tidy_json(struct agent *agent, struct slice json, struct buf 
     struct json_value root;
     buf_reset(out);
     enum status status = json_parse(agent->result_parser, json, &root, NULL, NULL);
-    if (status != STATUS_OK)
+    if (status != STATUS_OK) {
         return status;
+    }
     json_print(out, root);
     return buf_status(out);
 }
@@ -111,8 +119,9 @@ static void outcome_of_done(struct job *job, const struct work_done *done, struc
     ret_outcome->error_kind = cut(done->error_kind, LIMIT_NAME_SIZE);
     ret_outcome->message = cut(done->message, LIMIT_ERROR_SIZE);
     ret_outcome->is_final = done->is_final;
-    if (done->detail.len > 0 && tidy_json(agent, done->detail, &agent->payload) == STATUS_OK)
+    if (done->detail.len > 0 && tidy_json(agent, done->detail, &agent->payload) == STATUS_OK) {
         ret_outcome->payload = buf_slice(&agent->payload);
+    }
 }
 
 /* The job's run is over (or never began): its slot is free, its outcome waits for the next report. May be called from
@@ -124,8 +133,9 @@ static void job_finish(struct job *job, const struct work_done *done)
     agent->slot_used[job->slot] = false;
     agent->free_slots++;
     job->run = NULL;
-    if (agent_takes_work(agent) && !(job->end == END_DROPPED && MUTATION(agent_no_credit)))
+    if (agent_takes_work(agent) && !(job->end == END_DROPPED && MUTATION(agent_no_credit))) {
         agent->credit_unsaid++;
+    }
     agent_mark_dirty(agent);
     if (job->end == END_DROPPED) {
         agent->stats.dropped++;
@@ -167,8 +177,9 @@ static void on_run_done(void *ctx, const struct work_done *done)
 static void note_outcome(struct agent *agent, const struct outcome *outcome)
 {
     size_t before = agent->notes.len;
-    if (before > 0)
+    if (before > 0) {
         buf_append_char(&agent->notes, ',');
+    }
     work_write_outcome(&agent->notes, outcome);
     if (buf_status(&agent->notes) != STATUS_OK) {
         agent->notes.len = before; /* the next turn says it again */
@@ -188,8 +199,9 @@ static void refuse_lease(struct agent *agent, const struct lease_token *token, c
 static const struct agent_kind *kind_find(const struct agent *agent, struct slice name)
 {
     for (uint32_t i = 0; i < agent->config.kind_count; i++) {
-        if (slice_equal_str(name, agent->config.kinds[i].launcher->kind))
+        if (slice_equal_str(name, agent->config.kinds[i].launcher->kind)) {
             return &agent->config.kinds[i];
+        }
     }
     return NULL;
 }
@@ -198,8 +210,9 @@ static uint32_t slot_take(struct agent *agent)
 {
     ensure(agent->free_slots > 0);
     uint32_t slot = 0;
-    while (agent->slot_used[slot])
+    while (agent->slot_used[slot]) {
         slot++;
+    }
     agent->slot_used[slot] = true;
     agent->free_slots--;
     return slot;
@@ -207,13 +220,14 @@ static uint32_t slot_take(struct agent *agent)
 
 static void job_start(struct agent *agent, const struct work_lease *lease, const struct agent_kind *kind)
 {
-    struct job *job = calloc(1, sizeof *job);
+    struct job *job = calloc(1, sizeof(*job));
     struct buf input;
     buf_init(&input, LIMIT_WS_MESSAGE_SIZE);
     json_print(&input, lease->input);
     size_t input_len = input.len;
-    if (lease->has_checkpoint)
+    if (lease->has_checkpoint) {
         json_print(&input, lease->checkpoint);
+    }
     if (job == NULL || buf_status(&input) != STATUS_OK) {
         buf_free(&input);
         free(job);
@@ -255,12 +269,14 @@ static void job_start(struct agent *agent, const struct work_lease *lease, const
 
 void agent_take_lease(struct agent *agent, const struct work_lease *lease)
 {
-    if (agent_job_find(agent, &lease->token) != NULL)
+    if (agent_job_find(agent, &lease->token) != NULL) {
         return; /* said twice */
+    }
     const struct agent_kind *kind = kind_find(agent, lease->kind);
     bool is_granted = agent->credit_at_hub > 0;
-    if (is_granted)
+    if (is_granted) {
         agent->credit_at_hub--;
+    }
     if (!agent_takes_work(agent)) {
         refuse_lease(agent, &lease->token, "the node is draining");
     } else if (!is_granted || agent->free_slots == 0) {
@@ -303,21 +319,25 @@ void agent_on_work_timer(struct agent *agent)
     struct job *next;
     for (struct job *job = agent->jobs; job != NULL; job = next) {
         next = job->next;
-        if (job->state != JOB_RUNNING)
+        if (job->state != JOB_RUNNING) {
             continue;
+        }
         if (job->timeout_due_ns <= now) {
             job->timeout_due_ns = INT64_MAX;
             agent_job_stop(job, END_TIMED_OUT);
             continue;
         }
-        if (agent->state != AGENT_ONLINE)
+        if (agent->state != AGENT_ONLINE) {
             continue; /* said again after the welcome */
-        if (job->progress_due_ns <= now)
+        }
+        if (job->progress_due_ns <= now) {
             job_say_progress(job, now);
+        }
         if (job->extend_due_ns <= now) {
             const struct outcome outcome = {.type = OUTCOME_EXTEND, .token = job->token};
-            if (!MUTATION(agent_never_extends))
+            if (!MUTATION(agent_never_extends)) {
                 note_outcome(agent, &outcome);
+            }
             job->extend_due_ns = now + job->lease_ms * NS_PER_MS / 3;
         }
     }
@@ -340,20 +360,26 @@ void agent_on_work_timer(struct agent *agent)
 
 void agent_arm_work_timer(struct agent *agent)
 {
-    if (agent->is_leaving_world)
+    if (agent->is_leaving_world) {
         return;
+    }
     int64_t due = agent->drain_due_ns < agent->end_due_ns ? agent->drain_due_ns : agent->end_due_ns;
     for (const struct job *job = agent->jobs; job != NULL; job = job->next) {
-        if (job->state != JOB_RUNNING)
+        if (job->state != JOB_RUNNING) {
             continue;
-        if (job->timeout_due_ns < due)
+        }
+        if (job->timeout_due_ns < due) {
             due = job->timeout_due_ns;
-        if (agent->state != AGENT_ONLINE)
+        }
+        if (agent->state != AGENT_ONLINE) {
             continue;
-        if (job->extend_due_ns < due)
+        }
+        if (job->extend_due_ns < due) {
             due = job->extend_due_ns;
-        if (job->progress_due_ns < due)
+        }
+        if (job->progress_due_ns < due) {
             due = job->progress_due_ns;
+        }
     }
     if (due == INT64_MAX) {
         agent_set_timer(agent, AGENT_TIMER_WORK, AGENT_TIMER_OFF);

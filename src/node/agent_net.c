@@ -46,8 +46,9 @@ static enum status net_connect(void *ctx, int64_t connect_ms)
     struct agent_net *net = ctx;
     enum status status =
         ws_client_connect(net->loop, net->url, WORK_SUBPROTOCOL, connect_ms, &client_callbacks, net, &net->client);
-    if (status != STATUS_OK)
+    if (status != STATUS_OK) {
         net->client = NULL;
+    }
     return status;
 }
 
@@ -75,7 +76,7 @@ static uint64_t net_random(void *ctx)
 {
     (void)ctx;
     uint64_t random;
-    random_bytes(&random, sizeof random);
+    random_bytes(&random, sizeof(random));
     return random;
 }
 
@@ -88,10 +89,11 @@ static void on_timer(uv_timer_t *timer)
 static void net_set_timer(void *ctx, enum agent_timer timer, int64_t wait_ms)
 {
     struct agent_net *net = ctx;
-    if (wait_ms == AGENT_TIMER_OFF)
+    if (wait_ms == AGENT_TIMER_OFF) {
         uv_timer_stop(&net->timers[timer]);
-    else
+    } else {
         uv_timer_start(&net->timers[timer], on_timer, (uint64_t)wait_ms, 0);
+    }
 }
 
 static void on_flush(struct loop_flush *flush)
@@ -111,29 +113,33 @@ static void net_flush_soon(void *ctx)
 static void on_timer_closed(uv_handle_t *handle)
 {
     struct agent_net *net = handle->data;
-    if (--net->timers_open == 0)
+    if (--net->timers_open == 0) {
         agent_on_ended(net->agent);
+    }
 }
 
 static void net_end(void *ctx)
 {
     struct agent_net *net = ctx;
     loop_flush_cancel(&net->flush);
-    for (unsigned i = 0; i < AGENT_TIMER_COUNT; i++)
+    for (unsigned i = 0; i < AGENT_TIMER_COUNT; i++) {
         uv_close((uv_handle_t *)&net->timers[i], on_timer_closed);
+    }
 }
 
 enum status agent_start(struct loop *loop, const struct agent_config *config, struct agent **ret_agent)
 {
-    struct agent_net *net = calloc(1, sizeof *net);
-    if (net == NULL)
+    struct agent_net *net = calloc(1, sizeof(*net));
+    if (net == NULL) {
         return STATUS_NO_MEMORY;
+    }
     net->loop = loop;
     net->flush.flush = on_flush;
     size_t len = strlen(config->hub_url);
-    while (len > 0 && config->hub_url[len - 1] == '/')
+    while (len > 0 && config->hub_url[len - 1] == '/') {
         len--;
-    int written = snprintf(net->url, sizeof net->url, "%.*s/v1/work", (int)len, config->hub_url);
+    }
+    int written = snprintf(net->url, sizeof(net->url), "%.*s/v1/work", (int)len, config->hub_url);
     const struct agent_port port = {.mono_ns = net_mono_ns,
                                     .random = net_random,
                                     .set_timer = net_set_timer,
@@ -145,8 +151,9 @@ enum status agent_start(struct loop *loop, const struct agent_config *config, st
                                     .free = free,
                                     .ctx = net};
     enum status status = STATUS_INVALID;
-    if (written >= 0 && (size_t)written < sizeof net->url)
+    if (written >= 0 && (size_t)written < sizeof(net->url)) {
         status = agent_make(config, &port, &net->agent);
+    }
     if (status != STATUS_OK) {
         free(net);
         return status;

@@ -16,13 +16,15 @@
 static struct slice read_small(const char *path, char *buf, size_t size)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
+    if (fd < 0) {
         return (struct slice){NULL, 0};
+    }
     size_t len = 0;
     while (len < size) {
         ssize_t got = read(fd, buf + len, size - len);
-        if (got <= 0)
+        if (got <= 0) {
             break;
+        }
         len += (size_t)got;
     }
     close(fd);
@@ -51,14 +53,16 @@ static bool take_u64(struct slice *text, uint64_t *ret)
     size_t digits = 0;
     while (text->len > 0 && *text->data >= '0' && *text->data <= '9') {
         if (__builtin_mul_overflow(number, 10u, &number) ||
-            __builtin_add_overflow(number, (uint64_t)(*text->data - '0'), &number))
+            __builtin_add_overflow(number, (uint64_t)(*text->data - '0'), &number)) {
             return false;
+        }
         text->data++;
         text->len--;
         digits++;
     }
-    if (digits == 0)
+    if (digits == 0) {
         return false;
+    }
     *ret = number;
     return true;
 }
@@ -66,19 +70,23 @@ static bool take_u64(struct slice *text, uint64_t *ret)
 bool facts_parse_stat(struct slice text, uint64_t *ret_busy, uint64_t *ret_total)
 {
     struct slice line = next_line(&text);
-    if (!slice_starts_with(line, SLICE("cpu ")))
+    if (!slice_starts_with(line, SLICE("cpu "))) {
         return false;
+    }
     line.data += 4;
     line.len -= 4;
     uint64_t field[8] = {0}; /* user nice system idle iowait irq softirq steal; guest time is inside user */
     size_t count = 0;
-    while (count < 8 && take_u64(&line, &field[count]))
+    while (count < 8 && take_u64(&line, &field[count])) {
         count++;
-    if (count < 4)
+    }
+    if (count < 4) {
         return false;
+    }
     uint64_t total = 0;
-    for (size_t i = 0; i < 8; i++)
+    for (size_t i = 0; i < 8; i++) {
         total += field[i];
+    }
     *ret_busy = total - field[3] - field[4];
     *ret_total = total;
     return true;
@@ -89,13 +97,15 @@ bool facts_parse_meminfo(struct slice text, const char *name, uint32_t *ret_mib)
     size_t name_len = strlen(name);
     while (text.len > 0) {
         struct slice line = next_line(&text);
-        if (line.len <= name_len || memcmp(line.data, name, name_len) != 0 || line.data[name_len] != ':')
+        if (line.len <= name_len || memcmp(line.data, name, name_len) != 0 || line.data[name_len] != ':') {
             continue;
+        }
         line.data += name_len + 1;
         line.len -= name_len + 1;
         uint64_t kib;
-        if (!take_u64(&line, &kib))
+        if (!take_u64(&line, &kib)) {
             return false;
+        }
         *ret_mib = kib / 1024 > UINT32_MAX ? UINT32_MAX : (uint32_t)(kib / 1024);
         return true;
     }
@@ -105,8 +115,9 @@ bool facts_parse_meminfo(struct slice text, const char *name, uint32_t *ret_mib)
 bool facts_parse_cpu_max(struct slice text, uint32_t *ret_milli)
 {
     uint64_t quota, period;
-    if (!take_u64(&text, &quota) || !take_u64(&text, &period) || period == 0 || quota > UINT32_MAX)
+    if (!take_u64(&text, &quota) || !take_u64(&text, &period) || period == 0 || quota > UINT32_MAX) {
         return false;
+    }
     *ret_milli = (uint32_t)(quota * 1000 / period > UINT32_MAX ? UINT32_MAX : quota * 1000 / period);
     return true;
 }
@@ -116,11 +127,13 @@ bool facts_parse_os_release(struct slice text, const char *name, char *ret, size
     size_t name_len = strlen(name);
     while (text.len > 0) {
         struct slice line = next_line(&text);
-        if (line.len <= name_len || memcmp(line.data, name, name_len) != 0 || line.data[name_len] != '=')
+        if (line.len <= name_len || memcmp(line.data, name, name_len) != 0 || line.data[name_len] != '=') {
             continue;
+        }
         struct slice value = slice_of(line.data + name_len + 1, line.len - name_len - 1);
-        if (value.len >= 2 && value.data[0] == '"' && value.data[value.len - 1] == '"')
+        if (value.len >= 2 && value.data[0] == '"' && value.data[value.len - 1] == '"') {
             value = slice_of(value.data + 1, value.len - 2);
+        }
         snprintf(ret, size, "%.*s", SLICE_ARG(value));
         return true;
     }
@@ -131,39 +144,45 @@ bool facts_parse_os_release(struct slice text, const char *name, char *ret, size
 static void apply_cgroup_limits(struct node_facts *facts)
 {
     char buf[4096];
-    struct slice text = read_small("/proc/self/cgroup", buf, sizeof buf);
+    struct slice text = read_small("/proc/self/cgroup", buf, sizeof(buf));
     char group[512] = "";
     while (text.len > 0) {
         struct slice line = next_line(&text);
-        if (slice_starts_with(line, SLICE("0::")))
-            snprintf(group, sizeof group, "%.*s", (int)line.len - 3, line.data + 3);
+        if (slice_starts_with(line, SLICE("0::"))) {
+            snprintf(group, sizeof(group), "%.*s", (int)line.len - 3, line.data + 3);
+        }
     }
-    if (group[0] == '\0')
+    if (group[0] == '\0') {
         return;
+    }
     char path[640];
     uint32_t milli;
-    snprintf(path, sizeof path, "/sys/fs/cgroup%s/cpu.max", group);
-    if (facts_parse_cpu_max(read_small(path, buf, sizeof buf), &milli) && milli > 0 && milli < facts->cpu_milli)
+    snprintf(path, sizeof(path), "/sys/fs/cgroup%s/cpu.max", group);
+    if (facts_parse_cpu_max(read_small(path, buf, sizeof(buf)), &milli) && milli > 0 && milli < facts->cpu_milli) {
         facts->cpu_milli = milli;
+    }
     uint64_t bytes;
-    snprintf(path, sizeof path, "/sys/fs/cgroup%s/memory.max", group);
-    text = read_small(path, buf, sizeof buf);
-    if (take_u64(&text, &bytes) && bytes >> 20 > 0 && bytes >> 20 < facts->memory_mib)
+    snprintf(path, sizeof(path), "/sys/fs/cgroup%s/memory.max", group);
+    text = read_small(path, buf, sizeof(buf));
+    if (take_u64(&text, &bytes) && bytes >> 20 > 0 && bytes >> 20 < facts->memory_mib) {
         facts->memory_mib = (uint32_t)(bytes >> 20);
+    }
 }
 
 static void read_cpu_model(char *ret, size_t size)
 {
     char buf[4096]; /* the first processor is enough */
-    struct slice text = read_small("/proc/cpuinfo", buf, sizeof buf);
+    struct slice text = read_small("/proc/cpuinfo", buf, sizeof(buf));
     while (text.len > 0) {
         struct slice line = next_line(&text);
         const char *colon = line.len > 0 ? memchr(line.data, ':', line.len) : NULL;
-        if (colon == NULL || !slice_starts_with(line, SLICE("model name")))
+        if (colon == NULL || !slice_starts_with(line, SLICE("model name"))) {
             continue;
+        }
         const char *value = colon + 1;
-        while (value < line.data + line.len && *value == ' ')
+        while (value < line.data + line.len && *value == ' ') {
             value++;
+        }
         snprintf(ret, size, "%.*s", (int)(line.data + line.len - value), value);
         return;
     }
@@ -175,20 +194,21 @@ void facts_read(struct node_facts *ret_facts)
     long online = sysconf(_SC_NPROCESSORS_ONLN);
     ret_facts->core_count = online > 0 ? (uint32_t)online : 1;
     cpu_set_t set;
-    uint32_t usable = sched_getaffinity(0, sizeof set, &set) == 0 ? (uint32_t)CPU_COUNT(&set) : ret_facts->core_count;
+    uint32_t usable = sched_getaffinity(0, sizeof(set), &set) == 0 ? (uint32_t)CPU_COUNT(&set) : ret_facts->core_count;
     ret_facts->cpu_milli = usable * 1000;
     char buf[8192];
-    (void)facts_parse_meminfo(read_small("/proc/meminfo", buf, sizeof buf), "MemTotal", &ret_facts->memory_mib);
+    (void)facts_parse_meminfo(read_small("/proc/meminfo", buf, sizeof(buf)), "MemTotal", &ret_facts->memory_mib);
     apply_cgroup_limits(ret_facts);
-    read_cpu_model(ret_facts->cpu_model, sizeof ret_facts->cpu_model);
-    struct slice release = read_small("/etc/os-release", buf, sizeof buf);
-    if (!facts_parse_os_release(release, "PRETTY_NAME", ret_facts->os, sizeof ret_facts->os))
-        snprintf(ret_facts->os, sizeof ret_facts->os, "Linux");
+    read_cpu_model(ret_facts->cpu_model, sizeof(ret_facts->cpu_model));
+    struct slice release = read_small("/etc/os-release", buf, sizeof(buf));
+    if (!facts_parse_os_release(release, "PRETTY_NAME", ret_facts->os, sizeof(ret_facts->os))) {
+        snprintf(ret_facts->os, sizeof(ret_facts->os), "Linux");
+    }
     struct utsname name;
     if (uname(&name) == 0) {
-        snprintf(ret_facts->kernel, sizeof ret_facts->kernel, "%s", name.release);
-        snprintf(ret_facts->machine, sizeof ret_facts->machine, "%s", name.machine);
-        snprintf(ret_facts->hostname, sizeof ret_facts->hostname, "%s", name.nodename);
+        snprintf(ret_facts->kernel, sizeof(ret_facts->kernel), "%s", name.release);
+        snprintf(ret_facts->machine, sizeof(ret_facts->machine), "%s", name.machine);
+        snprintf(ret_facts->hostname, sizeof(ret_facts->hostname), "%s", name.nodename);
     }
 }
 
@@ -212,15 +232,17 @@ void load_sample(struct load_sampler *sampler, struct work_load *ret_load)
     char buf[8192];
     uint64_t busy, total;
     /* The first line is all that is needed, whatever of the file fits. */
-    if (facts_parse_stat(read_small("/proc/stat", buf, sizeof buf), &busy, &total)) {
-        if (sampler->total > 0 && total > sampler->total && busy >= sampler->busy)
+    if (facts_parse_stat(read_small("/proc/stat", buf, sizeof(buf)), &busy, &total)) {
+        if (sampler->total > 0 && total > sampler->total && busy >= sampler->busy) {
             ret_load->cpu_permille = (uint32_t)((busy - sampler->busy) * 1000 / (total - sampler->total));
+        }
         sampler->busy = busy;
         sampler->total = total;
     }
-    struct slice text = read_small("/proc/meminfo", buf, sizeof buf);
+    struct slice text = read_small("/proc/meminfo", buf, sizeof(buf));
     uint32_t memory_mib, available_mib;
     if (facts_parse_meminfo(text, "MemTotal", &memory_mib) &&
-        facts_parse_meminfo(text, "MemAvailable", &available_mib) && available_mib <= memory_mib)
+        facts_parse_meminfo(text, "MemAvailable", &available_mib) && available_mib <= memory_mib) {
         ret_load->memory_used_mib = memory_mib - available_mib;
+    }
 }

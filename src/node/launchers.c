@@ -19,8 +19,9 @@ bool launcher_is_default(const struct launcher *launcher)
 const struct launcher *launcher_find(struct slice kind)
 {
     for (size_t i = 0; launchers[i] != NULL; i++) {
-        if (slice_equal_str(kind, launchers[i]->kind))
+        if (slice_equal_str(kind, launchers[i]->kind)) {
             return launchers[i];
+        }
     }
     return NULL;
 }
@@ -54,13 +55,16 @@ static enum status open_named(const struct node_env *env, const char *const *nam
             return STATUS_INVALID;
         }
         bool is_open = false;
-        for (uint32_t k = 0; k < *ret_count; k++)
+        for (uint32_t k = 0; k < *ret_count; k++) {
             is_open |= ret_kinds[k].launcher == launcher;
-        if (is_open)
+        }
+        if (is_open) {
             continue;
+        }
         enum status status = open_one(env, launcher, &ret_kinds[*ret_count], facts, ret_why);
-        if (status != STATUS_OK)
+        if (status != STATUS_OK) {
             return status;
+        }
         (*ret_count)++;
     }
     return STATUS_OK;
@@ -72,18 +76,21 @@ static enum status open_default(const struct node_env *env, struct agent_kind *r
     struct buf why;
     buf_init(&why, 4096);
     for (size_t i = 0; launchers[i] != NULL && *ret_count < LIMIT_KINDS_PER_NODE; i++) {
-        if (!launcher_is_default(launchers[i]))
+        if (!launcher_is_default(launchers[i])) {
             continue;
+        }
         buf_reset(&why);
-        if (open_one(env, launchers[i], &ret_kinds[*ret_count], facts, &why) == STATUS_OK)
+        if (open_one(env, launchers[i], &ret_kinds[*ret_count], facts, &why) == STATUS_OK) {
             (*ret_count)++;
-        else
+        } else {
             buf_printf(ret_why, "%s%s: %s", ret_why->len > 0 ? "; " : "", launchers[i]->kind, buf_cstr(&why));
+        }
     }
     buf_free(&why);
     /* When nothing is left the caller says why; once is enough. */
-    if (*ret_count > 0 && ret_why->len > 0)
+    if (*ret_count > 0 && ret_why->len > 0) {
         log_warn("node.kind", "offered=no why=\"%s\"", buf_cstr(ret_why));
+    }
     return *ret_count > 0 ? STATUS_OK : STATUS_UNSUPPORTED_HOST;
 }
 

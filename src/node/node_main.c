@@ -57,13 +57,14 @@ static enum status take_data_dir(struct node *node, char *why, size_t why_size)
 {
     char path[PATH_MAX];
     const char *wanted = node->options->data_dir;
-    if ((size_t)snprintf(path, sizeof path, "%s", wanted) >= sizeof path) {
+    if ((size_t)snprintf(path, sizeof(path), "%s", wanted) >= sizeof(path)) {
         snprintf(why, why_size, "the name of the data directory is too long");
         return STATUS_INVALID;
     }
     for (char *at = path + 1;; at++) {
-        if (*at != '/' && *at != '\0')
+        if (*at != '/' && *at != '\0') {
             continue;
+        }
         char kept = *at;
         *at = '\0';
         if (mkdir(path, 0755) != 0 && errno != EEXIST) {
@@ -73,15 +74,16 @@ static enum status take_data_dir(struct node *node, char *why, size_t why_size)
             return status;
         }
         *at = kept;
-        if (kept == '\0')
+        if (kept == '\0') {
             break;
+        }
     }
     if (realpath(path, node->data_dir) == NULL) {
         snprintf(why, why_size, "cannot use the directory %s: %s", path, strerror(errno));
         return STATUS_IO;
     }
     char lock[PATH_MAX + 16];
-    snprintf(lock, sizeof lock, "%s/node.lock", node->data_dir);
+    snprintf(lock, sizeof(lock), "%s/node.lock", node->data_dir);
     node->lock_fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (node->lock_fd < 0) {
         enum status status = status_of_errno(errno);
@@ -115,13 +117,15 @@ static void sample_load(void *ctx, struct work_load *ret_load)
 static void on_welcome(void *ctx, bool is_first)
 {
     struct node *node = ctx;
-    if (!is_first)
+    if (!is_first) {
         return;
+    }
     char kinds[512];
     size_t len = 0;
-    for (uint32_t i = 0; i < node->kind_count && len < sizeof kinds; i++)
-        len +=
-            (size_t)snprintf(kinds + len, sizeof kinds - len, "%s%s", i > 0 ? ", " : "", node->kinds[i].launcher->kind);
+    for (uint32_t i = 0; i < node->kind_count && len < sizeof(kinds); i++) {
+        len += (size_t)snprintf(kinds + len, sizeof(kinds) - len, "%s%s", i > 0 ? ", " : "",
+                                node->kinds[i].launcher->kind);
+    }
     printf("shoal node %s ready: %" PRIu32 " slot%s, kinds %s, hub %s\n", node->options->name, node->options->slots,
            node->options->slots == 1 ? "" : "s", kinds, node->options->hub_url);
     fflush(stdout);
@@ -129,8 +133,9 @@ static void on_welcome(void *ctx, bool is_first)
 
 static void close_signal(uv_signal_t *handle)
 {
-    if (!uv_is_closing((uv_handle_t *)handle))
+    if (!uv_is_closing((uv_handle_t *)handle)) {
         uv_close((uv_handle_t *)handle, NULL);
+    }
 }
 
 static void on_ended(void *ctx, enum status status, const char *why, uint32_t runs_left)
@@ -144,8 +149,9 @@ static void on_ended(void *ctx, enum status status, const char *why, uint32_t ru
              "why=\"%s\" succeeded=%" PRIu64 " failed=%" PRIu64 " released=%" PRIu64 " dropped=%" PRIu64
              " runs_left=%" PRIu32,
              why, stats.succeeded, stats.failed, stats.released, stats.dropped, runs_left);
-    if (status != STATUS_OK && status != STATUS_INTERRUPTED)
+    if (status != STATUS_OK && status != STATUS_INTERRUPTED) {
         (void)complain(status, why);
+    }
     agent_free(TAKE(node->agent));
     close_signal(&node->on_int);
     close_signal(&node->on_term);
@@ -158,12 +164,14 @@ static void on_signal(uv_signal_t *handle, int signal_number)
     node->signals_seen++;
     log_info("node.signal", "signal=%s then=%s", signal_number == SIGINT ? "INT" : "TERM",
              node->signals_seen == 1 ? "drain" : "kill");
-    if (node->agent == NULL)
+    if (node->agent == NULL) {
         return;
-    if (node->signals_seen == 1)
+    }
+    if (node->signals_seen == 1) {
         agent_drain(node->agent);
-    else
+    } else {
         agent_kill(node->agent);
+    }
 }
 
 static void start_signals(struct node *node)
@@ -180,8 +188,9 @@ static void write_info(struct buf *out, const struct node_facts *facts, struct s
 {
     buf_append_str(out, "{\"version\":\"" SHOAL_VERSION "\",");
     facts_write(out, facts);
-    if (out->len + launcher_facts.len + 1 <= INFO_SIZE_MAX)
+    if (out->len + launcher_facts.len + 1 <= INFO_SIZE_MAX) {
         buf_append_slice(out, launcher_facts);
+    }
     buf_append_char(out, '}');
 }
 
@@ -203,9 +212,10 @@ static enum status run(struct node *node, struct slice info, const struct node_f
         .on_welcome = on_welcome,
         .on_ended = on_ended,
         .ctx = node};
-    random_bytes(&config.instance, sizeof config.instance);
-    for (uint32_t i = 0; i < options->label_count; i++)
+    random_bytes(&config.instance, sizeof(config.instance));
+    for (uint32_t i = 0; i < options->label_count; i++) {
         config.facts.labels[i] = options->labels[i];
+    }
     start_signals(node);
     uv_update_time(&node->loop.uv); /* the launchers' proofs took seconds: a connect time-out counts from now */
     enum status status = agent_start(&node->loop, &config, &node->agent);
@@ -214,7 +224,7 @@ static enum status run(struct node *node, struct slice info, const struct node_f
         close_signal(&node->on_term);
         loop_stop(&node->loop);
         char why[640];
-        snprintf(why, sizeof why, "\"%s\" is not the address of a hub; it looks like http://127.0.0.1:7433",
+        snprintf(why, sizeof(why), "\"%s\" is not the address of a hub; it looks like http://127.0.0.1:7433",
                  options->hub_url);
         complain(status, status == STATUS_INVALID ? why : status_title(status));
     } else {
@@ -231,13 +241,15 @@ enum status node_main(const struct node_options *options)
     static struct node node; /* too large for a stack, and one a process */
     node = (struct node){.options = options, .lock_fd = -1};
     char why[PATH_MAX + 256];
-    enum status status = take_data_dir(&node, why, sizeof why);
-    if (status != STATUS_OK)
+    enum status status = take_data_dir(&node, why, sizeof(why));
+    if (status != STATUS_OK) {
         return complain(status, why);
+    }
     raise_open_files();
     status = loop_init(&node.loop);
-    if (status != STATUS_OK)
+    if (status != STATUS_OK) {
         return complain(status, "the event loop cannot be made");
+    }
     struct node_facts facts;
     facts_read(&facts);
     struct buf launcher_facts, sentence, info;
@@ -249,19 +261,21 @@ enum status node_main(const struct node_options *options)
     status = launchers_open(&env, options->offers, options->offer_count, node.kinds, &node.kind_count, &launcher_facts,
                             &sentence);
     if (status != STATUS_OK) {
-        if (status == STATUS_UNSUPPORTED_HOST)
+        if (status == STATUS_UNSUPPORTED_HOST) {
             fprintf(stderr,
                     "shoal node: this machine cannot do the work: %s.\n  \"shoal doctor\" tells what is missing.\n",
                     sentence.len > 0 ? buf_cstr(&sentence) : status_title(status));
-        else
+        } else {
             complain(status, sentence.len > 0 ? buf_cstr(&sentence) : status_title(status));
+        }
         loop_stop(&node.loop);
         loop_run(&node.loop);
     } else {
         write_info(&info, &facts, buf_slice(&launcher_facts));
         status = run(&node, buf_slice(&info), &facts);
-        if (node.runs_left)
+        if (node.runs_left) {
             _exit(status_exit(status)); /* a run that does not end still points into its launcher and the loop */
+        }
         launchers_close(node.kinds, node.kind_count);
     }
     loop_free(&node.loop);

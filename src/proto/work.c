@@ -25,10 +25,10 @@ __attribute__((format(printf, 4, 5))) static enum status wrong(struct field_erro
                                                                const char *pointer, const char *detail_format, ...)
 {
     error->status = status;
-    snprintf(error->pointer, sizeof error->pointer, "%s", pointer);
+    snprintf(error->pointer, sizeof(error->pointer), "%s", pointer);
     va_list args;
     va_start(args, detail_format);
-    vsnprintf(error->detail, sizeof error->detail, detail_format, args);
+    vsnprintf(error->detail, sizeof(error->detail), detail_format, args);
     va_end(args);
     return status;
 }
@@ -38,10 +38,10 @@ __attribute__((format(printf, 5, 6))) static enum status wrong_member(struct fie
                                                                       const char *pointer, struct slice name,
                                                                       const char *detail_format, ...)
 {
-    char full[sizeof error->pointer];
-    size_t len = (size_t)snprintf(full, sizeof full, "%s/", pointer);
-    len = len < sizeof full ? len : sizeof full - 1;
-    for (size_t i = 0; i < name.len && len + 3 < sizeof full; i++) {
+    char full[sizeof(error->pointer)];
+    size_t len = (size_t)snprintf(full, sizeof(full), "%s/", pointer);
+    len = len < sizeof(full) ? len : sizeof(full) - 1;
+    for (size_t i = 0; i < name.len && len + 3 < sizeof(full); i++) {
         char c = name.data[i];
         if (c == '~' || c == '/') {
             full[len++] = '~';
@@ -51,10 +51,10 @@ __attribute__((format(printf, 5, 6))) static enum status wrong_member(struct fie
         }
     }
     full[len] = '\0';
-    char detail[sizeof error->detail];
+    char detail[sizeof(error->detail)];
     va_list args;
     va_start(args, detail_format);
-    vsnprintf(detail, sizeof detail, detail_format, args);
+    vsnprintf(detail, sizeof(detail), detail_format, args);
     va_end(args);
     return wrong(error, status, full, "%s", detail);
 }
@@ -71,11 +71,13 @@ static enum status wrong_memory(struct field_error *error, const struct buf *buf
 static bool read_name(struct json_value value, struct slice *ret_name)
 {
     struct slice name;
-    if (!json_get_str(value, &name) || name.len == 0 || name.len > LIMIT_NAME_SIZE)
+    if (!json_get_str(value, &name) || name.len == 0 || name.len > LIMIT_NAME_SIZE) {
         return false;
+    }
     for (size_t i = 0; i < name.len; i++) {
-        if ((unsigned char)name.data[i] <= ' ' || name.data[i] == 0x7f)
+        if ((unsigned char)name.data[i] <= ' ' || name.data[i] == 0x7f) {
             return false;
+        }
     }
     *ret_name = name;
     return true;
@@ -84,8 +86,9 @@ static bool read_name(struct json_value value, struct slice *ret_name)
 static bool read_u32(struct json_value value, uint32_t max, uint32_t *ret)
 {
     int64_t number;
-    if (!json_get_i64(value, &number) || number < 0 || number > (int64_t)max)
+    if (!json_get_i64(value, &number) || number < 0 || number > (int64_t)max) {
         return false;
+    }
     *ret = (uint32_t)number;
     return true;
 }
@@ -93,8 +96,9 @@ static bool read_u32(struct json_value value, uint32_t max, uint32_t *ret)
 static bool read_text(struct json_value value, size_t size_max, struct slice *ret)
 {
     struct slice text;
-    if (!json_get_str(value, &text) || text.len > size_max)
+    if (!json_get_str(value, &text) || text.len > size_max) {
         return false;
+    }
     *ret = text;
     return true;
 }
@@ -102,20 +106,22 @@ static bool read_text(struct json_value value, size_t size_max, struct slice *re
 static bool read_hex_u64(struct json_value value, uint64_t *ret)
 {
     struct slice text;
-    if (!json_get_str(value, &text) || text.len == 0 || text.len > 16)
+    if (!json_get_str(value, &text) || text.len == 0 || text.len > 16) {
         return false;
+    }
     uint64_t number = 0;
     for (size_t i = 0; i < text.len; i++) {
         char c = text.data[i];
         unsigned digit;
-        if (c >= '0' && c <= '9')
+        if (c >= '0' && c <= '9') {
             digit = (unsigned)(c - '0');
-        else if (c >= 'a' && c <= 'f')
+        } else if (c >= 'a' && c <= 'f') {
             digit = (unsigned)(c - 'a') + 10;
-        else if (c >= 'A' && c <= 'F')
+        } else if (c >= 'A' && c <= 'F') {
             digit = (unsigned)(c - 'A') + 10;
-        else
+        } else {
             return false;
+        }
         number = number << 4 | digit;
     }
     *ret = number;
@@ -166,11 +172,13 @@ static enum status take_payload(struct json_value value, const char *pointer, co
 {
     buf_reset(payload);
     json_print(payload, value);
-    if (buf_status(payload) == STATUS_OK)
+    if (buf_status(payload) == STATUS_OK) {
         return STATUS_OK;
-    if (buf_status(payload) == STATUS_TOO_LARGE)
+    }
+    if (buf_status(payload) == STATUS_TOO_LARGE) {
         return wrong_member(error, STATUS_TOO_LARGE, pointer, slice_str(name),
                             "at most %d bytes of JSON; put more into a blob", LIMIT_INPUT_SIZE);
+    }
     return wrong_memory(error, payload);
 }
 
@@ -178,25 +186,29 @@ static enum status take_payload(struct json_value value, const char *pointer, co
 static enum status read_error_member(struct json_value value, const char *pointer, struct outcome *outcome,
                                      struct buf *payload, struct field_error *error)
 {
-    if (json_type_of(value) != JSON_OBJECT)
+    if (json_type_of(value) != JSON_OBJECT) {
         return wrong_member(error, STATUS_INVALID, pointer, SLICE("error"), "must be an object");
-    char inner[sizeof error->pointer];
-    snprintf(inner, sizeof inner, "%.*s/error", (int)sizeof inner - 7, pointer);
+    }
+    char inner[sizeof(error->pointer)];
+    snprintf(inner, sizeof(inner), "%.*s/error", (int)sizeof(inner) - 7, pointer);
     struct slice key;
     struct json_value member;
     for (struct json_iter it = json_iter_of(value); json_next(&it, &key, &member);) {
         if (slice_equal_str(key, "kind")) {
-            if (!read_name(member, &outcome->error_kind))
+            if (!read_name(member, &outcome->error_kind)) {
                 return wrong_member(error, STATUS_INVALID, inner, key, "must be a word of 1 to %d bytes",
                                     LIMIT_NAME_SIZE);
+            }
         } else if (slice_equal_str(key, "message")) {
-            if (!read_text(member, LIMIT_ERROR_SIZE, &outcome->message))
+            if (!read_text(member, LIMIT_ERROR_SIZE, &outcome->message)) {
                 return wrong_member(error, STATUS_INVALID, inner, key, "must be a string of at most %d bytes",
                                     LIMIT_ERROR_SIZE);
+            }
         } else if (slice_equal_str(key, "detail")) {
             enum status status = take_payload(member, inner, "detail", payload, error);
-            if (status != STATUS_OK)
+            if (status != STATUS_OK) {
                 return status;
+            }
             outcome->payload = buf_slice(payload);
         } else {
             return wrong_member(error, STATUS_UNKNOWN_FIELD, inner, key, "is not known here");
@@ -214,8 +226,9 @@ static enum status read_outcome_member(enum outcome_member bit, struct slice key
     enum status status;
     switch (bit) {
     case MEMBER_TOKEN:
-        if (!json_get_str(value, &text) || !lease_token_parse(text, &outcome->token))
+        if (!json_get_str(value, &text) || !lease_token_parse(text, &outcome->token)) {
             return wrong_member(error, STATUS_INVALID, pointer, key, "must be the token of a lease");
+        }
         return STATUS_OK;
     case MEMBER_OUTCOME:
         if (json_get_str(value, &text)) {
@@ -231,36 +244,42 @@ static enum status read_outcome_member(enum outcome_member bit, struct slice key
     case MEMBER_RESULT:
     case MEMBER_CHECKPOINT:
         status = take_payload(value, pointer, bit == MEMBER_RESULT ? "result" : "checkpoint", payload, error);
-        if (status == STATUS_OK)
+        if (status == STATUS_OK) {
             outcome->payload = buf_slice(payload);
+        }
         return status;
     case MEMBER_ERROR:
         return read_error_member(value, pointer, outcome, payload, error);
     case MEMBER_FINAL:
-        if (!json_get_bool(value, &outcome->is_final))
+        if (!json_get_bool(value, &outcome->is_final)) {
             return wrong_member(error, STATUS_INVALID, pointer, key, "must be true or false");
+        }
         return STATUS_OK;
     case MEMBER_LEASE_MS:
         if (!json_get_i64(value, &outcome->lease_ms) ||
             (outcome->lease_ms != 0 &&
-             (outcome->lease_ms < LIMIT_LEASE_MS_MIN || outcome->lease_ms > LIMIT_LEASE_MS_MAX)))
+             (outcome->lease_ms < LIMIT_LEASE_MS_MIN || outcome->lease_ms > LIMIT_LEASE_MS_MAX))) {
             return wrong_member(error, STATUS_INVALID, pointer, key, "must be 0 or %d to %d", LIMIT_LEASE_MS_MIN,
                                 LIMIT_LEASE_MS_MAX);
+        }
         return STATUS_OK;
     case MEMBER_PERMILLE:
-        if (!read_u32(value, 1000, &number))
+        if (!read_u32(value, 1000, &number)) {
             return wrong_member(error, STATUS_INVALID, pointer, key, "must be 0 to 1000");
+        }
         outcome->progress_permille = (uint16_t)number;
         return STATUS_OK;
     case MEMBER_NOTE:
-        if (!read_text(value, LIMIT_PROGRESS_SIZE, &outcome->message))
+        if (!read_text(value, LIMIT_PROGRESS_SIZE, &outcome->message)) {
             return wrong_member(error, STATUS_INVALID, pointer, key, "must be a string of at most %d bytes",
                                 LIMIT_PROGRESS_SIZE);
+        }
         return STATUS_OK;
     case MEMBER_MESSAGE:
-        if (!read_text(value, LIMIT_ERROR_SIZE, &outcome->message))
+        if (!read_text(value, LIMIT_ERROR_SIZE, &outcome->message)) {
             return wrong_member(error, STATUS_INVALID, pointer, key, "must be a string of at most %d bytes",
                                 LIMIT_ERROR_SIZE);
+        }
         return STATUS_OK;
     }
     return STATUS_OK;
@@ -269,30 +288,37 @@ static enum status read_outcome_member(enum outcome_member bit, struct slice key
 static enum status decode_outcome(struct json_value value, const char *pointer, struct buf *payload, struct buf *out,
                                   struct field_error *error)
 {
-    if (json_type_of(value) != JSON_OBJECT)
+    if (json_type_of(value) != JSON_OBJECT) {
         return wrong(error, STATUS_INVALID, pointer, "must be an object");
+    }
     struct outcome outcome = {0};
     unsigned seen = 0;
     struct slice key;
     struct json_value member;
     for (struct json_iter it = json_iter_of(value); json_next(&it, &key, &member);) {
         size_t i = 0;
-        while (i < ARRAY_COUNT(outcome_members) && !slice_equal_str(key, outcome_members[i].name))
+        while (i < ARRAY_COUNT(outcome_members) && !slice_equal_str(key, outcome_members[i].name)) {
             i++;
-        if (i == ARRAY_COUNT(outcome_members))
+        }
+        if (i == ARRAY_COUNT(outcome_members)) {
             return wrong_member(error, STATUS_UNKNOWN_FIELD, pointer, key, "is not known here");
-        if ((seen & outcome_members[i].bit) != 0)
+        }
+        if ((seen & outcome_members[i].bit) != 0) {
             continue;
+        }
         seen |= outcome_members[i].bit;
         enum status status =
             read_outcome_member(outcome_members[i].bit, key, member, pointer, &outcome, payload, error);
-        if (status != STATUS_OK)
+        if (status != STATUS_OK) {
             return status;
+        }
     }
-    if ((seen & MEMBER_TOKEN) == 0)
+    if ((seen & MEMBER_TOKEN) == 0) {
         return wrong_member(error, STATUS_INVALID, pointer, SLICE("token"), "is missing");
-    if ((seen & MEMBER_OUTCOME) == 0)
+    }
+    if ((seen & MEMBER_OUTCOME) == 0) {
         return wrong_member(error, STATUS_INVALID, pointer, SLICE("outcome"), "is missing");
+    }
     unsigned allowed = MEMBER_TOKEN | MEMBER_OUTCOME;
     const char *word = "";
     for (size_t i = 0; i < ARRAY_COUNT(outcome_types); i++) {
@@ -302,14 +328,17 @@ static enum status decode_outcome(struct json_value value, const char *pointer, 
         }
     }
     for (size_t i = 0; i < ARRAY_COUNT(outcome_members); i++) {
-        if ((seen & ~allowed & outcome_members[i].bit) != 0)
+        if ((seen & ~allowed & outcome_members[i].bit) != 0) {
             return wrong_member(error, STATUS_UNKNOWN_FIELD, pointer, slice_str(outcome_members[i].name),
                                 "does not belong to \"%s\"", word);
+        }
     }
-    if (outcome.type == OUTCOME_COMPLETE && outcome.payload.len == 0)
+    if (outcome.type == OUTCOME_COMPLETE && outcome.payload.len == 0) {
         outcome.payload = SLICE("null");
-    if (outcome.type == OUTCOME_FAIL && outcome.error_kind.len == 0)
+    }
+    if (outcome.type == OUTCOME_FAIL && outcome.error_kind.len == 0) {
         outcome.error_kind = SLICE("failed");
+    }
     outcome_put(out, &outcome);
     return STATUS_OK;
 }
@@ -317,10 +346,12 @@ static enum status decode_outcome(struct json_value value, const char *pointer, 
 enum status work_outcomes_decode(struct json_value array, const char *pointer, struct buf *out, uint32_t *ret_count,
                                  struct field_error *ret_error)
 {
-    if (json_type_of(array) != JSON_ARRAY)
+    if (json_type_of(array) != JSON_ARRAY) {
         return wrong(ret_error, STATUS_INVALID, pointer, "must be an array");
-    if (json_count(array) > WORK_LIST_MAX)
+    }
+    if (json_count(array) > WORK_LIST_MAX) {
         return wrong(ret_error, STATUS_INVALID, pointer, "at most %d outcomes at a time", WORK_LIST_MAX);
+    }
     struct buf payload;
     buf_init(&payload, LIMIT_INPUT_SIZE);
     uint32_t count = 0;
@@ -328,15 +359,17 @@ enum status work_outcomes_decode(struct json_value array, const char *pointer, s
     struct slice key;
     struct json_value value;
     for (struct json_iter it = json_iter_of(array); status == STATUS_OK && json_next(&it, &key, &value); count++) {
-        char place[sizeof ret_error->pointer];
-        snprintf(place, sizeof place, "%s/%" PRIu32, pointer, count);
+        char place[sizeof(ret_error->pointer)];
+        snprintf(place, sizeof(place), "%s/%" PRIu32, pointer, count);
         status = decode_outcome(value, place, &payload, out, ret_error);
     }
     buf_free(&payload);
-    if (status == STATUS_OK && buf_status(out) != STATUS_OK)
+    if (status == STATUS_OK && buf_status(out) != STATUS_OK) {
         status = wrong_memory(ret_error, out);
-    if (status == STATUS_OK)
+    }
+    if (status == STATUS_OK) {
         *ret_count = count;
+    }
     return status;
 }
 
@@ -345,15 +378,16 @@ enum status work_outcomes_decode(struct json_value array, const char *pointer, s
 static enum status decode_names(struct json_value array, struct slice member, struct slice *ret_names, uint32_t max,
                                 uint32_t *ret_count, struct field_error *error)
 {
-    if (json_type_of(array) != JSON_ARRAY || json_count(array) > max)
+    if (json_type_of(array) != JSON_ARRAY || json_count(array) > max) {
         return wrong_member(error, STATUS_INVALID, "", member, "must be an array of at most %" PRIu32 " names", max);
+    }
     uint32_t count = 0;
     struct slice key;
     struct json_value value;
     for (struct json_iter it = json_iter_of(array); json_next(&it, &key, &value); count++) {
         if (!read_name(value, &ret_names[count])) {
-            char place[sizeof error->pointer];
-            snprintf(place, sizeof place, "/%.*s/%" PRIu32, SLICE_ARG(member), count);
+            char place[sizeof(error->pointer)];
+            snprintf(place, sizeof(place), "/%.*s/%" PRIu32, SLICE_ARG(member), count);
             return wrong(error, STATUS_INVALID, place, "must be a name of 1 to %d bytes without spaces",
                          LIMIT_NAME_SIZE);
         }
@@ -369,16 +403,17 @@ struct hello_places { /* where in the scratch buffer the encoded parts begin and
 static enum status decode_held(struct json_value array, struct buf *scratch, struct work_message *message,
                                struct field_error *error)
 {
-    if (json_type_of(array) != JSON_ARRAY || json_count(array) > WORK_LIST_MAX)
+    if (json_type_of(array) != JSON_ARRAY || json_count(array) > WORK_LIST_MAX) {
         return wrong(error, STATUS_INVALID, "/held", "must be an array of at most %d tokens", WORK_LIST_MAX);
+    }
     uint32_t count = 0;
     struct slice key, text;
     struct json_value value;
     for (struct json_iter it = json_iter_of(array); json_next(&it, &key, &value); count++) {
         struct lease_token token;
         if (!json_get_str(value, &text) || !lease_token_parse(text, &token)) {
-            char place[sizeof error->pointer];
-            snprintf(place, sizeof place, "/held/%" PRIu32, count);
+            char place[sizeof(error->pointer)];
+            snprintf(place, sizeof(place), "/held/%" PRIu32, count);
             return wrong(error, STATUS_INVALID, place, "must be the token of a lease");
         }
         lease_token_put(scratch, &token);
@@ -393,24 +428,29 @@ static enum status decode_hello_member(struct slice key, struct json_value value
 {
     struct command_node_hello *hello = &message->hello;
     struct requirement *facts = &hello->facts;
-    if (slice_equal_str(key, "node"))
+    if (slice_equal_str(key, "node")) {
         return read_name(value, &hello->node)
                    ? STATUS_OK
                    : wrong_member(error, STATUS_INVALID, "", key, "must be a name of 1 to %d bytes without spaces",
                                   LIMIT_NAME_SIZE);
-    if (slice_equal_str(key, "instance"))
+    }
+    if (slice_equal_str(key, "instance")) {
         return read_hex_u64(value, &hello->instance)
                    ? STATUS_OK
                    : wrong_member(error, STATUS_INVALID, "", key, "must be 1 to 16 hexadecimal digits in a string");
-    if (slice_equal_str(key, "key"))
+    }
+    if (slice_equal_str(key, "key")) {
         return read_text(value, LIMIT_KEY_SIZE, &message->key)
                    ? STATUS_OK
                    : wrong_member(error, STATUS_INVALID, "", key, "must be a string of at most %d bytes",
                                   LIMIT_KEY_SIZE);
-    if (slice_equal_str(key, "kinds"))
+    }
+    if (slice_equal_str(key, "kinds")) {
         return decode_names(value, key, hello->kinds, LIMIT_KINDS_PER_NODE, &hello->kind_count, error);
-    if (slice_equal_str(key, "labels"))
+    }
+    if (slice_equal_str(key, "labels")) {
         return decode_names(value, key, facts->labels, LIMIT_LABELS, &facts->label_count, error);
+    }
     if (slice_equal_str(key, "cpu_milli") || slice_equal_str(key, "memory_mib") || slice_equal_str(key, "gpu")) {
         uint32_t *field = key.data[0] == 'c'   ? &facts->cpu_milli
                           : key.data[0] == 'm' ? &facts->memory_mib
@@ -419,17 +459,19 @@ static enum status decode_hello_member(struct slice key, struct json_value value
                    ? STATUS_OK
                    : wrong_member(error, STATUS_INVALID, "", key, "must be 0 to %" PRIu32, UINT32_MAX);
     }
-    if (slice_equal_str(key, "credit"))
+    if (slice_equal_str(key, "credit")) {
         return read_u32(value, LIMIT_CREDIT, &hello->credit)
                    ? STATUS_OK
                    : wrong_member(error, STATUS_INVALID, "", key, "must be 0 to %d", LIMIT_CREDIT);
+    }
     if (slice_equal_str(key, "held")) {
         places->held = scratch->len;
         return decode_held(value, scratch, message, error);
     }
     if (slice_equal_str(key, "info")) {
-        if (json_type_of(value) != JSON_OBJECT)
+        if (json_type_of(value) != JSON_OBJECT) {
             return wrong_member(error, STATUS_INVALID, "", key, "must be an object");
+        }
         places->info = scratch->len;
         json_print(scratch, value);
         places->info_len = scratch->len - places->info;
@@ -450,26 +492,33 @@ static enum status decode_hello(struct json_value root, struct buf *scratch, str
     struct slice key;
     struct json_value value;
     for (struct json_iter it = json_iter_of(root); json_next(&it, &key, &value);) {
-        if (slice_equal_str(key, "type"))
+        if (slice_equal_str(key, "type")) {
             continue;
+        }
         /* A second one would be encoded behind the first and confuse the offsets. */
-        if ((slice_equal_str(key, "held") && has_held) || (slice_equal_str(key, "info") && has_info))
+        if ((slice_equal_str(key, "held") && has_held) || (slice_equal_str(key, "info") && has_info)) {
             continue;
+        }
         has_instance |= slice_equal_str(key, "instance");
         has_held |= slice_equal_str(key, "held");
         has_info |= slice_equal_str(key, "info");
         enum status status = decode_hello_member(key, value, scratch, message, &places, error);
-        if (status != STATUS_OK)
+        if (status != STATUS_OK) {
             return status;
+        }
     }
-    if (message->hello.node.len == 0)
+    if (message->hello.node.len == 0) {
         return wrong(error, STATUS_INVALID, "/node", "is missing");
-    if (!has_instance)
+    }
+    if (!has_instance) {
         return wrong(error, STATUS_INVALID, "/instance", "is missing");
-    if (buf_status(scratch) != STATUS_OK)
+    }
+    if (buf_status(scratch) != STATUS_OK) {
         return wrong_memory(error, scratch);
-    if (message->hello.held_count > 0)
+    }
+    if (message->hello.held_count > 0) {
         message->hello.held = scratch->data + places.held;
+    }
     message->hello.info = places.info_len > 0 ? slice_of(scratch->data + places.info, places.info_len) : SLICE("{}");
     return STATUS_OK;
 }
@@ -487,21 +536,25 @@ static enum status decode_report(struct json_value root, struct buf *scratch, st
         if (slice_equal_str(key, "type")) {
             continue;
         } else if (slice_equal_str(key, "credit")) {
-            if (!read_u32(value, LIMIT_CREDIT, &report->credit_add))
+            if (!read_u32(value, LIMIT_CREDIT, &report->credit_add)) {
                 status = wrong_member(error, STATUS_INVALID, "", key, "must be 0 to %d", LIMIT_CREDIT);
+            }
         } else if (slice_equal_str(key, "credit_set")) {
             report->has_credit = true;
-            if (!read_u32(value, LIMIT_CREDIT, &report->credit_set))
+            if (!read_u32(value, LIMIT_CREDIT, &report->credit_set)) {
                 status = wrong_member(error, STATUS_INVALID, "", key, "must be 0 to %d", LIMIT_CREDIT);
+            }
         } else if (slice_equal_str(key, "outcomes")) {
-            if (!has_outcomes)
+            if (!has_outcomes) {
                 status = work_outcomes_decode(value, "/outcomes", scratch, &report->outcome_count, error);
+            }
             has_outcomes = true;
         } else {
             status = wrong_member(error, STATUS_UNKNOWN_FIELD, "", key, "is not known here");
         }
-        if (status != STATUS_OK)
+        if (status != STATUS_OK) {
             return status;
+        }
     }
     report->outcomes =
         scratch->len > begin ? slice_of(scratch->data + begin, scratch->len - begin) : (struct slice){NULL, 0};
@@ -510,8 +563,9 @@ static enum status decode_report(struct json_value root, struct buf *scratch, st
 
 static enum status decode_load(struct json_value value, struct work_load *load, struct field_error *error)
 {
-    if (json_type_of(value) != JSON_OBJECT)
+    if (json_type_of(value) != JSON_OBJECT) {
         return wrong(error, STATUS_INVALID, "/load", "must be an object");
+    }
     struct slice key;
     struct json_value member;
     for (struct json_iter it = json_iter_of(value); json_next(&it, &key, &member);) {
@@ -519,10 +573,12 @@ static enum status decode_load(struct json_value value, struct work_load *load, 
                           : slice_equal_str(key, "memory_used_mib") ? &load->memory_used_mib
                           : slice_equal_str(key, "running")         ? &load->running
                                                                     : NULL;
-        if (field == NULL)
+        if (field == NULL) {
             return wrong_member(error, STATUS_UNKNOWN_FIELD, "/load", key, "is not known here");
-        if (!read_u32(member, field == &load->cpu_permille ? 1000 : UINT32_MAX, field))
+        }
+        if (!read_u32(member, field == &load->cpu_permille ? 1000 : UINT32_MAX, field)) {
             return wrong_member(error, STATUS_INVALID, "/load", key, "must be a whole number in its range");
+        }
     }
     load->is_known = true;
     return STATUS_OK;
@@ -536,22 +592,26 @@ static enum status decode_short(struct json_value root, struct work_message *mes
     struct json_value value;
     for (struct json_iter it = json_iter_of(root); json_next(&it, &key, &value);) {
         enum status status = STATUS_OK;
-        if (slice_equal_str(key, "type"))
+        if (slice_equal_str(key, "type")) {
             continue;
+        }
         if (message->type == WORK_BEAT && slice_equal_str(key, "load")) {
             status = decode_load(value, &message->load, error);
         } else if (message->type == WORK_CREDIT && slice_equal_str(key, "n")) {
             has_credit = true;
-            if (!read_u32(value, LIMIT_CREDIT, &message->credit))
+            if (!read_u32(value, LIMIT_CREDIT, &message->credit)) {
                 status = wrong_member(error, STATUS_INVALID, "", key, "must be 0 to %d", LIMIT_CREDIT);
+            }
         } else {
             status = wrong_member(error, STATUS_UNKNOWN_FIELD, "", key, "is not known here");
         }
-        if (status != STATUS_OK)
+        if (status != STATUS_OK) {
             return status;
+        }
     }
-    if (message->type == WORK_CREDIT && !has_credit)
+    if (message->type == WORK_CREDIT && !has_credit) {
         return wrong(error, STATUS_INVALID, "/n", "is missing");
+    }
     return STATUS_OK;
 }
 
@@ -571,16 +631,20 @@ enum status work_message_decode(struct json_parser *parser, struct slice text, s
     size_t offset = 0;
     const char *reason = "it is not JSON";
     enum status status = json_parse(parser, text, &root, &offset, &reason);
-    if (status != STATUS_OK)
+    if (status != STATUS_OK) {
         return wrong(ret_error, status, "", "at byte %zu: %s", offset, reason);
-    if (json_type_of(root) != JSON_OBJECT)
+    }
+    if (json_type_of(root) != JSON_OBJECT) {
         return wrong(ret_error, STATUS_INVALID, "", "a message must be an object");
+    }
     struct slice name;
-    if (!json_member(root, "type", &value) || !json_get_str(value, &name))
+    if (!json_member(root, "type", &value) || !json_get_str(value, &name)) {
         return wrong(ret_error, STATUS_INVALID, "/type", "is missing");
+    }
     for (size_t i = 0; i < ARRAY_COUNT(message_types); i++) {
-        if (slice_equal_str(name, message_types[i].name))
+        if (slice_equal_str(name, message_types[i].name)) {
             ret_message->type = message_types[i].type;
+        }
     }
     switch (ret_message->type) {
     case WORK_HELLO:
@@ -620,8 +684,9 @@ static void write_names(struct buf *out, const struct slice *names, uint32_t cou
 {
     buf_append_char(out, '[');
     for (uint32_t i = 0; i < count; i++) {
-        if (i > 0)
+        if (i > 0) {
             buf_append_char(out, ',');
+        }
         json_write_str(out, names[i]);
     }
     buf_append_char(out, ']');
@@ -645,8 +710,9 @@ void work_write_hello(struct buf *out, const struct command_node_hello *hello, s
     buf_append_str(out, ",\"held\":[");
     for (uint32_t i = 0; i < hello->held_count; i++) {
         struct lease_token token = command_held_at(hello, i);
-        if (i > 0)
+        if (i > 0) {
             buf_append_char(out, ',');
+        }
         write_token(out, &token);
     }
     buf_append_str(out, "],\"info\":");
@@ -673,8 +739,9 @@ void work_write_outcome(struct buf *out, const struct outcome *outcome)
             buf_append_slice(out, outcome->payload);
         }
         buf_append_char(out, '}');
-        if (outcome->is_final)
+        if (outcome->is_final) {
             buf_append_str(out, ",\"final\":true");
+        }
         break;
     case OUTCOME_EXTEND:
         buf_append_str(out, ",\"outcome\":\"extend\"");
@@ -698,16 +765,18 @@ void work_write_outcome(struct buf *out, const struct outcome *outcome)
         }
         break;
     }
-    if ((outcome->type == OUTCOME_EXTEND || outcome->type == OUTCOME_PROGRESS) && outcome->lease_ms > 0)
+    if ((outcome->type == OUTCOME_EXTEND || outcome->type == OUTCOME_PROGRESS) && outcome->lease_ms > 0) {
         buf_printf(out, ",\"lease_ms\":%" PRId64, outcome->lease_ms);
+    }
     buf_append_char(out, '}');
 }
 
 void work_write_report(struct buf *out, struct slice outcomes_json, uint32_t credit_add)
 {
     buf_append_str(out, "{\"type\":\"report\"");
-    if (credit_add > 0)
+    if (credit_add > 0) {
         buf_printf(out, ",\"credit\":%" PRIu32, credit_add);
+    }
     buf_append_str(out, ",\"outcomes\":[");
     buf_append_slice(out, outcomes_json);
     buf_append_str(out, "]}");
@@ -726,10 +795,11 @@ void work_write_credit(struct buf *out, uint32_t n)
 void work_write_beat(struct buf *out, const struct work_load *load)
 {
     buf_append_str(out, "{\"type\":\"beat\"");
-    if (load->is_known)
+    if (load->is_known) {
         buf_printf(out,
                    ",\"load\":{\"cpu_permille\":%" PRIu32 ",\"memory_used_mib\":%" PRIu32 ",\"running\":%" PRIu32 "}",
                    load->cpu_permille, load->memory_used_mib, load->running);
+    }
     buf_append_char(out, '}');
 }
 
@@ -745,8 +815,9 @@ void work_write_welcome(struct buf *out, const struct work_welcome *welcome)
     buf_printf(out, ",\"beat_ms\":%" PRIu32 ",\"lost_ms\":%" PRIu32 ",\"seq\":%" PRIu64 ",\"resumed\":%s,\"lost\":[",
                welcome->beat_ms, welcome->lost_ms, welcome->seq, welcome->is_resumed ? "true" : "false");
     for (uint32_t i = 0; i < welcome->lost_count; i++) {
-        if (i > 0)
+        if (i > 0) {
             buf_append_char(out, ',');
+        }
         write_token(out, &welcome->lost[i]);
     }
     buf_printf(out, "],\"drain\":%s,\"quiet\":%s}", welcome->drain ? "true" : "false",
@@ -832,7 +903,7 @@ void work_write_beat_answer(struct buf *out, const struct directive *directives,
         }
         if (directive->type == DIRECTIVE_CANCEL || directive->type == DIRECTIVE_TERMINATE) {
             buf_append_str(out, ",\"reason\":");
-            json_write_str(out, slice_of(directive->reason, strnlen(directive->reason, sizeof directive->reason)));
+            json_write_str(out, slice_of(directive->reason, strnlen(directive->reason, sizeof(directive->reason))));
         } else {
             buf_printf(out, ",\"on\":%s", directive->on ? "true" : "false");
         }
@@ -854,22 +925,25 @@ void work_write_error(struct buf *out, enum status status, struct slice detail)
 static void member_i64(struct json_value object, const char *name, int64_t *ret)
 {
     struct json_value value;
-    if (json_member(object, name, &value))
+    if (json_member(object, name, &value)) {
         (void)json_get_i64(value, ret);
+    }
 }
 
 static void member_bool(struct json_value object, const char *name, bool *ret)
 {
     struct json_value value;
-    if (json_member(object, name, &value))
+    if (json_member(object, name, &value)) {
         (void)json_get_bool(value, ret);
+    }
 }
 
 static void member_str(struct json_value object, const char *name, struct slice *ret)
 {
     struct json_value value;
-    if (json_member(object, name, &value))
+    if (json_member(object, name, &value)) {
         (void)json_get_str(value, ret);
+    }
 }
 
 static bool member_token(struct json_value object, struct lease_token *ret)
@@ -890,8 +964,9 @@ static enum status read_welcome(struct json_value root, struct work_answer *answ
     *welcome = (struct work_welcome){.beat_ms = LIMIT_BEAT_MS, .lost_ms = LIMIT_LOST_MS, .lost = answer->lost};
     struct slice session = {NULL, 0};
     member_str(root, "session", &session);
-    if (!base32_parse(session, &welcome->session))
+    if (!base32_parse(session, &welcome->session)) {
         return STATUS_INVALID;
+    }
     int64_t beat_ms = LIMIT_BEAT_MS, lost_ms = LIMIT_LOST_MS, seq = 0;
     member_i64(root, "beat_ms", &beat_ms);
     member_i64(root, "lost_ms", &lost_ms);
@@ -899,8 +974,9 @@ static enum status read_welcome(struct json_value root, struct work_answer *answ
     welcome->beat_ms = clamp_u32(beat_ms);
     welcome->lost_ms = clamp_u32(lost_ms);
     welcome->seq = (uint64_t)seq;
-    if (welcome->beat_ms == 0)
+    if (welcome->beat_ms == 0) {
         return STATUS_INVALID;
+    }
     member_bool(root, "resumed", &welcome->is_resumed);
     member_bool(root, "drain", &welcome->drain);
     member_bool(root, "quiet", &welcome->quiet);
@@ -909,8 +985,9 @@ static enum status read_welcome(struct json_value root, struct work_answer *answ
     if (json_member(root, "lost", &list)) {
         for (struct json_iter it = json_iter_of(list); json_next(&it, &key, &value);) {
             if (welcome->lost_count == WORK_LIST_MAX || !json_get_str(value, &text) ||
-                !lease_token_parse(text, &answer->lost[welcome->lost_count]))
+                !lease_token_parse(text, &answer->lost[welcome->lost_count])) {
                 return STATUS_INVALID;
+            }
             welcome->lost_count++;
         }
     }
@@ -928,8 +1005,9 @@ enum status work_lease_read(struct json_value object, struct work_lease *ret_lea
     member_i64(object, "timeout_ms", &lease->timeout_ms);
     lease->has_checkpoint = json_member(object, "checkpoint", &lease->checkpoint);
     if (!member_token(object, &lease->token) || lease->kind.len == 0 || !json_member(object, "input", &lease->input) ||
-        lease->lease_ms <= 0 || lease->timeout_ms < 0)
+        lease->lease_ms <= 0 || lease->timeout_ms < 0) {
         return STATUS_INVALID;
+    }
     lease->attempt = lease->token.attempt;
     return STATUS_OK;
 }
@@ -942,18 +1020,21 @@ static enum status read_reported(struct json_value root, struct work_answer *ans
     int64_t seq = 0;
     member_i64(root, "seq", &seq);
     answer->reported_seq = (uint64_t)seq;
-    if (!json_member(root, "refused", &list))
+    if (!json_member(root, "refused", &list)) {
         return STATUS_OK;
+    }
     for (struct json_iter it = json_iter_of(list); json_next(&it, &key, &value);) {
         struct work_refused *refused = &answer->refused[answer->refused_count];
-        if (answer->refused_count == WORK_LIST_MAX || !member_token(value, &refused->token))
+        if (answer->refused_count == WORK_LIST_MAX || !member_token(value, &refused->token)) {
             return STATUS_INVALID;
+        }
         struct slice code = {NULL, 0};
         member_str(value, "code", &code);
         char slug[32];
-        snprintf(slug, sizeof slug, "%.*s", SLICE_ARG(code));
-        if (!status_from_slug(slug, &refused->status))
+        snprintf(slug, sizeof(slug), "%.*s", SLICE_ARG(code));
+        if (!status_from_slug(slug, &refused->status)) {
             refused->status = STATUS_LEASE_LOST;
+        }
         answer->refused_count++;
     }
     return STATUS_OK;
@@ -964,11 +1045,13 @@ static enum status read_directives(struct json_value root, struct work_answer *a
     answer->directive_count = 0;
     struct json_value list, value;
     struct slice key;
-    if (!json_member(root, "directives", &list))
+    if (!json_member(root, "directives", &list)) {
         return STATUS_OK;
+    }
     for (struct json_iter it = json_iter_of(list); json_next(&it, &key, &value);) {
-        if (answer->directive_count == WORK_LIST_MAX)
+        if (answer->directive_count == WORK_LIST_MAX) {
             return STATUS_INVALID;
+        }
         struct directive *directive = &answer->directives[answer->directive_count];
         *directive = (struct directive){.on = true};
         struct slice name = {NULL, 0};
@@ -976,15 +1059,18 @@ static enum status read_directives(struct json_value root, struct work_answer *a
         member_str(value, "do", &name);
         member_str(value, "reason", &reason);
         member_bool(value, "on", &directive->on);
-        snprintf(directive->reason, sizeof directive->reason, "%.*s", SLICE_ARG(reason));
+        snprintf(directive->reason, sizeof(directive->reason), "%.*s", SLICE_ARG(reason));
         for (enum directive_type type = DIRECTIVE_CANCEL; type <= DIRECTIVE_TERMINATE; type++) {
-            if (slice_equal_str(name, directive_names[type]))
+            if (slice_equal_str(name, directive_names[type])) {
                 directive->type = type;
+            }
         }
-        if (directive->type == 0)
+        if (directive->type == 0) {
             continue; /* of a newer hub */
-        if (directive->type == DIRECTIVE_CANCEL && !member_token(value, &directive->token))
+        }
+        if (directive->type == DIRECTIVE_CANCEL && !member_token(value, &directive->token)) {
             return STATUS_INVALID;
+        }
         answer->directive_count++;
     }
     return STATUS_OK;
@@ -994,8 +1080,9 @@ enum status work_answer_decode(struct json_parser *parser, struct slice text, st
 {
     struct json_value root;
     enum status status = json_parse(parser, text, &root, NULL, NULL);
-    if (status != STATUS_OK)
+    if (status != STATUS_OK) {
         return status;
+    }
     struct slice name = {NULL, 0};
     member_str(root, "type", &name);
     if (slice_equal_str(name, "lease")) {
@@ -1019,9 +1106,10 @@ enum status work_answer_decode(struct json_parser *parser, struct slice text, st
         struct slice code = {NULL, 0};
         member_str(root, "code", &code);
         char slug[32];
-        snprintf(slug, sizeof slug, "%.*s", SLICE_ARG(code));
-        if (!status_from_slug(slug, &ret_answer->error))
+        snprintf(slug, sizeof(slug), "%.*s", SLICE_ARG(code));
+        if (!status_from_slug(slug, &ret_answer->error)) {
             ret_answer->error = STATUS_INTERNAL;
+        }
         ret_answer->error_detail = (struct slice){NULL, 0};
         member_str(root, "detail", &ret_answer->error_detail);
         return STATUS_OK;

@@ -140,7 +140,7 @@ static enum status launcher_start(void *state, const struct work_input *input,
         shadow_done(sim, &token, op, (struct slice){NULL, 0});
         return STATUS_NO_SPACE;
     }
-    struct work_run *run = calloc(1, sizeof *run);
+    struct work_run *run = calloc(1, sizeof(*run));
     ensure(run != NULL && sim->node->held_count < SIM_HELD_MAX);
     *run = (struct work_run){.sim = sim,
                              .token = token,
@@ -445,7 +445,7 @@ static void keep(struct sim_agent *sim, enum thing thing, uint64_t number, struc
 {
     if (sim->late_count == sim->late_cap) {
         sim->late_cap = sim->late_cap == 0 ? 16 : sim->late_cap * 2;
-        sim->late = realloc(sim->late, sim->late_cap * sizeof *sim->late);
+        sim->late = realloc(sim->late, sim->late_cap * sizeof(*sim->late));
         ensure(sim->late != NULL);
     }
     struct late *late = &sim->late[sim->late_count++];
@@ -596,7 +596,7 @@ void agent_node_begin(struct sim_agent *sim)
 
 struct sim_agent *agent_node_new(struct world *world, uint32_t index)
 {
-    struct sim_agent *sim = calloc(1, sizeof *sim);
+    struct sim_agent *sim = calloc(1, sizeof(*sim));
     ensure(sim != NULL);
     sim->world = world;
     sim->index = index;

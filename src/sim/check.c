@@ -47,8 +47,8 @@ void checks_init(struct world *world)
 {
     struct checks *checks = &world->checks;
     history_check_init(&checks->seen, &(struct history_check_hooks){on_violated, name_of_node, world});
-    checks->first_leased = calloc(line_count(world), sizeof *checks->first_leased);
-    checks->waiting = calloc(line_count(world), sizeof *checks->waiting);
+    checks->first_leased = calloc(line_count(world), sizeof(*checks->first_leased));
+    checks->waiting = calloc(line_count(world), sizeof(*checks->waiting));
     ensure(checks->first_leased != NULL && checks->waiting != NULL);
 }
 
@@ -71,7 +71,7 @@ struct op *check_op_new(struct world *world, uint64_t *ret_number)
     uint64_t number = history_op_new(&checks->seen, 0);
     if (number > checks->op_cap) {
         checks->op_cap = checks->op_cap == 0 ? 1024 : checks->op_cap * 2;
-        checks->ops = realloc(checks->ops, checks->op_cap * sizeof *checks->ops);
+        checks->ops = realloc(checks->ops, checks->op_cap * sizeof(*checks->ops));
         ensure(checks->ops != NULL);
     }
     struct op *op = &checks->ops[number - 1];
@@ -112,7 +112,7 @@ uint64_t check_op_of_text(struct slice input)
     if (!slice_starts_with(input, slice_str(head))) {
         return 0;
     }
-    for (size_t i = sizeof head - 1; i < input.len && input.data[i] >= '0' && input.data[i] <= '9'; i++) {
+    for (size_t i = sizeof(head) - 1; i < input.len && input.data[i] >= '0' && input.data[i] <= '9'; i++) {
         number = number * 10 + (uint64_t)(input.data[i] - '0');
     }
     return number;
@@ -156,7 +156,7 @@ static void waits(struct world *world, uint64_t number)
     }
     if (line->count == line->cap) {
         line->cap = line->cap == 0 ? 64 : line->cap * 2;
-        line->ops = realloc(line->ops, line->cap * sizeof *line->ops);
+        line->ops = realloc(line->ops, line->cap * sizeof(*line->ops));
         ensure(line->ops != NULL);
     }
     line->ops[line->count++] = (uint32_t)number;
@@ -336,7 +336,7 @@ void check_entry(struct world *world, const struct journal_entry *entry, bool is
     checks->last_time_ns = entry->time_ns;
     if (checks->entry_count == checks->entry_cap) {
         checks->entry_cap = checks->entry_cap == 0 ? 4096 : checks->entry_cap * 2;
-        checks->entry_hashes = realloc(checks->entry_hashes, checks->entry_cap * sizeof *checks->entry_hashes);
+        checks->entry_hashes = realloc(checks->entry_hashes, checks->entry_cap * sizeof(*checks->entry_hashes));
         ensure(checks->entry_hashes != NULL);
     }
     CHECK_THAT(world, entry->seq == checks->entry_count + 1, "J4", "entry %llu comes after entry %llu", (ull)entry->seq,
@@ -368,13 +368,13 @@ void check_before_crash(struct world *world)
 /* A sentence of core_check or file_journal_check names what it is about: "T5: sessions are counted wrong". */
 static void check_sentence(struct world *world, const char *other, const char *when, const char *sentence)
 {
-    char rule[sizeof world->report->rule];
+    char rule[sizeof(world->report->rule)];
     size_t len = sentence != NULL ? strcspn(sentence, ": ") : 0;
     if (sentence == NULL) {
         return;
     }
     bool has_rule = len == 2 && sentence[len] == ':';
-    snprintf(rule, sizeof rule, "%.*s", has_rule ? (int)len : (int)sizeof rule - 1, has_rule ? sentence : other);
+    snprintf(rule, sizeof(rule), "%.*s", has_rule ? (int)len : (int)sizeof(rule) - 1, has_rule ? sentence : other);
     world_fail(world, rule, "%s%s", when, sentence);
 }
 

@@ -62,10 +62,10 @@ static void on_next(struct world *world, const struct event *event);
 
 void clients_init(struct world *world)
 {
-    world->clients = calloc(1, sizeof *world->clients);
+    world->clients = calloc(1, sizeof(*world->clients));
     ensure(world->clients != NULL);
     world->clients->count = world->workload->clients;
-    world->clients->list = calloc(world->clients->count, sizeof *world->clients->list);
+    world->clients->list = calloc(world->clients->count, sizeof(*world->clients->list));
     ensure(world->clients->list != NULL);
     for (uint32_t i = 0; i < world->clients->count; i++) {
         world_after(world, (int64_t)world_below(world, STREAM_CLIENT, 20) * SIM_MS, on_next, i, 0, NULL);
@@ -172,7 +172,7 @@ static void answer_call(struct hub_call *call)
 {
     struct world *world = call->world;
     if (call->client != UINT32_MAX && !fault_loses(world)) {
-        struct answer *answer = malloc(sizeof *answer);
+        struct answer *answer = malloc(sizeof(*answer));
         ensure(answer != NULL);
         *answer = call->answer;
         if (answer->seq > 0) {
@@ -297,9 +297,9 @@ static void put_submit(struct world *world, struct buf *out, const struct op *op
     char key[32];
     char flow[16];
     char unique[16];
-    snprintf(key, sizeof key, "op-%llu", (unsigned long long)number);
-    snprintf(flow, sizeof flow, "key-%u", op->key);
-    snprintf(unique, sizeof unique, "u-%u", op->unique);
+    snprintf(key, sizeof(key), "op-%llu", (unsigned long long)number);
+    snprintf(flow, sizeof(flow), "key-%u", op->key);
+    snprintf(unique, sizeof(unique), "u-%u", op->unique);
     check_write_input(op, number, &world->aux);
     struct command_submit command = {.queue = slice_str(workload->queues[op->queue].name),
                                      .kind = slice_str(kind->name),
@@ -368,7 +368,7 @@ static void on_request(struct world *world, const struct event *event)
     if (!hub->is_up || !hub->hub.is_ready || hub->hub.is_stopping) {
         return; /* nobody listens; the client will see that it takes too long */
     }
-    struct hub_call *call = calloc(1, sizeof *call);
+    struct hub_call *call = calloc(1, sizeof(*call));
     ensure(call != NULL);
     call->world = world;
     call->client = (uint32_t)event->a;
@@ -453,7 +453,7 @@ static void ask(struct world *world, uint32_t index)
     }
     uint32_t copies = fault_loses(world) ? 0 : fault_duplicates(world) && op != NULL && !op->is_keyless ? 2 : 1;
     for (uint32_t i = 0; i < copies; i++) {
-        struct request *sent = malloc(sizeof *sent);
+        struct request *sent = malloc(sizeof(*sent));
         ensure(sent != NULL);
         *sent = request;
         world_after(world, delay_ns(world) + (int64_t)i * 3 * SIM_MS, on_request, index, 0, sent);

@@ -95,7 +95,7 @@ static bool on_name(void *ctx, const char *name)
     bool is_ours = len > 4 && (strcmp(name + len - 4, ".seg") == 0 || strcmp(name + len - 5, ".snap") == 0) &&
                    strncmp(name, "spare", 5) != 0;
     if (is_ours && listing->count < ARRAY_COUNT(listing->paths)) {
-        snprintf(listing->paths[listing->count++], sizeof listing->paths[0], "%s/%.50s", listing->dir, name);
+        snprintf(listing->paths[listing->count++], sizeof(listing->paths[0]), "%s/%.50s", listing->dir, name);
     }
     return true;
 }
@@ -117,7 +117,7 @@ static void spoil(struct world *world, struct disk *disk, const char *path)
     uint64_t way = world_below(world, stream, 4);
     char bytes[DISK_SIM_SECTOR_SIZE] = {0};
     trace(world, TRACE_DISK, 100 + way, offset, content.len);
-    if (content.len == 0 || sector + sizeof bytes > content.len) {
+    if (content.len == 0 || sector + sizeof(bytes) > content.len) {
         return;
     }
     if (way == 0) {
@@ -129,12 +129,12 @@ static void spoil(struct world *world, struct disk *disk, const char *path)
         return;
     }
     if (way == 2) { /* misdirected: another sector's content */
-        uint64_t from = world_below(world, stream, content.len / sizeof bytes) * sizeof bytes;
-        memcpy(bytes, content.data + from, sizeof bytes);
+        uint64_t from = world_below(world, stream, content.len / sizeof(bytes)) * sizeof(bytes);
+        memcpy(bytes, content.data + from, sizeof(bytes));
     } /* else lost: the zeros from before */
     struct disk_file *file;
     if (disk->open(disk, path, DISK_OPEN_WRITE, &file) == STATUS_OK) {
-        enum status status = disk->write_at(disk, file, sector, bytes, sizeof bytes);
+        enum status status = disk->write_at(disk, file, sector, bytes, sizeof(bytes));
         status = status == STATUS_OK ? disk->sync(disk, file) : status;
         ensure(status == STATUS_OK);
         disk->close(disk, file);

@@ -87,7 +87,7 @@ static bool on_file(void *ctx, const char *name)
     char path[96];
     size_t dir_len = strlen(used->dir);
     size_t len = strlen(name);
-    ensure(dir_len + 1 + len < sizeof path);
+    ensure(dir_len + 1 + len < sizeof(path));
     memcpy(path, used->dir, dir_len);
     path[dir_len] = '/';
     memcpy(path + dir_len + 1, name, len + 1);

@@ -29,7 +29,7 @@ static void violate(struct history_check *check, const char *rule, const char *f
     char why[400];
     va_list args;
     va_start(args, format);
-    vsnprintf(why, sizeof why, format, args);
+    vsnprintf(why, sizeof(why), format, args);
     va_end(args);
     check->violations++;
     check->hooks.violated(check->hooks.ctx, rule, why);
@@ -71,7 +71,7 @@ uint64_t history_op_new(struct history_check *check, uint64_t unique)
 {
     if (check->op_count == check->op_cap) {
         check->op_cap = check->op_cap == 0 ? 1024 : check->op_cap * 2;
-        check->ops = realloc(check->ops, check->op_cap * sizeof *check->ops);
+        check->ops = realloc(check->ops, check->op_cap * sizeof(*check->ops));
         ensure(check->ops != NULL);
     }
     check->ops[check->op_count++] = (struct history_op){.unique = unique, .holder = HISTORY_NODE_NONE};

@@ -99,7 +99,7 @@ static bool refuse(struct recording *recording, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    vsnprintf(recording->report->why, sizeof recording->report->why, format, args);
+    vsnprintf(recording->report->why, sizeof(recording->report->why), format, args);
     va_end(args);
     recording->report->bad_line = recording->line;
     return false;
@@ -118,7 +118,7 @@ static bool read_node(struct recording *recording, struct slice name, uint32_t *
     }
     if ((recording->name_count & (recording->name_count + 1)) == 0) { /* 0, 1, 3, 7, …: full */
         recording->names =
-            realloc(recording->names, (2 * (size_t)recording->name_count + 1) * sizeof *recording->names);
+            realloc(recording->names, (2 * (size_t)recording->name_count + 1) * sizeof(*recording->names));
         ensure(recording->names != NULL);
     }
     char *copy = malloc(name.len + 1);
@@ -281,7 +281,7 @@ static bool read_all(struct recording *recording, struct slice text)
         }
         if (recording->count == recording->cap) {
             recording->cap = recording->cap == 0 ? 4096 : recording->cap * 2;
-            recording->records = realloc(recording->records, recording->cap * sizeof *recording->records);
+            recording->records = realloc(recording->records, recording->cap * sizeof(*recording->records));
             ensure(recording->records != NULL);
         }
         recording->records[recording->count++] = record;
@@ -300,7 +300,7 @@ static int compare_sightings(const void *left, const void *right)
 
 static void sort_sightings(struct recording *recording)
 {
-    recording->sightings = malloc((recording->count + 1) * sizeof *recording->sightings);
+    recording->sightings = malloc((recording->count + 1) * sizeof(*recording->sightings));
     ensure(recording->sightings != NULL);
     for (size_t i = 0; i < recording->count; i++) {
         const struct record *record = &recording->records[i];
@@ -308,7 +308,7 @@ static void sort_sightings(struct recording *recording)
             recording->sightings[recording->sighting_count++] = (struct sighting){record->answered_ns, record->seq};
         }
     }
-    qsort(recording->sightings, recording->sighting_count, sizeof *recording->sightings, compare_sightings);
+    qsort(recording->sightings, recording->sighting_count, sizeof(*recording->sightings), compare_sightings);
     for (size_t i = 1; i < recording->sighting_count; i++) {
         if (recording->sightings[i].seq < recording->sightings[i - 1].seq) {
             recording->sightings[i].seq = recording->sightings[i - 1].seq;
@@ -366,7 +366,7 @@ static void make_ops(struct recording *recording)
             recording->op_max = record->op; /* each has a record, so one past their count skips some that have none */
         }
     }
-    recording->is_submitted = calloc(recording->op_max + 1, sizeof *recording->is_submitted);
+    recording->is_submitted = calloc(recording->op_max + 1, sizeof(*recording->is_submitted));
     ensure(recording->is_submitted != NULL);
     for (uint64_t op = 1; op <= recording->op_max; op++) {
         uint64_t number = history_op_new(&recording->check, 0);
@@ -433,7 +433,7 @@ static void apply(struct recording *recording, const struct record *record)
     if (record->what != READ && record->what != ROW && is_answered && (record->has & HAS_SEQ) != 0 &&
         record->seq < floor) {
         char why[160];
-        snprintf(why, sizeof why, "a %s is answered at entry %" PRIu64 " after somebody had seen entry %" PRIu64,
+        snprintf(why, sizeof(why), "a %s is answered at entry %" PRIu64 " after somebody had seen entry %" PRIu64,
                  whats[record->what].name, record->seq, floor);
         check->violations++;
         on_violated(recording, "J1", why);
@@ -495,7 +495,7 @@ static void judge(struct recording *recording)
     make_ops(recording);
     sort_sightings(recording);
     if (recording->count > 0) { /* else there is no array, which qsort must not be given */
-        qsort(recording->records, recording->count, sizeof *recording->records, compare_records);
+        qsort(recording->records, recording->count, sizeof(*recording->records), compare_records);
     }
     for (size_t i = 0; i < recording->count; i++) {
         report->has_end = report->has_end || recording->records[i].what == END;

@@ -336,7 +336,7 @@ static void on_finished(void *ctx, const struct effect_finished *finished, uint6
     }
     if (hub->row_count == hub->row_cap) {
         hub->row_cap = hub->row_cap == 0 ? 256 : hub->row_cap * 2;
-        hub->rows = realloc(hub->rows, hub->row_cap * sizeof *hub->rows);
+        hub->rows = realloc(hub->rows, hub->row_cap * sizeof(*hub->rows));
         ensure(hub->rows != NULL);
     }
     struct history_row *row = &hub->rows[hub->row_count++];
@@ -370,7 +370,7 @@ static void on_failed(void *ctx, enum status status, const char *why)
     struct sim_hub *hub = ctx;
     hub->is_dying = true;
     hub->failed = status;
-    snprintf(hub->why, sizeof hub->why, "%s", why);
+    snprintf(hub->why, sizeof(hub->why), "%s", why);
 }
 
 static int64_t on_wall_ns(void *ctx)

@@ -25,7 +25,7 @@ struct net {
 
 void net_init(struct world *world)
 {
-    world->net = calloc(1, sizeof *world->net);
+    world->net = calloc(1, sizeof(*world->net));
     ensure(world->net != NULL);
 }
 
@@ -62,7 +62,7 @@ static struct link *link_new(struct world *world, uint32_t node)
             net->links = realloc(net->links, net->cap * sizeof(struct link *));
             ensure(net->links != NULL);
         }
-        link = calloc(1, sizeof *link);
+        link = calloc(1, sizeof(*link));
         ensure(link != NULL);
         link->index = net->count;
         net->links[net->count++] = link;
@@ -157,7 +157,7 @@ void net_send(struct world *world, struct link *link, enum side from, struct sli
     if (!link->is_open[from]) {
         return;
     }
-    struct packet *packet = malloc(sizeof *packet + text.len);
+    struct packet *packet = malloc(sizeof(*packet) + text.len);
     ensure(packet != NULL);
     packet->len = text.len;
     memcpy(packet->text, text.data, text.len);

@@ -157,13 +157,13 @@ struct outbox_item *node_outbox_add(struct sim_node *node, enum outcome_type typ
 void node_outbox_remove(struct sim_node *node, uint32_t i)
 {
     buf_free(&node->outbox[i].large);
-    memmove(&node->outbox[i], &node->outbox[i + 1], (node->outbox_count - i - 1) * sizeof node->outbox[0]);
+    memmove(&node->outbox[i], &node->outbox[i + 1], (node->outbox_count - i - 1) * sizeof(node->outbox[0]));
     node->outbox_count--;
 }
 
 static void held_remove(struct sim_node *node, uint32_t i)
 {
-    memmove(&node->held[i], &node->held[i + 1], (node->held_count - i - 1) * sizeof node->held[0]);
+    memmove(&node->held[i], &node->held[i + 1], (node->held_count - i - 1) * sizeof(node->held[0]));
     node->held_count--;
 }
 
@@ -197,7 +197,7 @@ void node_write_result(struct world *world, enum stream stream, struct outbox_it
                        const struct workload_kind *kind)
 {
     size_t pad = (size_t)world_range(world, stream, kind->result);
-    int len = snprintf(item->payload, sizeof item->payload, "{\"op\":%llu,\"by\":%llu}", (unsigned long long)item->op,
+    int len = snprintf(item->payload, sizeof(item->payload), "{\"op\":%llu,\"by\":%llu}", (unsigned long long)item->op,
                        (unsigned long long)item->outcome.token.seq);
     if (pad > (size_t)len + 10) {
         item->payload[len - 1] = '\0';
@@ -261,7 +261,7 @@ static void on_extend(struct world *world, const struct event *event)
             struct outbox_item *item =
                 node_outbox_add(node, is_progress ? OUTCOME_PROGRESS : OUTCOME_EXTEND, &held->token, held->op);
             if (item != NULL && is_progress) {
-                snprintf(item->payload, sizeof item->payload, "{\"at\":%llu}", (unsigned long long)world->step);
+                snprintf(item->payload, sizeof(item->payload), "{\"at\":%llu}", (unsigned long long)world->step);
                 item->outcome.progress_permille = 500;
                 item->outcome.message = SLICE("half");
             }
@@ -416,7 +416,7 @@ void node_on_text(struct world *world, uint32_t index, const struct link *link, 
         hear(world, index, text);
         return;
     }
-    struct kept_text *kept = malloc(sizeof *kept + text.len);
+    struct kept_text *kept = malloc(sizeof(*kept) + text.len);
     ensure(kept != NULL);
     kept->len = text.len;
     memcpy(kept->text, text.data, text.len);
@@ -524,11 +524,11 @@ void nodes_init(struct world *world)
 {
     const struct workload *workload = world->workload;
     world->node_count = workload->node_count;
-    world->nodes = calloc(world->node_count, sizeof *world->nodes);
+    world->nodes = calloc(world->node_count, sizeof(*world->nodes));
     ensure(world->nodes != NULL);
     for (uint32_t i = 0; i < world->node_count; i++) {
         struct sim_node *node = node_at(world, i);
-        snprintf(node->name, sizeof node->name, "n%u", i);
+        snprintf(node->name, sizeof(node->name), "n%u", i);
         const struct workload_nodes *group = workload_group(workload, i);
         node->slots = group->slots < SIM_HELD_MAX ? group->slots : SIM_HELD_MAX;
         node->kinds = group->kinds;
@@ -674,7 +674,7 @@ void node_lie(struct world *world, uint32_t index, enum stream stream)
     struct outbox_item *item = node_outbox_add(node, types[world_below(world, stream, ARRAY_COUNT(types))], &token, op);
     if (item != NULL) {
         item->is_lie = true;
-        snprintf(item->payload, sizeof item->payload, "{\"lie\":%llu}", (unsigned long long)way);
+        snprintf(item->payload, sizeof(item->payload), "{\"lie\":%llu}", (unsigned long long)way);
         trace(world, TRACE_LIE, index, op, way);
         report(world, node);
     }

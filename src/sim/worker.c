@@ -25,7 +25,7 @@ static void turn(struct world *world, uint32_t index);
 static void outbox_remove(struct sim_worker *worker, uint32_t i)
 {
     buf_free(&worker->outbox[i].large);
-    memmove(&worker->outbox[i], &worker->outbox[i + 1], (worker->outbox_count - i - 1) * sizeof worker->outbox[0]);
+    memmove(&worker->outbox[i], &worker->outbox[i + 1], (worker->outbox_count - i - 1) * sizeof(worker->outbox[0]));
     worker->outbox_count--;
 }
 
@@ -61,7 +61,7 @@ static uint32_t held_find(const struct sim_worker *worker, const struct lease_to
 
 static void held_remove(struct sim_worker *worker, uint32_t i)
 {
-    memmove(&worker->held[i], &worker->held[i + 1], (worker->held_count - i - 1) * sizeof worker->held[0]);
+    memmove(&worker->held[i], &worker->held[i + 1], (worker->held_count - i - 1) * sizeof(worker->held[0]));
     worker->held_count--;
 }
 
@@ -226,14 +226,14 @@ static void send_report(struct world *world, uint32_t index, uint32_t number, ui
     }
     buf_append_char(text, ']');
     ensure(buf_status(text) == STATUS_OK);
-    struct sent *sent = calloc(1, sizeof *sent + text->len);
+    struct sent *sent = calloc(1, sizeof(*sent) + text->len);
     ensure(sent != NULL);
     sent->session = worker->session;
     sent->max =
         room > 0 && world_chance(world, STREAM_WORKER, 600) ? 1 + (uint32_t)world_below(world, STREAM_WORKER, room) : 0;
     sent->wait_ms = sent->max > 0 ? choose_wait_ms(world) : 0;
     sent->done_count = done_count;
-    memcpy(sent->done, done, done_count * sizeof done[0]);
+    memcpy(sent->done, done, done_count * sizeof(done[0]));
     sent->len = text->len;
     memcpy(sent->outcomes, text->data, text->len);
     lane_send(world, index, number, sent);
@@ -241,7 +241,7 @@ static void send_report(struct world *world, uint32_t index, uint32_t number, ui
 
 static void send_poll(struct world *world, uint32_t index, uint32_t number, uint32_t room)
 {
-    struct sent *sent = calloc(1, sizeof *sent);
+    struct sent *sent = calloc(1, sizeof(*sent));
     ensure(sent != NULL);
     sent->max = 1 + (uint32_t)world_below(world, STREAM_WORKER, room);
     sent->wait_ms = choose_wait_ms(world);
@@ -452,9 +452,9 @@ void worker_on_told(struct world *world, const struct event *event)
         return; /* it has hung up meanwhile */
     }
     if (is_frozen(world, worker)) {
-        struct told *kept = malloc(sizeof *kept + told->len);
+        struct told *kept = malloc(sizeof(*kept) + told->len);
         ensure(kept != NULL);
-        memcpy(kept, told, sizeof *kept + told->len);
+        memcpy(kept, told, sizeof(*kept) + told->len);
         world_after(world, worker->frozen_until_ns - world->now_ns + SIM_US, worker_on_told, event->a, event->b, kept);
         return;
     }
@@ -473,15 +473,15 @@ void worker_on_told(struct world *world, const struct event *event)
 void workers_init(struct world *world)
 {
     const struct workload *workload = world->workload;
-    struct workers *workers = calloc(1, sizeof *workers);
+    struct workers *workers = calloc(1, sizeof(*workers));
     ensure(workers != NULL);
     world->workers = workers;
     workers->count = workload->worker_count;
-    workers->list = calloc(workers->count + 1, sizeof *workers->list);
+    workers->list = calloc(workers->count + 1, sizeof(*workers->list));
     ensure(workers->list != NULL);
     for (uint32_t i = 0; i < workers->count; i++) {
         struct sim_worker *worker = worker_at(world, i);
-        snprintf(worker->name, sizeof worker->name, "w%u", i);
+        snprintf(worker->name, sizeof(worker->name), "w%u", i);
         const struct workload_nodes *group = workload_worker_group(workload, i);
         worker->slots = group->slots < SIM_HELD_MAX ? group->slots : SIM_HELD_MAX;
         worker->kinds = group->kinds;
@@ -565,7 +565,7 @@ static void worker_lie(struct world *world, uint32_t index, enum stream stream)
     struct outbox_item *item = outbox_add(worker, OUTCOME_COMPLETE, &token, op);
     if (item != NULL) {
         item->is_lie = true;
-        snprintf(item->payload, sizeof item->payload, "{\"lie\":%llu}", (unsigned long long)way);
+        snprintf(item->payload, sizeof(item->payload), "{\"lie\":%llu}", (unsigned long long)way);
         trace(world, TRACE_LIE, worker_number(world, index), op, way);
         turn(world, index);
     }

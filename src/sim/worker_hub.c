@@ -37,7 +37,7 @@ int64_t worker_arrival_after(struct world *world, const struct sim_worker *worke
 static void tell(struct world *world, const struct worker_call *call, enum status status, struct slice body)
 {
     struct sim_worker *worker = worker_at(world, call->worker);
-    struct told *told = calloc(1, sizeof *told + body.len);
+    struct told *told = calloc(1, sizeof(*told) + body.len);
     ensure(told != NULL);
     told->request = call->request;
     told->status = status;
@@ -186,7 +186,7 @@ void worker_on_sent(struct world *world, const struct event *event)
     struct sim_worker *worker = worker_at(world, event->a);
     const struct hub *hub = &world->hub.hub;
     const struct sent *sent = event->owned;
-    struct worker_call *call = calloc(1, sizeof *call);
+    struct worker_call *call = calloc(1, sizeof(*call));
     ensure(call != NULL);
     *call = (struct worker_call){.world = world,
                                  .worker = (uint32_t)event->a,
@@ -195,7 +195,7 @@ void worker_on_sent(struct world *world, const struct event *event)
                                  .request = sent->request,
                                  .leaves_at_lease = sent->leaves_at_lease,
                                  .done_count = sent->done_count};
-    memcpy(call->done, sent->done, sizeof call->done);
+    memcpy(call->done, sent->done, sizeof(call->done));
     buf_init(&call->body, 1 << 20);
     call->link = &workers->calls;
     call->next = workers->calls;

@@ -77,7 +77,7 @@ const char *sim_last_events(void)
         char text[256];
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
-        snprintf(text, sizeof text, trace_formats[one->kind], (unsigned long long)one->a, (unsigned long long)one->b,
+        snprintf(text, sizeof(text), trace_formats[one->kind], (unsigned long long)one->a, (unsigned long long)one->b,
                  (unsigned long long)one->c);
 #pragma GCC diagnostic pop
         buf_append_str(&out, text);
@@ -101,10 +101,10 @@ void world_fail(struct world *world, const char *rule, const char *format, ...)
     }
     report->has_failed = true;
     report->failed_step = world->step;
-    snprintf(report->rule, sizeof report->rule, "%s", rule);
+    snprintf(report->rule, sizeof(report->rule), "%s", rule);
     va_list args;
     va_start(args, format);
-    vsnprintf(report->why, sizeof report->why, format, args);
+    vsnprintf(report->why, sizeof(report->why), format, args);
     va_end(args);
 }
 
@@ -129,7 +129,7 @@ void world_after(struct world *world, int64_t delay_ns, void (*fire)(struct worl
 {
     if (world->event_count == world->event_cap) {
         world->event_cap = world->event_cap == 0 ? 1024 : world->event_cap * 2;
-        world->events = realloc(world->events, world->event_cap * sizeof *world->events);
+        world->events = realloc(world->events, world->event_cap * sizeof(*world->events));
         ensure(world->events != NULL);
     }
     struct event event = {world->now_ns + (delay_ns > 0 ? delay_ns : 0), ++world->order, fire, a, b, owned};
@@ -199,7 +199,7 @@ static void world_open(struct world *world, const struct sim_options *options, s
     report->trace_hash = hash_mix(options->seed);
     last_count = 0;
     world->json = json_parser_new();
-    world->said = calloc(1, sizeof *world->said);
+    world->said = calloc(1, sizeof(*world->said));
     ensure(world->json != NULL && world->said != NULL);
     buf_init(&world->text, 1 << 20);
     buf_init(&world->aux, 1 << 20);
@@ -266,7 +266,7 @@ static void run(struct world *world)
     int64_t until_ns = world->now_ns + HEAL_NS;
     uint64_t until_step = world->step + HEAL_STEPS;
     char why[256];
-    while (!report->has_failed && !check_is_quiet(world, why, sizeof why)) {
+    while (!report->has_failed && !check_is_quiet(world, why, sizeof(why))) {
         if (world->now_ns > until_ns || world->step > until_step || world->event_count == 0) {
             report->is_liveness = true;
             world_fail(world, "liveness", "nothing is broken any more, and after %lld s still: %s",
@@ -308,7 +308,7 @@ void sim_run(const struct sim_options *options, struct sim_report *ret_report)
     ensure(options->workload->node_count <= SIM_NODES_MAX && options->workload->worker_count <= SIM_NODES_MAX &&
            options->workload->clients <= SIM_CLIENTS_MAX);
     *ret_report = (struct sim_report){0};
-    struct world *world = calloc(1, sizeof *world);
+    struct world *world = calloc(1, sizeof(*world));
     ensure(world != NULL);
     ensure_on_failure(on_ensure);
     running = world;

@@ -47,7 +47,7 @@ static void is_flow(const struct scenario *scenario, const struct scenario_flow 
     ensure(flow->name[0] != '\0' && flow->share > 0 && flow->step_count <= SCENARIO_STEPS_MAX);
     for (uint32_t i = 0; i < flow->step_count; i++) {
         const struct scenario_step *step = &flow->steps[i];
-        ensure(step->times > 0 && step->line > 0 && memchr(step->label, '\0', sizeof step->label) != NULL);
+        ensure(step->times > 0 && step->line > 0 && memchr(step->label, '\0', sizeof(step->label)) != NULL);
         ensure(step->expect_low >= 100 && step->expect_low <= step->expect_high && step->expect_high <= 599);
         is_text(scenario, &step->path);
         is_text(scenario, &step->body);
@@ -97,7 +97,7 @@ static void check_workload(struct slice text)
 {
     static struct workload workload;
     char why[512] = "";
-    if (workload_parse(text, &workload, why, sizeof why) != STATUS_OK) {
+    if (workload_parse(text, &workload, why, sizeof(why)) != STATUS_OK) {
         is_sentence(why);
         return;
     }
@@ -113,13 +113,13 @@ static void check_scenario(struct slice text)
     char why[512] = "", why_again[512] = "";
     const char *const defines[] = {"given=5", NULL};
     const char *const *used = text.len % 2 == 0 ? defines : NULL;
-    enum status status = scenario_parse(text, NULL, used, &a, why, sizeof why);
-    ensure(scenario_parse(text, NULL, used, &b, why_again, sizeof why_again) == status);
+    enum status status = scenario_parse(text, NULL, used, &a, why, sizeof(why));
+    ensure(scenario_parse(text, NULL, used, &b, why_again, sizeof(why_again)) == status);
     ensure(strcmp(why, why_again) == 0);
     if (status == STATUS_OK) {
         is_scenario(&a);
         ensure(a.phase_count == b.phase_count && a.variable_count == b.variable_count);
-        ensure(memcmp(a.phases[0].name, b.phases[0].name, sizeof a.phases[0].name) == 0);
+        ensure(memcmp(a.phases[0].name, b.phases[0].name, sizeof(a.phases[0].name)) == 0);
         scenario_free(&a);
         scenario_free(&b);
     } else {
@@ -133,11 +133,11 @@ static void check_file(struct slice text, bool is_csv)
     static struct scenario scenario;
     static struct parser parser;
     char why[512] = "";
-    memset(&scenario, 0, sizeof scenario);
-    memset(&parser, 0, sizeof parser);
+    memset(&scenario, 0, sizeof(scenario));
+    memset(&parser, 0, sizeof(parser));
     parser.scenario = &scenario;
-    words_begin(&parser.words, SLICE(""), why, sizeof why);
-    scenario.variables = scenario_alloc(&scenario, SCENARIO_VARIABLES_MAX * sizeof *scenario.variables);
+    words_begin(&parser.words, SLICE(""), why, sizeof(why));
+    scenario.variables = scenario_alloc(&scenario, SCENARIO_VARIABLES_MAX * sizeof(*scenario.variables));
     char *copy = scenario_alloc(&scenario, text.len + 1);
     ensure(scenario.variables != NULL && copy != NULL);
     memcpy(copy, text.data, text.len);

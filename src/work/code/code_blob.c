@@ -38,8 +38,9 @@ static size_t on_body(char *data, size_t size, size_t count, void *ctx)
     sha256_update(transfer->sha, data, len);
     for (size_t done = 0; done < len;) {
         ssize_t written = write(transfer->fd, data + done, len - done);
-        if (written < 0 && errno == EINTR)
+        if (written < 0 && errno == EINTR) {
             continue;
+        }
         if (written <= 0) {
             transfer->is_write_failed = true;
             return 0;
@@ -60,8 +61,9 @@ static size_t on_upload(char *data, size_t size, size_t count, void *ctx)
 {
     struct transfer *transfer = ctx;
     size_t left = transfer->upload.len - transfer->uploaded, len = size * count < left ? size * count : left;
-    if (len > 0)
+    if (len > 0) {
         memcpy(data, transfer->upload.data + transfer->uploaded, len);
+    }
     transfer->uploaded += len;
     return len;
 }
@@ -76,10 +78,11 @@ static int on_progress(void *ctx, curl_off_t a, curl_off_t b, curl_off_t c, curl
 static CURL *curl_prepare(const char *hub_url, const char *hex, struct transfer *transfer)
 {
     char url[1024];
-    snprintf(url, sizeof url, "%s/v1/blobs/%s", hub_url, hex);
+    snprintf(url, sizeof(url), "%s/v1/blobs/%s", hub_url, hex);
     CURL *curl = curl_easy_init();
-    if (curl == NULL)
+    if (curl == NULL) {
         return NULL;
+    }
     curl_easy_setopt(curl, CURLOPT_URL, url);
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
@@ -143,7 +146,7 @@ enum status code_blob_get(const char *hub_url, const char *hex, uint64_t size_ma
         uint8_t digest[SHA256_SIZE];
         char found[SHA256_HEX_SIZE];
         sha256_final(transfer.sha, digest);
-        hex_encode(digest, sizeof digest, found);
+        hex_encode(digest, sizeof(digest), found);
         if (strcmp(found, hex) != 0) {
             buf_append_str(ret_why, "the hub sent other bytes than the digest names");
             status = STATUS_DIGEST_MISMATCH;
@@ -153,10 +156,11 @@ enum status code_blob_get(const char *hub_url, const char *hex, uint64_t size_ma
     }
     curl_easy_cleanup(curl);
     sha256_free(transfer.sha);
-    if (status == STATUS_OK)
+    if (status == STATUS_OK) {
         *ret_fd = transfer.fd;
-    else if (transfer.fd >= 0)
+    } else if (transfer.fd >= 0) {
         close(transfer.fd);
+    }
     return status;
 }
 
@@ -165,11 +169,12 @@ enum status code_blob_put(const char *hub_url, struct slice content, const atomi
 {
     uint8_t digest[SHA256_SIZE];
     sha256(content, digest);
-    hex_encode(digest, sizeof digest, ret_hex);
+    hex_encode(digest, sizeof(digest), ret_hex);
     struct transfer transfer = {.cancel = cancel, .fd = -1, .upload = content};
     CURL *curl = curl_prepare(hub_url, ret_hex, &transfer);
-    if (curl == NULL)
+    if (curl == NULL) {
         return STATUS_NO_MEMORY;
+    }
     struct curl_slist *headers = curl_slist_append(NULL, "Expect:");
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
     curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);

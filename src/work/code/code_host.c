@@ -8,6 +8,7 @@
  * classes in memory and writes one archive there. It compiles itself at the first start of a node. */
 #include "work/code/code_host.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -25,7 +26,7 @@ extern const char code_java_tool_source[];
 extern const size_t code_java_tool_source_size;
 
 #define OUT_PATH "/proc/self/fd/9"
-_Static_assert(SANDBOX_OUT_FD == 9, "OUT_PATH names it");
+static_assert(SANDBOX_OUT_FD == 9, "OUT_PATH names it");
 
 /* --- a run that is waited for; at start only ------------------------------------------------------------------- */
 
@@ -45,7 +46,7 @@ static void waited_done(void *ctx, const struct sandbox_result *result)
     waited->is_done = true;
     waited->end = result->end;
     waited->exit_code = result->exit_code;
-    snprintf(waited->text, sizeof waited->text, "%.*s", (int)(text.len < 500 ? text.len : 500), text.data);
+    snprintf(waited->text, sizeof(waited->text), "%.*s", (int)(text.len < 500 ? text.len : 500), text.data);
 }
 
 static bool run_and_wait(struct sandbox_host *sandbox, uv_loop_t *loop, const struct sandbox_spec *spec,
@@ -54,11 +55,12 @@ static bool run_and_wait(struct sandbox_host *sandbox, uv_loop_t *loop, const st
     struct sandbox_run *run;
     *ret_waited = (struct waited){0};
     if (sandbox_start(sandbox, spec, waited_done, ret_waited, &run) != STATUS_OK) {
-        snprintf(ret_waited->text, sizeof ret_waited->text, "a sandbox cannot be started: %s", strerror(errno));
+        snprintf(ret_waited->text, sizeof(ret_waited->text), "a sandbox cannot be started: %s", strerror(errno));
         return false;
     }
-    while (!ret_waited->is_done)
+    while (!ret_waited->is_done) {
         uv_run(loop, UV_RUN_ONCE);
+    }
     return ret_waited->end == SANDBOX_EXITED && ret_waited->exit_code == 0;
 }
 
@@ -70,9 +72,11 @@ static const struct sandbox_limits start_limits = {
 static bool is_private(const char *path)
 {
     static const char *const homes[] = {"/root", "/home", "/tmp", "/var", "/proc", "/run"};
-    for (size_t i = 0; i < ARRAY_COUNT(homes); i++)
-        if (strncmp(path, homes[i], strlen(homes[i])) == 0)
+    for (size_t i = 0; i < ARRAY_COUNT(homes); i++) {
+        if (strncmp(path, homes[i], strlen(homes[i])) == 0) {
             return true;
+        }
+    }
     return false;
 }
 
@@ -82,8 +86,9 @@ static bool prefix_of(const char *path, char *ret_prefix, size_t size)
     snprintf(ret_prefix, size, "%s", path);
     for (int i = 0; i < 2; i++) {
         char *slash = strrchr(ret_prefix, '/');
-        if (slash == NULL || slash == ret_prefix)
+        if (slash == NULL || slash == ret_prefix) {
             return false;
+        }
         *slash = 0;
     }
     return strchr(ret_prefix + 1, '/') != NULL && !is_private(ret_prefix);
@@ -96,8 +101,9 @@ static bool program_find(struct code_host_lang *lang, const char *name, char *re
     char real[4096], prefix[4096];
     for (size_t i = 0; i < ARRAY_COUNT(dirs); i++) {
         snprintf(ret_path, size, "%s/%s", dirs[i], name);
-        if (access(ret_path, X_OK) == 0 && realpath(ret_path, real) != NULL && strncmp(real, "/usr/", 5) == 0)
+        if (access(ret_path, X_OK) == 0 && realpath(ret_path, real) != NULL && strncmp(real, "/usr/", 5) == 0) {
             return true;
+        }
     }
     const char *path = getenv("PATH");
     char *copy = path != NULL ? strdup(path) : NULL, *rest = NULL;
@@ -105,18 +111,22 @@ static bool program_find(struct code_host_lang *lang, const char *name, char *re
     for (char *dir = copy != NULL ? strtok_r(copy, ":", &rest) : NULL; dir != NULL && !is_found;
          dir = strtok_r(NULL, ":", &rest)) {
         char candidate[4096];
-        snprintf(candidate, sizeof candidate, "%s/%s", dir, name);
+        snprintf(candidate, sizeof(candidate), "%s/%s", dir, name);
         if (access(candidate, X_OK) != 0 || realpath(candidate, real) == NULL || strlen(real) >= size ||
-            !prefix_of(real, prefix, sizeof prefix))
+            !prefix_of(real, prefix, sizeof(prefix))) {
             continue;
-        for (size_t i = 0; i < CODE_BINDS_MAX && !is_found; i++)
+        }
+        for (size_t i = 0; i < CODE_BINDS_MAX && !is_found; i++) {
             if (lang->binds[i] == NULL || strcmp(lang->binds[i], prefix) == 0) {
-                if (lang->binds[i] == NULL)
+                if (lang->binds[i] == NULL) {
                     lang->binds[i] = strdup(prefix);
+                }
                 is_found = lang->binds[i] != NULL;
             }
-        if (is_found)
+        }
+        if (is_found) {
             memcpy(ret_path, real, strlen(real) + 1);
+        }
     }
     free(copy);
     return is_found;
@@ -126,11 +136,13 @@ static bool program_find(struct code_host_lang *lang, const char *name, char *re
 static void version_take(const char *text, char *ret_version, size_t size)
 {
     for (const char *at = text; *at != 0; at++) {
-        if (at > text && at[-1] != ' ' && at[-1] != 'v' && at[-1] != '\n')
+        if (at > text && at[-1] != ' ' && at[-1] != 'v' && at[-1] != '\n') {
             continue;
+        }
         size_t len = strspn(at, "0123456789.");
-        if (len == 0 || *at == '.')
+        if (len == 0 || *at == '.') {
             continue;
+        }
         snprintf(ret_version, size, "%.*s", (int)(len < size - 1 ? len : size - 1), at);
         return;
     }
@@ -140,10 +152,11 @@ static void version_take(const char *text, char *ret_version, size_t size)
 /* Fills the paths, or why there are none. */
 static bool lang_find(struct code_host_lang *lang, const struct code_lang_info *info)
 {
-    if ((info->runtime == NULL || program_find(lang, info->runtime, lang->runtime, sizeof lang->runtime)) &&
-        (info->compiler == NULL || program_find(lang, info->compiler, lang->compiler, sizeof lang->compiler)))
+    if ((info->runtime == NULL || program_find(lang, info->runtime, lang->runtime, sizeof(lang->runtime))) &&
+        (info->compiler == NULL || program_find(lang, info->compiler, lang->compiler, sizeof(lang->compiler)))) {
         return true;
-    snprintf(lang->why, sizeof lang->why, "%s is not installed where a sandbox may see it",
+    }
+    snprintf(lang->why, sizeof(lang->why), "%s is not installed where a sandbox may see it",
              info->compiler != NULL && lang->runtime[0] != 0 ? info->compiler
              : info->runtime != NULL                         ? info->runtime
                                                              : info->compiler);
@@ -153,18 +166,19 @@ static bool lang_find(struct code_host_lang *lang, const struct code_lang_info *
 static bool lang_probe(struct code_host_lang *lang, const struct code_lang_info *info, struct sandbox_host *sandbox,
                        uv_loop_t *loop)
 {
-    if (!lang_find(lang, info))
+    if (!lang_find(lang, info)) {
         return false;
+    }
     const char *argv[] = {info->compiler != NULL && info->runtime == NULL ? lang->compiler : lang->runtime,
                           info->version_option, NULL};
     struct sandbox_spec spec = {
         .argv = argv, .binds = lang->binds, .stdin_fd = -1, .out_fd = -1, .limits = start_limits};
     struct waited waited;
     if (!run_and_wait(sandbox, loop, &spec, &waited)) {
-        snprintf(lang->why, sizeof lang->why, "%s does not run in a sandbox: %.100s", argv[0], waited.text);
+        snprintf(lang->why, sizeof(lang->why), "%s does not run in a sandbox: %.100s", argv[0], waited.text);
         return false;
     }
-    version_take(waited.text, lang->version, sizeof lang->version);
+    version_take(waited.text, lang->version, sizeof(lang->version));
     return true;
 }
 
@@ -178,7 +192,7 @@ static void java_tool_key(const struct code_host_lang *lang, char ret_key[SHA256
     buf_printf(&text, "java-tool\n%s\n%s\n", lang->version, lang->runtime);
     buf_append(&text, code_java_tool_source, code_java_tool_source_size);
     sha256(buf_slice(&text), digest);
-    hex_encode(digest, sizeof digest, ret_key);
+    hex_encode(digest, sizeof(digest), ret_key);
     buf_free(&text);
 }
 
@@ -189,8 +203,9 @@ static bool java_tool_make(struct code_host *host, struct sandbox_host *sandbox,
     struct code_host_lang *lang = &host->langs[LANG_JAVA];
     char key[SHA256_HEX_SIZE];
     java_tool_key(lang, key);
-    if (code_store_get(store, key, &host->java_tool_fd) == STATUS_OK)
+    if (code_store_get(store, key, &host->java_tool_fd) == STATUS_OK) {
         return true;
+    }
     int source = memfile_of("source", slice_of(code_java_tool_source, code_java_tool_source_size));
     int jar = memfile_new("jar");
     bool is_ok = false;
@@ -215,11 +230,13 @@ static bool java_tool_make(struct code_host *host, struct sandbox_host *sandbox,
         struct waited waited;
         is_ok = run_and_wait(sandbox, loop, &spec, &waited) &&
                 fcntl(jar, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0;
-        if (!is_ok)
-            snprintf(lang->why, sizeof lang->why, "the Java compiler does not run in a sandbox: %.150s", waited.text);
+        if (!is_ok) {
+            snprintf(lang->why, sizeof(lang->why), "the Java compiler does not run in a sandbox: %.150s", waited.text);
+        }
     }
-    if (source >= 0)
+    if (source >= 0) {
         close(source);
+    }
     if (is_ok) {
         code_store_put(store, key, jar);
         host->java_tool_fd = jar;
@@ -239,11 +256,13 @@ enum status code_host_open(struct code_host *host, struct sandbox_host *sandbox,
                                     (i != LANG_JAVA || java_tool_make(host, sandbox, loop, store));
         offered += host->langs[i].is_offered;
     }
-    if (offered > 0)
+    if (offered > 0) {
         return STATUS_OK;
+    }
     buf_append_str(ret_why, "no language can be offered:");
-    for (int i = 0; i < LANG_COUNT; i++)
+    for (int i = 0; i < LANG_COUNT; i++) {
         buf_printf(ret_why, " %s;", host->langs[i].why);
+    }
     code_host_close(host);
     return STATUS_UNSUPPORTED_HOST;
 }
@@ -251,17 +270,21 @@ enum status code_host_open(struct code_host *host, struct sandbox_host *sandbox,
 void code_host_look(struct code_host *host)
 {
     *host = (struct code_host){.java_tool_fd = -1};
-    for (int i = 0; i < LANG_COUNT; i++)
+    for (int i = 0; i < LANG_COUNT; i++) {
         (void)lang_find(&host->langs[i], &code_langs[i]);
+    }
 }
 
 void code_host_close(struct code_host *host)
 {
-    for (int i = 0; i < LANG_COUNT; i++)
-        for (size_t j = 0; j < CODE_BINDS_MAX; j++)
+    for (int i = 0; i < LANG_COUNT; i++) {
+        for (size_t j = 0; j < CODE_BINDS_MAX; j++) {
             free((char *)(uintptr_t)host->langs[i].binds[j]);
-    if (host->java_tool_fd >= 0)
+        }
+    }
+    if (host->java_tool_fd >= 0) {
         close(host->java_tool_fd);
+    }
     *host = (struct code_host){.java_tool_fd = -1};
 }
 
@@ -270,8 +293,9 @@ void code_host_facts(const struct code_host *host, struct buf *out)
     const char *comma = "";
     buf_append_char(out, '{');
     for (int i = 0; i < LANG_COUNT; i++) {
-        if (!host->langs[i].is_offered)
+        if (!host->langs[i].is_offered) {
             continue;
+        }
         buf_printf(out, "%s\"%s\":", comma, code_langs[i].name);
         json_write_str(out, slice_str(host->langs[i].version));
         comma = ",";
@@ -287,13 +311,15 @@ static void add(struct code_command *command, const char *word)
     command->argv[command->count++] = word;
     command->argv[command->count] = NULL;
 }
-_Static_assert(CODE_ARGV_MAX > CODE_FILES_MAX + CODE_ARGS_MAX + CODE_FLAGS_MAX + 32, "all fits");
+static_assert(CODE_ARGV_MAX > CODE_FILES_MAX + CODE_ARGS_MAX + CODE_FLAGS_MAX + 32, "all fits");
 
 static void add_flags(struct code_command *command, const struct code_input *input, enum code_flag_use use)
 {
-    for (size_t i = 0; i < input->flag_count; i++)
-        if (input->flag_uses[i] == use)
+    for (size_t i = 0; i < input->flag_count; i++) {
+        if (input->flag_uses[i] == use) {
             add(command, input->flags[i]);
+        }
+    }
 }
 
 void code_command_compile(const struct code_host *host, const struct code_input *input,
@@ -311,8 +337,9 @@ void code_command_compile(const struct code_host *host, const struct code_input 
                                             "CompileToJar",
                                             OUT_PATH};
         add(ret_command, lang->runtime);
-        for (size_t i = 0; i < ARRAY_COUNT(words); i++)
+        for (size_t i = 0; i < ARRAY_COUNT(words); i++) {
             add(ret_command, words[i]);
+        }
         add_flags(ret_command, input, FLAG_COMPILE);
         add(ret_command, "--");
     } else {
@@ -322,12 +349,15 @@ void code_command_compile(const struct code_host *host, const struct code_input 
         add(ret_command, OUT_PATH);
         add_flags(ret_command, input, FLAG_COMPILE);
     }
-    for (size_t i = 0; i < input->file_count; i++)
-        if (code_is_source(input->lang, slice_str(input->files[i].path)))
+    for (size_t i = 0; i < input->file_count; i++) {
+        if (code_is_source(input->lang, slice_str(input->files[i].path))) {
             add(ret_command, input->files[i].path);
+        }
+    }
     add_flags(ret_command, input, FLAG_LINK);
-    if (input->lang != LANG_JAVA)
+    if (input->lang != LANG_JAVA) {
         add(ret_command, "-lm");
+    }
 }
 
 void code_command_run(const struct code_host *host, const struct code_input *input, struct code_command *ret_command)
@@ -345,14 +375,14 @@ void code_command_run(const struct code_host *host, const struct code_input *inp
         break;
     case LANG_JAVASCRIPT:
         /* the heap may grow to the limit of the box, so that it is the box that says when memory is out */
-        snprintf(command->texts[0], sizeof command->texts[0], "--max-old-space-size=%u", mem_mib);
+        snprintf(command->texts[0], sizeof(command->texts[0]), "--max-old-space-size=%u", mem_mib);
         add(command, lang->runtime);
         add(command, command->texts[0]);
         add_flags(command, input, FLAG_RUN);
         add(command, input->files[input->entry].path);
         break;
     case LANG_JAVA:
-        snprintf(command->texts[0], sizeof command->texts[0], "-Xmx%um", mem_mib);
+        snprintf(command->texts[0], sizeof(command->texts[0]), "-Xmx%um", mem_mib);
         add(command, lang->runtime);
         add(command, "-XX:+UseSerialGC");
         add(command, "-XX:-UsePerfData");
@@ -361,14 +391,16 @@ void code_command_run(const struct code_host *host, const struct code_input *inp
         add(command, "-cp");
         add(command, CODE_PROGRAM_PATH);
         if (!code_java_class(slice_str(input->files[input->entry].path), command->class_name,
-                             sizeof command->class_name))
+                             sizeof(command->class_name))) {
             ensure(!"entry was checked when the input was read");
+        }
         add(command, command->class_name);
         break;
     default:
         add(command, CODE_PROGRAM_PATH);
         break;
     }
-    for (size_t i = 0; i < input->arg_count; i++)
+    for (size_t i = 0; i < input->arg_count; i++) {
         add(command, input->args[i]);
+    }
 }

@@ -20,11 +20,12 @@ const struct code_lang_info code_langs[LANG_COUNT] = {
 
 bool code_lang_of(struct slice name, enum code_lang *ret_lang)
 {
-    for (int i = 0; i < LANG_COUNT; i++)
+    for (int i = 0; i < LANG_COUNT; i++) {
         if (slice_equal_str(name, code_langs[i].name)) {
             *ret_lang = (enum code_lang)i;
             return true;
         }
+    }
     return false;
 }
 
@@ -32,8 +33,9 @@ bool code_is_source(enum code_lang lang, struct slice path)
 {
     for (size_t i = 0; i < ARRAY_COUNT(code_langs[lang].suffixes) && code_langs[lang].suffixes[i] != NULL; i++) {
         size_t len = strlen(code_langs[lang].suffixes[i]);
-        if (path.len > len && memcmp(path.data + path.len - len, code_langs[lang].suffixes[i], len) == 0)
+        if (path.len > len && memcmp(path.data + path.len - len, code_langs[lang].suffixes[i], len) == 0) {
             return true;
+        }
     }
     return false;
 }
@@ -124,9 +126,11 @@ static const struct flag {
 
 static bool is_number(struct slice text)
 {
-    for (size_t i = 0; i < text.len; i++)
-        if (!isdigit((unsigned char)text.data[i]))
+    for (size_t i = 0; i < text.len; i++) {
+        if (!isdigit((unsigned char)text.data[i])) {
             return false;
+        }
+    }
     return text.len >= 1 && text.len <= 6;
 }
 
@@ -135,10 +139,11 @@ static bool is_define(struct slice text)
     bool is_value = false;
     for (size_t i = 0; i < text.len; i++) {
         unsigned char c = (unsigned char)text.data[i];
-        if (!is_value && c == '=' && i > 0)
+        if (!is_value && c == '=' && i > 0) {
             is_value = true;
-        else if (!isalnum(c) && c != '_' && !(is_value && (c == '.' || c == '-' || c == '+')))
+        } else if (!isalnum(c) && c != '_' && !(is_value && (c == '.' || c == '-' || c == '+'))) {
             return false;
+        }
     }
     return text.len >= 1 && text.len <= 100 && !isdigit((unsigned char)text.data[0]);
 }
@@ -164,8 +169,9 @@ enum code_flag_use code_flag_use(enum code_lang lang, struct slice flag)
     for (size_t i = 0; i < ARRAY_COUNT(flags); i++) {
         struct slice text = slice_str(flags[i].text);
         if ((flags[i].langs & (1u << lang)) != 0 && slice_starts_with(flag, text) &&
-            value_fits(flags[i].value, slice_of(flag.data + text.len, flag.len - text.len)))
+            value_fits(flags[i].value, slice_of(flag.data + text.len, flag.len - text.len))) {
             return flags[i].use;
+        }
     }
     return FLAG_REFUSED;
 }
@@ -174,12 +180,14 @@ bool code_java_class(struct slice entry, char *ret_name, size_t size)
 {
     static const struct slice suffix = {".java", 5};
     if (entry.len <= suffix.len || entry.len - suffix.len >= size ||
-        memcmp(entry.data + entry.len - suffix.len, suffix.data, suffix.len) != 0)
+        memcmp(entry.data + entry.len - suffix.len, suffix.data, suffix.len) != 0) {
         return false;
+    }
     for (size_t i = 0; i < entry.len - suffix.len; i++) {
         unsigned char c = (unsigned char)entry.data[i];
-        if (!isalnum(c) && c != '_' && c != '$' && c != '/' && c < 0x80)
+        if (!isalnum(c) && c != '_' && c != '$' && c != '/' && c < 0x80) {
             return false;
+        }
         ret_name[i] = c == '/' ? '.' : (char)c;
     }
     ret_name[entry.len - suffix.len] = 0;

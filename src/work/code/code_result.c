@@ -2,18 +2,21 @@
  * output is cut here, and the whole of it is a blob beside it. */
 #include "work/code/code_result.h"
 
+#include <assert.h>
+
 #include "base/ensure.h"
 #include "base/json.h"
 #include "base/limits.h"
 
-_Static_assert(CODE_STDOUT_INLINE_MAX + CODE_STDERR_INLINE_MAX + 2048 < LIMIT_INPUT_SIZE, "a result fits inline");
+static_assert(CODE_STDOUT_INLINE_MAX + CODE_STDERR_INLINE_MAX + 2048 < LIMIT_INPUT_SIZE, "a result fits inline");
 
 const char *code_verdict(const struct sandbox_result *run, bool is_compile)
 {
     switch (run->end) {
     case SANDBOX_EXITED:
-        if (run->exit_code == 0)
+        if (run->exit_code == 0) {
             return "OK";
+        }
         return is_compile ? "CE" : "RE";
     case SANDBOX_SIGNALLED:
         return is_compile ? "CE" : "RE";
@@ -39,12 +42,15 @@ size_t code_inline_len(struct slice text, size_t json_max)
         unsigned char c = (unsigned char)text.data[len];
         /* an invalid byte becomes U+FFFD, three bytes; a valid one of a longer character costs less than that */
         cost += c < 0x20 || c == 0x7f ? 6 : c == '"' || c == '\\' ? 2 : c >= 0x80 ? 3 : 1;
-        if (cost > json_max)
+        if (cost > json_max) {
             break;
+        }
     }
-    if (len < text.len)
-        for (int back = 0; back < 3 && len > 0 && ((unsigned char)text.data[len] & 0xc0) == 0x80; back++)
+    if (len < text.len) {
+        for (int back = 0; back < 3 && len > 0 && ((unsigned char)text.data[len] & 0xc0) == 0x80; back++) {
             len--;
+        }
+    }
     return len;
 }
 
@@ -52,8 +58,9 @@ static void write_stream(struct buf *out, const char *name, struct slice text, s
 {
     buf_printf(out, ",\"%s\":", name);
     json_write_str(out, slice_of(text.data, code_inline_len(text, json_max)));
-    if (blob[0] != 0)
+    if (blob[0] != 0) {
         buf_printf(out, ",\"%s_blob\":\"sha256:%s\",\"%s_size\":%zu", name, blob, name, text.len);
+    }
 }
 
 void code_result_write(const struct code_result *result, struct buf *out)
@@ -61,14 +68,16 @@ void code_result_write(const struct code_result *result, struct buf *out)
     const struct sandbox_result *run = result->run;
     buf_printf(out, "{\"phase\":\"%s\",\"verdict\":\"%s\"", result->is_compile ? "compile" : "run",
                code_verdict(run, result->is_compile));
-    if (run->exit_code >= 0)
+    if (run->exit_code >= 0) {
         buf_printf(out, ",\"exit\":%d", run->exit_code);
-    else
+    } else {
         buf_append_str(out, ",\"exit\":null");
-    if (run->signal > 0)
+    }
+    if (run->signal > 0) {
         buf_printf(out, ",\"signal\":%d", run->signal);
-    else
+    } else {
         buf_append_str(out, ",\"signal\":null");
+    }
     bool is_cut = code_inline_len(run->out, CODE_STDOUT_INLINE_MAX) < run->out.len ||
                   code_inline_len(run->err, CODE_STDERR_INLINE_MAX) < run->err.len;
     write_stream(out, "stdout", run->out, CODE_STDOUT_INLINE_MAX, result->stdout_blob);
@@ -76,8 +85,9 @@ void code_result_write(const struct code_result *result, struct buf *out)
     buf_printf(out, ",\"truncated\":%s", run->is_truncated || is_cut ? "true" : "false");
     buf_printf(out, ",\"stats\":{\"wall_ms\":%lld,\"cpu_ms\":%lld,\"peak_mib\":%lld}", (long long)run->wall_ms,
                (long long)run->cpu_ms, (long long)run->peak_mib);
-    if (result->has_compile)
+    if (result->has_compile) {
         buf_printf(out, ",\"compile\":{\"cached\":%s,\"wall_ms\":%lld}", result->is_cached ? "true" : "false",
                    (long long)result->compile_wall_ms);
+    }
     buf_append_char(out, '}');
 }

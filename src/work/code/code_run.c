@@ -104,15 +104,20 @@ struct work_run {
 
 static void run_free(struct work_run *run)
 {
-    for (size_t i = 0; i < CODE_FILES_MAX; i++)
-        if (run->file_fds[i] >= 0)
+    for (size_t i = 0; i < CODE_FILES_MAX; i++) {
+        if (run->file_fds[i] >= 0) {
             close(run->file_fds[i]);
-    if (run->stdin_fd >= 0)
+        }
+    }
+    if (run->stdin_fd >= 0) {
         close(run->stdin_fd);
-    if (run->program_fd >= 0)
+    }
+    if (run->program_fd >= 0) {
         close(run->program_fd);
-    if (run->has_input)
+    }
+    if (run->has_input) {
         code_input_free(&run->input);
+    }
     buf_free(&run->why);
     buf_free(&run->out);
     buf_free(&run->err);
@@ -203,12 +208,14 @@ static void upload_work(uv_work_t *work)
     struct work_run *run = work->data;
     struct slice out = buf_slice(&run->out), err = buf_slice(&run->err);
     run->work_status = STATUS_OK;
-    if (code_inline_len(out, CODE_STDOUT_INLINE_MAX) < out.len)
+    if (code_inline_len(out, CODE_STDOUT_INLINE_MAX) < out.len) {
         run->work_status =
             code_blob_put(run->state->hub_url, out, &run->is_cancelled, run->result.stdout_blob, &run->why);
-    if (run->work_status == STATUS_OK && code_inline_len(err, CODE_STDERR_INLINE_MAX) < err.len)
+    }
+    if (run->work_status == STATUS_OK && code_inline_len(err, CODE_STDERR_INLINE_MAX) < err.len) {
         run->work_status =
             code_blob_put(run->state->hub_url, err, &run->is_cancelled, run->result.stderr_blob, &run->why);
+    }
 }
 
 static void upload_done(uv_work_t *work, int status)
@@ -232,7 +239,7 @@ static void run_sandbox_done(void *ctx, const struct sandbox_result *result);
 static size_t files_spec(struct work_run *run, struct sandbox_file *files, char (*paths)[CODE_PATH_SIZE + 32])
 {
     for (size_t i = 0; i < run->input.file_count; i++) {
-        snprintf(paths[i], sizeof paths[i], SANDBOX_WORK_DIR "/%s", run->input.files[i].path);
+        snprintf(paths[i], sizeof(paths[i]), SANDBOX_WORK_DIR "/%s", run->input.files[i].path);
         files[i] = (struct sandbox_file){.path = paths[i], .fd = run->file_fds[i]};
     }
     return run->input.file_count;
@@ -246,9 +253,10 @@ static void run_run(struct work_run *run)
     run_step_to(run, STEP_RUN);
     code_command_run(&run->state->host, &run->input, &command);
     size_t count = files_spec(run, files, paths);
-    if (run->program_fd >= 0)
+    if (run->program_fd >= 0) {
         files[count++] = (struct sandbox_file){
             .path = CODE_PROGRAM_PATH, .fd = run->program_fd, .is_read_only = true, .is_executable = true};
+    }
     struct sandbox_spec spec = {.slot = run->slot,
                                 .argv = command.argv,
                                 .binds = run->state->host.langs[run->input.lang].binds,
@@ -257,8 +265,9 @@ static void run_run(struct work_run *run)
                                 .stdin_fd = run->stdin_fd,
                                 .out_fd = -1,
                                 .limits = run->input.limits};
-    if (sandbox_start(run->state->sandbox, &spec, run_sandbox_done, run, &run->sandbox_run) != STATUS_OK)
+    if (sandbox_start(run->state->sandbox, &spec, run_sandbox_done, run, &run->sandbox_run) != STATUS_OK) {
         run_fault(run, "a sandbox cannot be started: %s", strerror(errno));
+    }
 }
 
 /* Takes over what the sandbox lent: its end, and copies of the output. */
@@ -285,8 +294,9 @@ static void run_sandbox_done(void *ctx, const struct sandbox_result *result)
 {
     struct work_run *run = ctx;
     ensure_magic(run, RUN_MAGIC);
-    if (!end_take(run, result))
+    if (!end_take(run, result)) {
         return;
+    }
     struct slice out = buf_slice(&run->out), err = buf_slice(&run->err);
     bool is_long = code_inline_len(out, CODE_STDOUT_INLINE_MAX) < out.len ||
                    code_inline_len(err, CODE_STDERR_INLINE_MAX) < err.len;
@@ -321,8 +331,9 @@ static void compile_sandbox_done(void *ctx, const struct sandbox_result *result)
 {
     struct work_run *run = ctx;
     ensure_magic(run, RUN_MAGIC);
-    if (!end_take(run, result))
+    if (!end_take(run, result)) {
         return;
+    }
     struct stat st;
     bool is_ok = result->end == SANDBOX_EXITED && result->exit_code == 0;
     run->result.is_compile = !is_ok;
@@ -357,9 +368,10 @@ static void run_compile(struct work_run *run)
     }
     code_command_compile(&run->state->host, &run->input, &command);
     size_t count = files_spec(run, files, paths);
-    if (run->input.lang == LANG_JAVA)
+    if (run->input.lang == LANG_JAVA) {
         files[count++] = (struct sandbox_file){
             .path = CODE_JAVA_TOOL_PATH, .fd = run->state->host.java_tool_fd, .is_read_only = true};
+    }
     struct sandbox_spec spec = {.slot = run->slot,
                                 .argv = command.argv,
                                 .binds = run->state->host.langs[run->input.lang].binds,
@@ -368,8 +380,9 @@ static void run_compile(struct work_run *run)
                                 .stdin_fd = -1,
                                 .out_fd = run->program_fd,
                                 .limits = compile_limits};
-    if (sandbox_start(run->state->sandbox, &spec, compile_sandbox_done, run, &run->sandbox_run) != STATUS_OK)
+    if (sandbox_start(run->state->sandbox, &spec, compile_sandbox_done, run, &run->sandbox_run) != STATUS_OK) {
         run_fault(run, "a sandbox cannot be started: %s", strerror(errno));
+    }
 }
 
 /* --- preparing ------------------------------------------------------------------------------------------------- */
@@ -377,9 +390,10 @@ static void run_compile(struct work_run *run)
 static void key_part(struct sha256 *sha, struct slice part)
 {
     uint64_t len = part.len;
-    sha256_update(sha, &len, sizeof len);
-    if (part.len > 0)
+    sha256_update(sha, &len, sizeof(len));
+    if (part.len > 0) {
         sha256_update(sha, part.data, part.len);
+    }
 }
 
 /* Everything that the compiled program depends on: compiler, flags, and the files by path and content, in the order in which
@@ -389,24 +403,27 @@ static bool key_make(struct work_run *run)
     struct code_input *input = &run->input;
     const struct code_host_lang *lang = &run->state->host.langs[input->lang];
     struct sha256 *sha = sha256_new();
-    if (sha == NULL)
+    if (sha == NULL) {
         return false;
+    }
     key_part(sha, SLICE(CACHE_FORMAT));
     key_part(sha, slice_str(code_langs[input->lang].name));
     key_part(sha, slice_str(lang->version));
     key_part(sha, slice_str(lang->compiler));
-    for (size_t i = 0; i < input->flag_count; i++)
-        if (input->flag_uses[i] != FLAG_RUN)
+    for (size_t i = 0; i < input->flag_count; i++) {
+        if (input->flag_uses[i] != FLAG_RUN) {
             key_part(sha, slice_str(input->flags[i]));
+        }
+    }
     for (size_t i = 0; i < input->file_count; i++) {
         const struct code_file *file = &input->files[i];
         char hex[SHA256_HEX_SIZE];
         uint8_t digest[SHA256_SIZE];
         if (file->text != NULL) {
             sha256(slice_of(file->text, file->text_len), digest);
-            hex_encode(digest, sizeof digest, hex);
+            hex_encode(digest, sizeof(digest), hex);
         } else {
-            memcpy(hex, file->blob, sizeof hex);
+            memcpy(hex, file->blob, sizeof(hex));
         }
         key_part(sha, slice_str(file->path));
         key_part(sha, slice_str(hex));
@@ -414,7 +431,7 @@ static bool key_make(struct work_run *run)
     uint8_t digest[SHA256_SIZE];
     sha256_final(sha, digest);
     sha256_free(sha);
-    hex_encode(digest, sizeof digest, run->key);
+    hex_encode(digest, sizeof(digest), run->key);
     return true;
 }
 
@@ -429,8 +446,9 @@ static void run_prepared(struct work_run *run)
     uint64_t total = 0;
     for (size_t i = 0; i < run->input.file_count; i++) {
         struct stat st;
-        if (fstat(run->file_fds[i], &st) == 0)
+        if (fstat(run->file_fds[i], &st) == 0) {
             total += (uint64_t)st.st_size;
+        }
     }
     if (total > (uint64_t)run->input.limits.fs_mib << 20) {
         buf_printf(&run->why, "/limits/fs_mib is less than the files need");
@@ -454,8 +472,9 @@ static void prepare_work(uv_work_t *work)
     run->work_status = STATUS_OK;
     for (size_t i = 0; i < run->input.file_count && run->work_status == STATUS_OK; i++) {
         const char *hex = run->input.files[i].blob;
-        if (run->file_fds[i] >= 0 || code_store_get(state->blobs, hex, &run->file_fds[i]) == STATUS_OK)
+        if (run->file_fds[i] >= 0 || code_store_get(state->blobs, hex, &run->file_fds[i]) == STATUS_OK) {
             continue;
+        }
         if (state->hub_url == NULL) {
             buf_append_str(&run->why, "this node has no hub to fetch the blob from");
             run->work_status = STATUS_NOT_FOUND;
@@ -464,14 +483,16 @@ static void prepare_work(uv_work_t *work)
         uint64_t size_max = (uint64_t)run->input.limits.fs_mib << 20;
         run->work_status =
             code_blob_get(state->hub_url, hex, size_max, &run->is_cancelled, &run->file_fds[i], &run->why);
-        if (run->work_status == STATUS_OK)
+        if (run->work_status == STATUS_OK) {
             code_store_put(state->blobs, hex, run->file_fds[i]);
-        else
+        } else {
             buf_printf(&run->why, " (/files/%zu/blob)", i);
+        }
     }
     if (run->work_status == STATUS_OK && is_compiled(run) && run->program_fd < 0 &&
-        code_store_get(state->cache, run->key, &run->program_fd) != STATUS_OK)
+        code_store_get(state->cache, run->key, &run->program_fd) != STATUS_OK) {
         run->program_fd = -1;
+    }
 }
 
 static void prepare_done(uv_work_t *work, int status)
@@ -479,14 +500,15 @@ static void prepare_done(uv_work_t *work, int status)
     (void)status;
     struct work_run *run = work->data;
     ensure_magic(run, RUN_MAGIC);
-    if (atomic_load(&run->is_cancelled))
+    if (atomic_load(&run->is_cancelled)) {
         run_cancelled(run);
-    else if (run->work_status == STATUS_NOT_FOUND || run->work_status == STATUS_TOO_LARGE)
+    } else if (run->work_status == STATUS_NOT_FOUND || run->work_status == STATUS_TOO_LARGE) {
         run_fail(run, "input", true);
-    else if (run->work_status != STATUS_OK)
+    } else if (run->work_status != STATUS_OK) {
         run_fail(run, "blob", false);
-    else
+    } else {
         run_prepared(run);
+    }
 }
 
 static void run_prepare(struct work_run *run)
@@ -550,17 +572,19 @@ static enum status code_run_start(void *ctx, const struct work_input *input,
 {
     struct state *state = ctx;
     ensure_magic(state, STATE_MAGIC);
-    struct work_run *run = calloc(1, sizeof *run);
-    if (run == NULL)
+    struct work_run *run = calloc(1, sizeof(*run));
+    if (run == NULL) {
         return STATUS_NO_MEMORY;
+    }
     run->magic = RUN_MAGIC;
     run->state = state;
     run->done = done;
     run->ctx = done_ctx;
     run->slot = input->slot;
     run->stdin_fd = run->program_fd = -1;
-    for (size_t i = 0; i < CODE_FILES_MAX; i++)
+    for (size_t i = 0; i < CODE_FILES_MAX; i++) {
         run->file_fds[i] = -1;
+    }
     buf_init(&run->why, WHY_MAX);
     buf_init(&run->out, (size_t)CODE_OUT_KIB_MAX << 10);
     buf_init(&run->err, (size_t)CODE_OUT_KIB_MAX << 10);
@@ -583,8 +607,9 @@ static void code_run_cancel(struct work_run *run)
 {
     ensure_magic(run, RUN_MAGIC);
     atomic_store(&run->is_cancelled, true);
-    if (run->sandbox_run != NULL)
+    if (run->sandbox_run != NULL) {
         sandbox_cancel(run->sandbox_run);
+    }
 }
 
 static bool code_run_progress(struct work_run *run, uint16_t *ret_permille, struct buf *ret_note)
@@ -596,8 +621,9 @@ static bool code_run_progress(struct work_run *run, uint16_t *ret_permille, stru
         [STEP_NEW] = {0, ""},          [STEP_PREPARE] = {0, "fetching files"},    [STEP_COMPILE] = {100, "compiling"},
         [STEP_RUN] = {300, "running"}, [STEP_UPLOAD] = {900, "uploading output"}, [STEP_DONE] = {1000, ""}};
     ensure_magic(run, RUN_MAGIC);
-    if (!run->is_step_news)
+    if (!run->is_step_news) {
         return false;
+    }
     run->is_step_news = false;
     *ret_permille = steps[run->step].permille;
     buf_append_str(ret_note, steps[run->step].note);
@@ -607,13 +633,15 @@ static bool code_run_progress(struct work_run *run, uint16_t *ret_permille, stru
 static void code_run_close(void *ctx)
 {
     struct state *state = ctx;
-    if (state == NULL)
+    if (state == NULL) {
         return;
+    }
     ensure_magic(state, STATE_MAGIC);
     ensure(state->runs == 0);
     code_host_close(&state->host);
-    if (state->sandbox != NULL)
+    if (state->sandbox != NULL) {
         sandbox_host_close(state->sandbox);
+    }
     code_store_close(state->cache);
     code_store_close(state->blobs);
     json_parser_free(state->parser);
@@ -625,27 +653,29 @@ static void code_run_close(void *ctx)
 static bool stores_open(struct state *state, const char *data_dir, struct buf *why)
 {
     char dir[480], sub[500];
-    snprintf(dir, sizeof dir, "%s/code.run", data_dir);
+    snprintf(dir, sizeof(dir), "%s/code.run", data_dir);
     if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
         buf_printf(why, "%s cannot be made: %s", dir, strerror(errno));
         return false;
     }
-    snprintf(sub, sizeof sub, "%s/cache", dir);
+    snprintf(sub, sizeof(sub), "%s/cache", dir);
     enum status status = code_store_open(sub, CACHE_SIZE_MAX, &state->cache);
     if (status == STATUS_OK) {
-        snprintf(sub, sizeof sub, "%s/blobs", dir);
+        snprintf(sub, sizeof(sub), "%s/blobs", dir);
         status = code_store_open(sub, BLOBS_SIZE_MAX, &state->blobs);
     }
-    if (status != STATUS_OK)
+    if (status != STATUS_OK) {
         buf_printf(why, "%s cannot be used: %s", sub, strerror(errno));
+    }
     return status == STATUS_OK;
 }
 
 static enum status code_run_open(const struct node_env *env, void **ret_state, struct buf *facts, struct buf *ret_why)
 {
-    struct state *state = calloc(1, sizeof *state);
-    if (state == NULL)
+    struct state *state = calloc(1, sizeof(*state));
+    if (state == NULL) {
         return STATUS_NO_MEMORY;
+    }
     *state = (struct state){.magic = STATE_MAGIC, .loop = &env->loop->uv, .host = {.java_tool_fd = -1}};
     state->parser = json_parser_new();
     state->hub_url = env->hub_url != NULL && env->hub_url[0] != 0 ? strdup(env->hub_url) : NULL;
@@ -657,14 +687,18 @@ static enum status code_run_open(const struct node_env *env, void **ret_state, s
     int rc = uv_loop_init(&own);
     ensure(rc == 0);
     enum status status = state->parser == NULL ? STATUS_NO_MEMORY : STATUS_OK;
-    if (status == STATUS_OK && !stores_open(state, env->data_dir, ret_why))
+    if (status == STATUS_OK && !stores_open(state, env->data_dir, ret_why)) {
         status = STATUS_UNSUPPORTED_HOST;
-    if (status == STATUS_OK)
+    }
+    if (status == STATUS_OK) {
         status = sandbox_host_open(&own, env->slots, &state->sandbox, ret_why);
-    if (status == STATUS_OK)
+    }
+    if (status == STATUS_OK) {
         status = sandbox_probe(state->sandbox, &own, &proof, ret_why);
-    if (status == STATUS_OK)
+    }
+    if (status == STATUS_OK) {
         status = code_host_open(&state->host, state->sandbox, &own, state->cache, ret_why);
+    }
     uv_run(&own, UV_RUN_DEFAULT);
     rc = uv_loop_close(&own);
     ensure(rc == 0);

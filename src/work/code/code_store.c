@@ -58,16 +58,19 @@ static void path_of(const struct code_store *store, const char *key, char *ret_p
 
 static struct entry *entry_find(struct code_store *store, const char *key)
 {
-    for (size_t i = 0; i < store->count; i++)
-        if (memcmp(store->entries[i].key, key, KEY_LEN) == 0)
+    for (size_t i = 0; i < store->count; i++) {
+        if (memcmp(store->entries[i].key, key, KEY_LEN) == 0) {
             return &store->entries[i];
+        }
+    }
     return NULL;
 }
 
 static void entry_drop_held(struct code_store *store, struct entry *entry)
 {
-    if (entry->fd < 0)
+    if (entry->fd < 0) {
         return;
+    }
     close(entry->fd);
     entry->fd = -1;
     store->held -= entry->size;
@@ -78,7 +81,7 @@ static void entry_remove(struct code_store *store, struct entry *entry)
     entry_drop_held(store, entry);
     if (entry->is_on_disk) {
         char path[640];
-        path_of(store, entry->key, path, sizeof path);
+        path_of(store, entry->key, path, sizeof(path));
         unlink(path);
         store->size -= entry->size;
     }
@@ -88,31 +91,36 @@ static void entry_remove(struct code_store *store, struct entry *entry)
 static struct entry *entry_oldest(struct code_store *store, bool is_held_only)
 {
     struct entry *oldest = NULL;
-    for (size_t i = 0; i < store->count; i++)
-        if ((!is_held_only || store->entries[i].fd >= 0) && (oldest == NULL || store->entries[i].used < oldest->used))
+    for (size_t i = 0; i < store->count; i++) {
+        if ((!is_held_only || store->entries[i].fd >= 0) && (oldest == NULL || store->entries[i].used < oldest->used)) {
             oldest = &store->entries[i];
+        }
+    }
     return oldest;
 }
 
 /* Keeps C2. */
 static void shrink(struct code_store *store)
 {
-    while (store->count > 0 && store->size > store->size_max)
+    while (store->count > 0 && store->size > store->size_max) {
         entry_remove(store, entry_oldest(store, false));
+    }
     while (store->held > HELD_MAX) {
         struct entry *entry = entry_oldest(store, true);
         ensure(entry != NULL);
-        if (entry->is_on_disk)
+        if (entry->is_on_disk) {
             entry_drop_held(store, entry);
-        else
+        } else {
             entry_remove(store, entry);
+        }
     }
 }
 
 static struct entry *entry_add(struct code_store *store, const char *key, uint64_t size)
 {
-    if (store->count == ENTRIES_MAX)
+    if (store->count == ENTRIES_MAX) {
         entry_remove(store, entry_oldest(store, false));
+    }
     struct entry *entry = &store->entries[store->count++];
     *entry = (struct entry){.size = size, .used = ++store->clock, .fd = -1};
     memcpy(entry->key, key, KEY_LEN);
@@ -121,11 +129,13 @@ static struct entry *entry_add(struct code_store *store, const char *key, uint64
 
 static void entry_hold(struct code_store *store, struct entry *entry, int fd)
 {
-    if (entry->fd >= 0 || (entry->size > HELD_ONE_MAX && entry->is_on_disk))
+    if (entry->fd >= 0 || (entry->size > HELD_ONE_MAX && entry->is_on_disk)) {
         return;
+    }
     entry->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-    if (entry->fd >= 0)
+    if (entry->fd >= 0) {
         store->held += entry->size;
+    }
 }
 
 /* --- opening --------------------------------------------------------------------------------------------------- */
@@ -145,15 +155,16 @@ static int by_mtime(const void *a, const void *b)
 static void scan(struct code_store *store)
 {
     DIR *list = opendir(store->dir);
-    struct found *found = calloc(ENTRIES_MAX, sizeof *found);
+    struct found *found = calloc(ENTRIES_MAX, sizeof(*found));
     size_t count = 0;
     struct dirent *item;
     while (list != NULL && found != NULL && (item = readdir(list)) != NULL) {
         char path[1024];
         struct stat st;
-        if (item->d_name[0] == '.')
+        if (item->d_name[0] == '.') {
             continue;
-        path_of(store, item->d_name, path, sizeof path);
+        }
+        path_of(store, item->d_name, path, sizeof(path));
         if (!is_key(item->d_name) || count == ENTRIES_MAX || lstat(path, &st) != 0 || !S_ISREG(st.st_mode) ||
             st.st_size < SHA256_SIZE) {
             unlink(path);
@@ -163,10 +174,12 @@ static void scan(struct code_store *store)
         found[count].size = (uint64_t)st.st_size - SHA256_SIZE;
         found[count++].mtime = st.st_mtime;
     }
-    if (list != NULL)
+    if (list != NULL) {
         closedir(list);
-    if (count > 0)
-        qsort(found, count, sizeof *found, by_mtime);
+    }
+    if (count > 0) {
+        qsort(found, count, sizeof(*found), by_mtime);
+    }
     for (size_t i = 0; i < count; i++) {
         entry_add(store, found[i].key, found[i].size)->is_on_disk = true;
         store->size += found[i].size;
@@ -177,11 +190,12 @@ static void scan(struct code_store *store)
 
 enum status code_store_open(const char *dir, uint64_t size_max, struct code_store **ret_store)
 {
-    struct code_store *store = calloc(1, sizeof *store);
-    if (store == NULL)
+    struct code_store *store = calloc(1, sizeof(*store));
+    if (store == NULL) {
         return STATUS_NO_MEMORY;
-    store->entries = calloc(ENTRIES_MAX, sizeof *store->entries);
-    if (store->entries == NULL || strlen(dir) >= sizeof store->dir) {
+    }
+    store->entries = calloc(ENTRIES_MAX, sizeof(*store->entries));
+    if (store->entries == NULL || strlen(dir) >= sizeof(store->dir)) {
         free(store->entries);
         free(store);
         return STATUS_NO_MEMORY;
@@ -201,10 +215,12 @@ enum status code_store_open(const char *dir, uint64_t size_max, struct code_stor
 
 void code_store_close(struct code_store *store)
 {
-    if (store == NULL)
+    if (store == NULL) {
         return;
-    for (size_t i = 0; i < store->count; i++)
+    }
+    for (size_t i = 0; i < store->count; i++) {
         entry_drop_held(store, &store->entries[i]);
+    }
     pthread_mutex_destroy(&store->lock);
     free(store->entries);
     free(store);
@@ -216,8 +232,9 @@ void code_store_close(struct code_store *store)
 static enum status file_load(const char *path, int *ret_fd)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0)
+    if (fd < 0) {
         return STATUS_NOT_FOUND;
+    }
     struct buf bytes;
     buf_init(&bytes, CONTENT_MAX + SHA256_SIZE);
     enum status status = memfile_read(fd, &bytes);
@@ -227,12 +244,14 @@ static enum status file_load(const char *path, int *ret_fd)
     if (status == STATUS_OK && bytes.len >= SHA256_SIZE) {
         struct slice rest = slice_of(bytes.data + SHA256_SIZE, bytes.len - SHA256_SIZE);
         sha256(rest, digest);
-        if (memcmp(digest, bytes.data, SHA256_SIZE) == 0)
+        if (memcmp(digest, bytes.data, SHA256_SIZE) == 0) {
             content = memfile_of("content", rest);
+        }
     }
     buf_free(&bytes);
-    if (content < 0)
+    if (content < 0) {
         return STATUS_CORRUPT;
+    }
     *ret_fd = content;
     return STATUS_OK;
 }
@@ -241,10 +260,12 @@ static bool write_all(int fd, struct slice bytes)
 {
     for (size_t done = 0; done < bytes.len;) {
         ssize_t written = write(fd, bytes.data + done, bytes.len - done);
-        if (written < 0 && errno == EINTR)
+        if (written < 0 && errno == EINTR) {
             continue;
-        if (written <= 0)
+        }
+        if (written <= 0) {
             return false;
+        }
         done += (size_t)written;
     }
     return true;
@@ -253,16 +274,18 @@ static bool write_all(int fd, struct slice bytes)
 static bool file_save(const char *path, uint64_t number, struct slice content)
 {
     char fresh[700];
-    snprintf(fresh, sizeof fresh, "%s.%llu.new", path, (unsigned long long)number);
+    snprintf(fresh, sizeof(fresh), "%s.%llu.new", path, (unsigned long long)number);
     int fd = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd < 0)
+    if (fd < 0) {
         return false;
+    }
     uint8_t digest[SHA256_SIZE];
     sha256(content, digest);
-    bool is_ok = write_all(fd, slice_of(digest, sizeof digest)) && write_all(fd, content);
+    bool is_ok = write_all(fd, slice_of(digest, sizeof(digest))) && write_all(fd, content);
     is_ok = close(fd) == 0 && is_ok && rename(fresh, path) == 0;
-    if (!is_ok)
+    if (!is_ok) {
         unlink(fresh);
+    }
     return is_ok;
 }
 
@@ -277,23 +300,26 @@ enum status code_store_peek(struct code_store *store, const char *key, int *ret_
         fd = fcntl(entry->fd, F_DUPFD_CLOEXEC, 3);
     }
     pthread_mutex_unlock(&store->lock);
-    if (fd < 0)
+    if (fd < 0) {
         return STATUS_NOT_FOUND;
+    }
     *ret_fd = fd;
     return STATUS_OK;
 }
 
 enum status code_store_get(struct code_store *store, const char *key, int *ret_fd)
 {
-    if (code_store_peek(store, key, ret_fd) == STATUS_OK)
+    if (code_store_peek(store, key, ret_fd) == STATUS_OK) {
         return STATUS_OK;
+    }
     pthread_mutex_lock(&store->lock);
     bool is_known = entry_find(store, key) != NULL;
     pthread_mutex_unlock(&store->lock);
-    if (!is_known)
+    if (!is_known) {
         return STATUS_NOT_FOUND;
+    }
     char path[640];
-    path_of(store, key, path, sizeof path);
+    path_of(store, key, path, sizeof(path));
     int fd = -1;
     enum status status = file_load(path, &fd);
     pthread_mutex_lock(&store->lock);
@@ -307,8 +333,9 @@ enum status code_store_get(struct code_store *store, const char *key, int *ret_f
         entry_remove(store, entry);
     }
     pthread_mutex_unlock(&store->lock);
-    if (status != STATUS_OK)
+    if (status != STATUS_OK) {
         return STATUS_NOT_FOUND;
+    }
     *ret_fd = fd;
     return STATUS_OK;
 }
@@ -323,7 +350,7 @@ void code_store_put(struct code_store *store, const char *key, int fd)
         return;
     }
     char path[640];
-    path_of(store, key, path, sizeof path);
+    path_of(store, key, path, sizeof(path));
     pthread_mutex_lock(&store->lock);
     bool is_known = entry_find(store, key) != NULL;
     uint64_t number = ++store->clock;
@@ -334,11 +361,13 @@ void code_store_put(struct code_store *store, const char *key, int fd)
         if (entry_find(store, key) == NULL) {
             struct entry *entry = entry_add(store, key, bytes.len);
             entry->is_on_disk = is_saved;
-            if (is_saved)
+            if (is_saved) {
                 store->size += bytes.len;
+            }
             entry_hold(store, entry, fd);
-            if (entry->fd < 0 && !is_saved)
+            if (entry->fd < 0 && !is_saved) {
                 entry_remove(store, entry);
+            }
             shrink(store);
         }
         pthread_mutex_unlock(&store->lock);

@@ -42,31 +42,37 @@ static int64_t mono_ns(void)
 
 static void tell(const struct init_record *record)
 {
-    while (write(INIT_RECORD_FD, record, sizeof *record) < 0 && errno == EINTR) {
+    while (write(INIT_RECORD_FD, record, sizeof(*record)) < 0 && errno == EINTR) {
     }
 }
 
 static void limit(int resource, const char *text)
 {
     unsigned long long value = strtoull(text, NULL, 10);
-    if (value == 0)
+    if (value == 0) {
         return;
+    }
     struct rlimit bound = {(rlim_t)value, (rlim_t)value};
     /* CPU: the soft end gives SIGXCPU, the hard one SIGKILL a second later */
-    if (resource == RLIMIT_CPU)
+    if (resource == RLIMIT_CPU) {
         bound.rlim_max++;
-    if (setrlimit(resource, &bound) != 0)
+    }
+    if (setrlimit(resource, &bound) != 0) {
         _exit(INIT_EXIT_BROKEN);
+    }
 }
 
 int main(int argc, char **argv)
 {
-    if (argc == 3 && strcmp(argv[1], ATTACK_OPTION) == 0) /* as the program, not as process 1 */
+    if (argc == 3 && strcmp(argv[1], ATTACK_OPTION) == 0) { /* as the program, not as process 1 */
         return attack(argv[2]);
-    if (argc < 8 || strcmp(argv[6], "--") != 0)
+    }
+    if (argc < 8 || strcmp(argv[6], "--") != 0) {
         return INIT_EXIT_BROKEN;
-    if (prctl(PR_SET_DUMPABLE, 0) != 0 || fcntl(INIT_RECORD_FD, F_SETFD, FD_CLOEXEC) != 0)
+    }
+    if (prctl(PR_SET_DUMPABLE, 0) != 0 || fcntl(INIT_RECORD_FD, F_SETFD, FD_CLOEXEC) != 0) {
         return INIT_EXIT_BROKEN;
+    }
 
     struct init_record record = {.magic = INIT_MAGIC, .type = INIT_STARTED};
     int64_t start_ns = mono_ns();
@@ -74,11 +80,13 @@ int main(int argc, char **argv)
 
     /* the pipe carries the reason when the program cannot be executed; it closes by itself when it can */
     int failure[2];
-    if (pipe2(failure, O_CLOEXEC) != 0)
+    if (pipe2(failure, O_CLOEXEC) != 0) {
         return INIT_EXIT_BROKEN;
+    }
     pid_t program = fork();
-    if (program < 0)
+    if (program < 0) {
         return INIT_EXIT_BROKEN;
+    }
     if (program == 0) {
         struct rlimit none = {0, 0};
         setrlimit(RLIMIT_CORE, &none);
@@ -89,16 +97,16 @@ int main(int argc, char **argv)
         limit(RLIMIT_CPU, argv[5]);
         execve(argv[7], argv + 7, environ);
         int error = errno;
-        while (write(failure[1], &error, sizeof error) < 0 && errno == EINTR) {
+        while (write(failure[1], &error, sizeof(error)) < 0 && errno == EINTR) {
         }
         _exit(127);
     }
     close(failure[1]);
     int error = 0;
     ssize_t got;
-    while ((got = read(failure[0], &error, sizeof error)) < 0 && errno == EINTR) {
+    while ((got = read(failure[0], &error, sizeof(error))) < 0 && errno == EINTR) {
     }
-    if (got == (ssize_t)sizeof error) {
+    if (got == (ssize_t)sizeof(error)) {
         record.type = INIT_EXEC_FAILED;
         record.value = error;
         tell(&record);
@@ -109,10 +117,12 @@ int main(int argc, char **argv)
     for (;;) {
         int status;
         pid_t pid = wait(&status);
-        if (pid < 0 && errno != EINTR)
+        if (pid < 0 && errno != EINTR) {
             return INIT_EXIT_BROKEN;
-        if (pid != program)
+        }
+        if (pid != program) {
             continue;
+        }
         struct rusage usage;
         record.type = INIT_ENDED;
         record.value = status;

@@ -16,12 +16,14 @@ int memfile_new(const char *name)
 int memfile_of(const char *name, struct slice content)
 {
     int fd = memfile_new(name);
-    if (fd < 0)
+    if (fd < 0) {
         return -1;
+    }
     for (size_t done = 0; done < content.len;) {
         ssize_t written = write(fd, content.data + done, content.len - done);
-        if (written < 0 && errno == EINTR)
+        if (written < 0 && errno == EINTR) {
             continue;
+        }
         if (written <= 0) {
             int error = errno;
             close(fd);
@@ -40,23 +42,27 @@ int memfile_of(const char *name, struct slice content)
 int memfile_reopen_read(int fd)
 {
     char path[32];
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
     return open(path, O_RDONLY | O_CLOEXEC);
 }
 
 enum status memfile_read(int fd, struct buf *out)
 {
     struct stat st;
-    if (fstat(fd, &st) != 0 || st.st_size < 0)
+    if (fstat(fd, &st) != 0 || st.st_size < 0) {
         return STATUS_IO;
-    if (buf_reserve(out, (size_t)st.st_size) != STATUS_OK)
+    }
+    if (buf_reserve(out, (size_t)st.st_size) != STATUS_OK) {
         return STATUS_TOO_LARGE;
+    }
     for (size_t done = 0; done < (size_t)st.st_size;) {
         ssize_t got = pread(fd, out->data + out->len, (size_t)st.st_size - done, (off_t)done);
-        if (got < 0 && errno == EINTR)
+        if (got < 0 && errno == EINTR) {
             continue;
-        if (got <= 0)
+        }
+        if (got <= 0) {
             return STATUS_IO;
+        }
         out->len += (size_t)got;
         done += (size_t)got;
     }

@@ -71,11 +71,13 @@ static void probe_done(void *ctx, const struct sandbox_result *result)
     if (!is_ok && !prover->has_failed) {
         prover->has_failed = true;
         struct slice text = result->end == SANDBOX_FAULT ? slice_str(result->fault) : result->out;
-        while (text.len > 0 && text.data[text.len - 1] == '\n')
+        while (text.len > 0 && text.data[text.len - 1] == '\n') {
             text.len--;
+        }
         buf_printf(prover->why, "%s here", result->end == SANDBOX_FAULT ? "a sandbox cannot be made" : probe->sentence);
-        if (text.len > 0 && text.len < 600 && result->end != SANDBOX_OUTPUT)
+        if (text.len > 0 && text.len < 600 && result->end != SANDBOX_OUTPUT) {
             buf_printf(prover->why, ": %.*s", SLICE_ARG(text));
+        }
         buf_printf(prover->why, " (probe %s ended by %s%s)", probe->name, end_names[result->end],
                    is_left ? ", with processes left" : "");
     }
@@ -86,8 +88,9 @@ static void probe_done(void *ctx, const struct sandbox_result *result)
 static void lane_go_on(struct lane *lane)
 {
     struct prover *prover = lane->prover;
-    if (prover->has_failed || prover->next == ARRAY_COUNT(probes))
+    if (prover->has_failed || prover->next == ARRAY_COUNT(probes)) {
         return;
+    }
     lane->probe = prover->next++;
     const char *argv[] = {"/shoal/init", ATTACK_OPTION, probes[lane->probe].name, NULL};
     /* small, so that the whole proof takes about a second */
@@ -97,14 +100,17 @@ static void lane_go_on(struct lane *lane)
         .stdin_fd = -1,
         .out_fd = -1,
         .limits = {.cpu_ms = 1000, .wall_ms = 5000, .mem_mib = 64, .procs = 16, .out_kib = 64, .fs_mib = 4}};
-    if (strcmp(probes[lane->probe].name, "cpu") == 0)
+    if (strcmp(probes[lane->probe].name, "cpu") == 0) {
         spec.limits.cpu_ms = 100;
-    if (strcmp(probes[lane->probe].name, "wall") == 0)
+    }
+    if (strcmp(probes[lane->probe].name, "wall") == 0) {
         spec.limits.wall_ms = 100;
+    }
     struct sandbox_run *run;
     if (sandbox_start(prover->host, &spec, probe_done, lane, &run) != STATUS_OK) {
-        if (!prover->has_failed)
+        if (!prover->has_failed) {
             buf_printf(prover->why, "a sandbox cannot be started: %s", strerror(errno));
+        }
         prover->has_failed = true;
         return;
     }
@@ -113,9 +119,11 @@ static void lane_go_on(struct lane *lane)
 
 static bool is_busy(const struct prover *prover)
 {
-    for (uint32_t i = 0; i < prover->lane_count; i++)
-        if (prover->lanes[i].is_busy)
+    for (uint32_t i = 0; i < prover->lane_count; i++) {
+        if (prover->lanes[i].is_busy) {
             return true;
+        }
+    }
     return false;
 }
 
@@ -123,16 +131,19 @@ enum status sandbox_probe(struct sandbox_host *host, uv_loop_t *loop, struct buf
 {
     int64_t start_ns = clock_mono_ns();
     struct prover prover = {.host = host, .why = ret_why, .lane_count = sandbox_host_slots(host)};
-    if (prover.lane_count > LANES_MAX)
+    if (prover.lane_count > LANES_MAX) {
         prover.lane_count = LANES_MAX;
+    }
     for (uint32_t i = 0; i < prover.lane_count; i++) {
         prover.lanes[i] = (struct lane){.prover = &prover, .slot = i};
         lane_go_on(&prover.lanes[i]);
     }
-    while (is_busy(&prover))
+    while (is_busy(&prover)) {
         uv_run(loop, UV_RUN_ONCE);
-    if (prover.has_failed)
+    }
+    if (prover.has_failed) {
         return STATUS_UNSUPPORTED_HOST;
+    }
     buf_printf(facts, "{\"passed\":%zu,\"ms\":%lld}", ARRAY_COUNT(probes),
                (long long)((clock_mono_ns() - start_ns) / NS_PER_MS));
     return STATUS_OK;

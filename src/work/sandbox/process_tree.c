@@ -28,10 +28,11 @@ struct process {
 static bool proc_read(pid_t pid, const char *file, char *ret_text, size_t size)
 {
     char path[64];
-    snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, file);
+    snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, file);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
+    if (fd < 0) {
         return false;
+    }
     ssize_t got = read(fd, ret_text, size - 1);
     close(fd);
     ret_text[got > 0 ? got : 0] = 0;
@@ -41,15 +42,17 @@ static bool proc_read(pid_t pid, const char *file, char *ret_text, size_t size)
 static bool process_read(pid_t pid, struct process *ret_process)
 {
     char text[1024];
-    if (!proc_read(pid, "stat", text, sizeof text))
+    if (!proc_read(pid, "stat", text, sizeof(text))) {
         return false;
+    }
     /* the name is in brackets and may hold anything: the fields begin after the last one */
     char *fields = strrchr(text, ')');
     int parent;
     long long user, kernel, children_user, children_kernel;
     if (fields == NULL || sscanf(fields + 1, " %*c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lld %lld %lld %lld", &parent,
-                                 &user, &kernel, &children_user, &children_kernel) != 5)
+                                 &user, &kernel, &children_user, &children_kernel) != 5) {
         return false;
+    }
     *ret_process = (struct process){pid, (pid_t)parent, user + kernel + children_user + children_kernel, false};
     return true;
 }
@@ -69,24 +72,28 @@ static int by_pid(const void *a, const void *b)
 static struct process *list_all(size_t *ret_count)
 {
     DIR *proc = opendir("/proc");
-    if (proc == NULL)
+    if (proc == NULL) {
         return NULL;
+    }
     struct process *list = NULL;
     size_t count = 0, cap = 0;
     struct dirent *entry;
     while ((entry = readdir(proc)) != NULL && count < PROCESSES_MAX) {
-        if (!isdigit((unsigned char)entry->d_name[0]))
+        if (!isdigit((unsigned char)entry->d_name[0])) {
             continue;
+        }
         if (count == cap) {
             size_t more = cap == 0 ? 256 : cap * 2;
-            struct process *grown = realloc(list, more * sizeof *list);
-            if (grown == NULL)
+            struct process *grown = realloc(list, more * sizeof(*list));
+            if (grown == NULL) {
                 break;
+            }
             list = grown;
             cap = more;
         }
-        if (process_read((pid_t)atoi(entry->d_name), &list[count]))
+        if (process_read((pid_t)atoi(entry->d_name), &list[count])) {
             count++;
+        }
     }
     closedir(proc);
     *ret_count = count;
@@ -102,25 +109,28 @@ void process_tree_usage(pid_t root, struct process_usage *ret_usage)
         *ret_usage = usage;
         return;
     }
-    qsort(list, count, sizeof *list, by_pid);
+    qsort(list, count, sizeof(*list), by_pid);
     int64_t ticks = 0;
     /* numbers wrap, so a child may come before its parent: repeat until nothing new is found */
     for (bool is_news = true; is_news;) {
         is_news = false;
         for (size_t i = 0; i < count; i++) {
-            if (list[i].is_inside)
+            if (list[i].is_inside) {
                 continue;
+            }
             struct process key = {.pid = list[i].parent};
-            struct process *parent = bsearch(&key, list, count, sizeof *list, by_pid);
-            if (list[i].pid != root && (parent == NULL || !parent->is_inside))
+            struct process *parent = bsearch(&key, list, count, sizeof(*list), by_pid);
+            if (list[i].pid != root && (parent == NULL || !parent->is_inside)) {
                 continue;
+            }
             list[i].is_inside = is_news = true;
             usage.count++;
             ticks += list[i].ticks;
             char text[4096];
-            if (proc_read(list[i].pid, "status", text, sizeof text))
+            if (proc_read(list[i].pid, "status", text, sizeof(text))) {
                 usage.memory_bytes += 1024 * (status_kib(text, "\nRssAnon:") + status_kib(text, "\nRssShmem:") +
                                               status_kib(text, "\nVmSwap:"));
+            }
         }
     }
     free(list);
@@ -131,26 +141,32 @@ void process_tree_usage(pid_t root, struct process_usage *ret_usage)
 uint32_t process_tree_of_users(uid_t first, uint32_t users, int signal)
 {
     DIR *proc = opendir("/proc");
-    if (proc == NULL)
+    if (proc == NULL) {
         return 0;
+    }
     uint32_t count = 0;
     struct dirent *entry;
     while ((entry = readdir(proc)) != NULL) {
-        if (!isdigit((unsigned char)entry->d_name[0]))
+        if (!isdigit((unsigned char)entry->d_name[0])) {
             continue;
+        }
         char text[4096];
         pid_t pid = (pid_t)atoi(entry->d_name);
-        if (!proc_read(pid, "status", text, sizeof text))
+        if (!proc_read(pid, "status", text, sizeof(text))) {
             continue;
+        }
         const char *state = strstr(text, "\nState:"), *line = strstr(text, "\nUid:");
-        if (state == NULL || line == NULL || state[8] == 'Z' || state[8] == 'X')
+        if (state == NULL || line == NULL || state[8] == 'Z' || state[8] == 'X') {
             continue;
+        }
         unsigned long uid = strtoul(line + 5, NULL, 10);
-        if (uid < first || uid - first >= users)
+        if (uid < first || uid - first >= users) {
             continue;
+        }
         count++;
-        if (signal != 0)
+        if (signal != 0) {
             kill(pid, signal);
+        }
     }
     closedir(proc);
     return count;

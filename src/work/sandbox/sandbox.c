@@ -104,8 +104,9 @@ static void run_kill(struct sandbox_run *run)
 
 static void run_decide(struct sandbox_run *run, enum sandbox_end end)
 {
-    if (run->is_decided || run->phase > PHASE_RUNNING)
+    if (run->is_decided || run->phase > PHASE_RUNNING) {
         return;
+    }
     run->is_decided = true;
     run->end = end;
     run->stopped_ns = clock_mono_ns();
@@ -117,11 +118,12 @@ static void run_decide(struct sandbox_run *run, enum sandbox_end end)
 static void run_fault(struct sandbox_run *run, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static void run_fault(struct sandbox_run *run, const char *format, ...)
 {
-    if (run->fault[0] != 0)
+    if (run->fault[0] != 0) {
         return;
+    }
     va_list args;
     va_start(args, format);
-    vsnprintf(run->fault, sizeof run->fault, format, args);
+    vsnprintf(run->fault, sizeof(run->fault), format, args);
     va_end(args);
 }
 
@@ -132,16 +134,19 @@ static void run_measure(struct sandbox_run *run)
     if (run->group.host != NULL) {
         run->cpu_us = cgroup_cpu_us(&run->group) - run->cpu_base_us;
         int64_t peak = cgroup_memory_peak_bytes(&run->group);
-        if (peak > run->memory_peak_bytes)
+        if (peak > run->memory_peak_bytes) {
             run->memory_peak_bytes = peak;
+        }
         return;
     }
     struct process_usage usage;
     process_tree_usage(run->child.pid, &usage);
-    if (usage.cpu_us > run->cpu_us)
+    if (usage.cpu_us > run->cpu_us) {
         run->cpu_us = usage.cpu_us;
-    if (usage.memory_bytes > run->memory_peak_bytes)
+    }
+    if (usage.memory_bytes > run->memory_peak_bytes) {
         run->memory_peak_bytes = usage.memory_bytes;
+    }
 }
 
 static void run_watch(struct sandbox_run *run)
@@ -156,12 +161,15 @@ static void run_watch(struct sandbox_run *run)
         run_decide(run, SANDBOX_TIME);
     } else {
         int64_t next_ms = cpu_left_ms / run->host->cpus + 1;
-        if (next_ms < CHECK_MS_MIN)
+        if (next_ms < CHECK_MS_MIN) {
             next_ms = CHECK_MS_MIN;
-        if (next_ms > (is_polling ? POLL_MS : CHECK_MS_MAX))
+        }
+        if (next_ms > (is_polling ? POLL_MS : CHECK_MS_MAX)) {
             next_ms = is_polling ? POLL_MS : CHECK_MS_MAX;
-        if (next_ms > run->limits.wall_ms - wall_ms)
+        }
+        if (next_ms > run->limits.wall_ms - wall_ms) {
             next_ms = run->limits.wall_ms - wall_ms;
+        }
         timer_set(run, next_ms);
     }
 }
@@ -193,8 +201,9 @@ static void timer_fired(uv_timer_t *timer)
 
 static void stream_close(struct stream *stream)
 {
-    if (!stream->is_over)
+    if (!stream->is_over) {
         uv_poll_stop(&stream->poll);
+    }
     stream->is_over = true;
 }
 
@@ -203,11 +212,13 @@ static void stream_read(struct sandbox_run *run, struct stream *stream)
     char bytes[65536];
     size_t most = (size_t)run->limits.out_kib << 10;
     while (!stream->is_over) {
-        ssize_t got = read(stream->fd, bytes, sizeof bytes);
-        if (got < 0 && errno == EINTR)
+        ssize_t got = read(stream->fd, bytes, sizeof(bytes));
+        if (got < 0 && errno == EINTR) {
             continue;
-        if (got < 0 && errno == EAGAIN)
+        }
+        if (got < 0 && errno == EAGAIN) {
             return;
+        }
         if (got <= 0) {
             stream_close(stream);
             return;
@@ -218,8 +229,9 @@ static void stream_read(struct sandbox_run *run, struct stream *stream)
             run->is_truncated = true;
             run_decide(run, SANDBOX_OUTPUT);
             /* the rest is dropped, and looked at only until it is dead */
-            if (run->phase < PHASE_EMPTYING)
+            if (run->phase < PHASE_EMPTYING) {
                 return;
+            }
         }
     }
 }
@@ -237,8 +249,9 @@ static void stream_ready(uv_poll_t *poll, int status, int events)
 
 static void record_take(struct sandbox_run *run, const struct init_record *record, pid_t pid)
 {
-    if (record->magic != INIT_MAGIC)
+    if (record->magic != INIT_MAGIC) {
         return;
+    }
     if (record->type == INIT_STARTED && run->init_pid_fd < 0) {
         run->init_pid_fd = (int)syscall(SYS_pidfd_open, pid, 0);
         if (run->phase != PHASE_SETUP) { /* decided while it was set up: now there is somebody to kill */
@@ -267,27 +280,31 @@ static void record_read(struct sandbox_run *run)
 {
     for (;;) {
         struct init_record record;
-        struct iovec part = {&record, sizeof record};
+        struct iovec part = {&record, sizeof(record)};
         union {
             char bytes[CMSG_SPACE(sizeof(struct ucred))];
             struct cmsghdr align;
         } control;
         struct msghdr message = {
-            .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+            .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
         ssize_t got = recvmsg(run->child.record_fd, &message, MSG_CMSG_CLOEXEC);
-        if (got < 0 && errno == EINTR)
+        if (got < 0 && errno == EINTR) {
             continue;
+        }
         if (got <= 0) {
-            if (got == 0 || errno != EAGAIN)
+            if (got == 0 || errno != EAGAIN) {
                 uv_poll_stop(&run->record);
+            }
             return;
         }
         struct cmsghdr *head = CMSG_FIRSTHDR(&message);
         struct ucred sender = {0};
-        if (head != NULL && head->cmsg_level == SOL_SOCKET && head->cmsg_type == SCM_CREDENTIALS)
-            memcpy(&sender, CMSG_DATA(head), sizeof sender);
-        if (got == (ssize_t)sizeof record && sender.pid > 0)
+        if (head != NULL && head->cmsg_level == SOL_SOCKET && head->cmsg_type == SCM_CREDENTIALS) {
+            memcpy(&sender, CMSG_DATA(head), sizeof(sender));
+        }
+        if (got == (ssize_t)sizeof(record) && sender.pid > 0) {
             record_take(run, &record, sender.pid);
+        }
     }
 }
 
@@ -313,8 +330,9 @@ static bool init_is_dead(struct sandbox_run *run)
  * kernel leaves dying processes out of it. */
 static bool run_is_empty(struct sandbox_run *run)
 {
-    if (!cgroup_kill(&run->group))
+    if (!cgroup_kill(&run->group)) {
         return false;
+    }
     if (run->init_pid_fd >= 0) {
         if (!init_is_dead(run)) {
             run_kill(run);
@@ -322,8 +340,9 @@ static bool run_is_empty(struct sandbox_run *run)
         }
     } else if (run->host->is_root) { /* it ended before process 1 had said a word */
         uid_t uid = sandbox_host_slot_uid(run->host, run->slot);
-        if (process_tree_of_users(uid, 1, SIGKILL) > 0)
+        if (process_tree_of_users(uid, 1, SIGKILL) > 0) {
             return false;
+        }
     }
     return cgroup_remove(&run->group);
 }
@@ -337,8 +356,9 @@ static void run_judge(struct sandbox_run *run, struct sandbox_result *result)
         if (run->started_ns == 0 || run->init_pid_fd < 0) {
             const char *text = run->err.bytes.data;
             size_t len = run->err.bytes.len < FAULT_TEXT_MAX ? run->err.bytes.len : FAULT_TEXT_MAX;
-            while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == ' '))
+            while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == ' ')) {
                 len--;
+            }
             run_fault(run, "the sandbox cannot be set up: %.*s", (int)len, len > 0 ? text : "");
         } else {
             run_fault(run, "process 1 of the sandbox ended early (status %d)", run->bwrap_status);
@@ -362,29 +382,33 @@ static void run_report(struct sandbox_run *run)
                                     .is_truncated = run->is_truncated};
     if (run->has_ended_record) {
         result.wall_ms = run->ended.wall_ns / NS_PER_MS;
-        if (run->ended.cpu_us > run->cpu_us)
+        if (run->ended.cpu_us > run->cpu_us) {
             run->cpu_us = run->ended.cpu_us;
+        }
         /* it counts the pages of shared libraries too, so a control group knows better */
-        if (run->group.host == NULL && run->ended.rss_max_kib * 1024 > run->memory_peak_bytes)
+        if (run->group.host == NULL && run->ended.rss_max_kib * 1024 > run->memory_peak_bytes) {
             run->memory_peak_bytes = run->ended.rss_max_kib * 1024;
+        }
     } else if (run->started_ns != 0) {
         result.wall_ms = (run->stopped_ns - run->started_ns) / NS_PER_MS;
     }
     result.cpu_ms = run->cpu_us / 1000;
     result.peak_mib = (run->memory_peak_bytes + (1 << 20) - 1) >> 20;
-    if (!run->is_decided)
+    if (!run->is_decided) {
         run_judge(run, &result);
+    }
     bool is_own_end = result.end == SANDBOX_EXITED || result.end == SANDBOX_SIGNALLED;
     /* what was passed between the last look and the end, or was read only after it */
     bool is_over = true;
-    if (run->has_oom && (is_own_end || result.end == SANDBOX_FAULT))
+    if (run->has_oom && (is_own_end || result.end == SANDBOX_FAULT)) {
         result.end = SANDBOX_MEMORY;
-    else if (is_own_end && result.cpu_ms > run->limits.cpu_ms)
+    } else if (is_own_end && result.cpu_ms > run->limits.cpu_ms) {
         result.end = SANDBOX_TIME;
-    else if (is_own_end && run->is_truncated)
+    } else if (is_own_end && run->is_truncated) {
         result.end = SANDBOX_OUTPUT;
-    else
+    } else {
         is_over = false;
+    }
     if (is_over) { /* then it did not end by itself */
         result.exit_code = -1;
         result.signal = 0;
@@ -393,8 +417,9 @@ static void run_report(struct sandbox_run *run)
         run_fault(run, "the kernel does not let go of the sandbox's processes");
         result.end = SANDBOX_FAULT;
     }
-    if (result.end == SANDBOX_FAULT)
-        memcpy(result.fault, run->fault, sizeof result.fault);
+    if (result.end == SANDBOX_FAULT) {
+        memcpy(result.fault, run->fault, sizeof(result.fault));
+    }
     run->host->runs--;
     run->done(run->ctx, &result);
 }
@@ -403,12 +428,15 @@ static void handle_closed(uv_handle_t *handle)
 {
     struct sandbox_run *run = handle->data;
     ensure_magic(run, RUN_MAGIC);
-    if (--run->handles_open > 0)
+    if (--run->handles_open > 0) {
         return;
+    }
     int fds[] = {run->child.pid_fd, run->child.out_fd, run->child.err_fd, run->child.record_fd, run->init_pid_fd};
-    for (size_t i = 0; i < ARRAY_COUNT(fds); i++)
-        if (fds[i] >= 0)
+    for (size_t i = 0; i < ARRAY_COUNT(fds); i++) {
+        if (fds[i] >= 0) {
             close(fds[i]);
+        }
+    }
     run_report(run);
     buf_free(&run->out.bytes);
     buf_free(&run->err.bytes);
@@ -421,8 +449,9 @@ static void run_close(struct sandbox_run *run)
     run->phase = PHASE_CLOSING;
     uv_handle_t *handles[] = {(uv_handle_t *)&run->process, (uv_handle_t *)&run->record, (uv_handle_t *)&run->out.poll,
                               (uv_handle_t *)&run->err.poll, (uv_handle_t *)&run->timer};
-    for (size_t i = 0; i < ARRAY_COUNT(handles); i++)
+    for (size_t i = 0; i < ARRAY_COUNT(handles); i++) {
         uv_close(handles[i], handle_closed);
+    }
 }
 
 /* EMPTYING: looks once, and again soon, until nothing is left. */
@@ -448,13 +477,15 @@ static void process_ready(uv_poll_t *poll, int status, int events)
     struct sandbox_run *run = poll->data;
     ensure_magic(run, RUN_MAGIC);
     siginfo_t info = {0};
-    if (waitid(P_PIDFD, (id_t)run->child.pid_fd, &info, WEXITED | WNOHANG) == 0 && info.si_pid == 0)
+    if (waitid(P_PIDFD, (id_t)run->child.pid_fd, &info, WEXITED | WNOHANG) == 0 && info.si_pid == 0) {
         return;
+    }
     run->bwrap_status = info.si_code == CLD_EXITED ? info.si_status : STATUS_SIGNALLED_BY_BWRAP + info.si_status;
     uv_poll_stop(&run->process);
     record_read(run);
-    if (run->stopped_ns == 0)
+    if (run->stopped_ns == 0) {
         run->stopped_ns = clock_mono_ns();
+    }
     if (run->group.host != NULL) {
         run_measure(run);
         /* the kernel's own kill may come between two looks */
@@ -483,9 +514,10 @@ enum status sandbox_start(struct sandbox_host *host, const struct sandbox_spec *
 {
     ensure_magic(host, SANDBOX_HOST_MAGIC);
     ensure(spec->slot < host->slots && spec->argv[0] != NULL && spec->argv[0][0] == '/');
-    struct sandbox_run *run = calloc(1, sizeof *run);
-    if (run == NULL)
+    struct sandbox_run *run = calloc(1, sizeof(*run));
+    if (run == NULL) {
         return STATUS_NO_MEMORY;
+    }
     run->magic = RUN_MAGIC;
     run->host = host;
     run->limits = spec->limits;
@@ -502,8 +534,9 @@ enum status sandbox_start(struct sandbox_host *host, const struct sandbox_spec *
         status = sandbox_spawn(host, spec, &run->group, &run->child);
         int error = errno;
         cgroup_joined(&run->group);
-        if (status != STATUS_OK)
+        if (status != STATUS_OK) {
             cgroup_remove(&run->group);
+        }
         errno = error;
     }
     if (status != STATUS_OK) {

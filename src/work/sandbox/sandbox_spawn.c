@@ -42,7 +42,7 @@ static void args_add(struct args *args, const char *text)
 {
     if (args->count + 1 >= args->cap) {
         size_t cap = args->cap == 0 ? 128 : args->cap * 2;
-        char **grown = realloc(args->items, cap * sizeof *grown);
+        char **grown = realloc(args->items, cap * sizeof(*grown));
         if (grown == NULL) {
             args->failed = true;
             return;
@@ -77,14 +77,15 @@ static void args_add(struct args *args, const char *text)
 static void args_add_u64(struct args *args, uint64_t value)
 {
     char text[24];
-    snprintf(text, sizeof text, "%llu", (unsigned long long)value);
+    snprintf(text, sizeof(text), "%llu", (unsigned long long)value);
     args_add(args, text);
 }
 
 static void args_free(struct args *args)
 {
-    for (size_t i = 0; i < args->count; i++)
+    for (size_t i = 0; i < args->count; i++) {
         free(args->items[i]);
+    }
     free(args->items);
 }
 
@@ -93,7 +94,7 @@ struct fd_map {
     struct fd_pair {
         int from; /* owned */
         int to;
-    } * items;
+    } *items;
     size_t count;
     size_t cap;
     bool failed;
@@ -112,8 +113,9 @@ static void fd_map_add(struct fd_map *map, int from, int to)
 
 static void fd_map_free(struct fd_map *map)
 {
-    for (size_t i = 0; i < map->count; i++)
+    for (size_t i = 0; i < map->count; i++) {
         close(map->items[i].from);
+    }
     free(map->items);
 }
 
@@ -134,10 +136,12 @@ static void command_make(struct sandbox_host *host, const struct sandbox_spec *s
     ADD(args, host->bwrap_path, "--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts",
         "--unshare-cgroup-try", "--disable-userns", "--uid", "1000", "--gid", "1000", "--hostname", "shoal",
         "--new-session", "--die-with-parent", "--as-pid-1", "--cap-drop", "ALL", "--clearenv");
-    for (size_t i = 0; i < host->system_arg_count; i++)
+    for (size_t i = 0; i < host->system_arg_count; i++) {
         args_add(args, host->system_args[i]);
-    for (size_t i = 0; spec->binds != NULL && spec->binds[i] != NULL; i++)
+    }
+    for (size_t i = 0; spec->binds != NULL && spec->binds[i] != NULL; i++) {
         ADD(args, "--ro-bind", spec->binds[i], spec->binds[i]);
+    }
     data_add(args, map, &next_fd, "0444", "--ro-bind-data", host->passwd_fd, "/etc/passwd");
     data_add(args, map, &next_fd, "0444", "--ro-bind-data", host->group_fd, "/etc/group");
     data_add(args, map, &next_fd, "0555", "--ro-bind-data", host->init_fd, "/shoal/init");
@@ -148,11 +152,12 @@ static void command_make(struct sandbox_host *host, const struct sandbox_spec *s
     ADD(args, "--tmpfs", "/tmp", "--dir", SANDBOX_WORK_DIR, "--symlink", "tmp/work", "/work");
     for (size_t i = 0; i < spec->file_count; i++) {
         const struct sandbox_file *file = &spec->files[i];
-        if (file->is_read_only)
+        if (file->is_read_only) {
             data_add(args, map, &next_fd, file->is_executable ? "0555" : "0444", "--ro-bind-data", file->fd,
                      file->path);
-        else
+        } else {
             data_add(args, map, &next_fd, file->is_executable ? "0755" : "0644", "--file", file->fd, file->path);
+        }
     }
     /* the box's own root and /dev lie on tmpfs without a size; read-only, they cannot be filled. POSIX semaphores and
      * shared memory want /dev/shm */
@@ -163,7 +168,7 @@ static void command_make(struct sandbox_host *host, const struct sandbox_spec *s
         const char *equals = strchr(spec->env[i], '=');
         ensure(equals != NULL);
         char name[64];
-        snprintf(name, sizeof name, "%.*s", (int)(equals - spec->env[i]), spec->env[i]);
+        snprintf(name, sizeof(name), "%.*s", (int)(equals - spec->env[i]), spec->env[i]);
         ADD(args, "--setenv", name, equals + 1);
     }
     ADD(args, "--seccomp");
@@ -181,8 +186,9 @@ static void command_make(struct sandbox_host *host, const struct sandbox_spec *s
     args_add_u64(args,
                  (uint64_t)(spec->limits.cpu_ms + 999) / 1000 + 1); /* a backstop for the supervisor's own watch */
     args_add(args, "--");
-    for (size_t i = 0; spec->argv[i] != NULL; i++)
+    for (size_t i = 0; spec->argv[i] != NULL; i++) {
         args_add(args, spec->argv[i]);
+    }
 }
 
 /* --- the child ------------------------------------------------------------------------------------------------- */
@@ -190,8 +196,9 @@ static void command_make(struct sandbox_host *host, const struct sandbox_spec *s
 static _Noreturn void child_fail(const char *what)
 {
     const char *reason = strerrordesc_np(errno);
-    if (reason == NULL)
+    if (reason == NULL) {
         reason = "unknown error";
+    }
     if (write(2, what, strlen(what)) > 0 && write(2, ": ", 2) > 0 && write(2, reason, strlen(reason)) > 0) {
     }
     _exit(EXIT_BEFORE_EXEC);
@@ -201,38 +208,51 @@ static _Noreturn void child_main(struct sandbox_host *host, const struct cgroup 
                                  struct args *args, struct fd_map *map, int high)
 {
     struct sigaction plain = {.sa_handler = SIG_DFL};
-    for (int signal = 1; signal < NSIG; signal++)
+    for (int signal = 1; signal < NSIG; signal++) {
         sigaction(signal, &plain, NULL);
+    }
 
     /* first out of each other's way, then all else is closed by exec, then to the numbers bwrap was told */
-    for (size_t i = 0; i < map->count; i++)
-        if ((map->items[i].from = fcntl(map->items[i].from, F_DUPFD_CLOEXEC, high)) < 0)
+    for (size_t i = 0; i < map->count; i++) {
+        if ((map->items[i].from = fcntl(map->items[i].from, F_DUPFD_CLOEXEC, high)) < 0) {
             _exit(EXIT_BEFORE_EXEC);
-    for (size_t i = 0; i < map->count; i++)
-        if (map->items[i].to <= 2 && dup2(map->items[i].from, map->items[i].to) < 0)
+        }
+    }
+    for (size_t i = 0; i < map->count; i++) {
+        if (map->items[i].to <= 2 && dup2(map->items[i].from, map->items[i].to) < 0) {
             _exit(EXIT_BEFORE_EXEC);
-    if (!cgroup_join(group))
+        }
+    }
+    if (!cgroup_join(group)) {
         child_fail("cannot join the control group");
-    if (syscall(SYS_close_range, 3u, ~0u, 4u /* CLOSE_RANGE_CLOEXEC */) != 0)
-        for (int fd = 3; fd < high + 256; fd++)
+    }
+    if (syscall(SYS_close_range, 3u, ~0u, 4u /* CLOSE_RANGE_CLOEXEC */) != 0) {
+        for (int fd = 3; fd < high + 256; fd++) {
             fcntl(fd, F_SETFD, FD_CLOEXEC);
-    for (size_t i = 0; i < map->count; i++)
-        if (map->items[i].to > 2 && dup2(map->items[i].from, map->items[i].to) < 0)
+        }
+    }
+    for (size_t i = 0; i < map->count; i++) {
+        if (map->items[i].to > 2 && dup2(map->items[i].from, map->items[i].to) < 0) {
             child_fail("cannot place a descriptor");
+        }
+    }
 
     struct rlimit none = {0, 0};
     setrlimit(RLIMIT_CORE, &none);
     umask(022);
-    if (chdir("/") != 0)
+    if (chdir("/") != 0) {
         child_fail("cannot change to /");
+    }
     /* the bare calls: those of the C library would want to reach threads that this child does not have */
     if (host->is_root && (syscall(SYS_setgroups, 0, NULL) != 0 || syscall(SYS_setresgid, uid, uid, uid) != 0 ||
-                          syscall(SYS_setresuid, uid, uid, uid) != 0))
+                          syscall(SYS_setresuid, uid, uid, uid) != 0)) {
         child_fail("cannot become the slot's user");
+    }
     /* changing the user clears it, so it comes last; a parent that died before it would go unnoticed */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != parent)
+    if (getppid() != parent) {
         _exit(EXIT_BEFORE_EXEC);
+    }
     sigset_t empty;
     sigemptyset(&empty);
     sigprocmask(SIG_SETMASK, &empty, NULL);
@@ -249,32 +269,38 @@ enum status sandbox_spawn(struct sandbox_host *host, const struct sandbox_spec *
     int out[2] = {-1, -1}, err[2] = {-1, -1}, record[2] = {-1, -1};
     struct args args = {0};
     struct fd_map map = {.cap = spec->file_count + 16};
-    map.items = calloc(map.cap, sizeof *map.items);
+    map.items = calloc(map.cap, sizeof(*map.items));
     int pid_fd = -1;
     pid_t pid = -1;
-    if (map.items == NULL)
+    if (map.items == NULL) {
         return STATUS_NO_MEMORY;
+    }
     if (pipe2(out, O_CLOEXEC) != 0 || pipe2(err, O_CLOEXEC) != 0 ||
-        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, record) != 0)
+        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, record) != 0) {
         goto end;
+    }
     /* the kernel then tells which process wrote a record, in our numbering */
     int one = 1;
-    if (setsockopt(record[0], SOL_SOCKET, SO_PASSCRED, &one, sizeof one) != 0 ||
+    if (setsockopt(record[0], SOL_SOCKET, SO_PASSCRED, &one, sizeof(one)) != 0 ||
         fcntl(out[0], F_SETFL, O_NONBLOCK) != 0 || fcntl(err[0], F_SETFL, O_NONBLOCK) != 0 ||
-        fcntl(record[0], F_SETFL, O_NONBLOCK) != 0)
+        fcntl(record[0], F_SETFL, O_NONBLOCK) != 0) {
         goto end;
+    }
     fd_map_add(&map,
                spec->stdin_fd >= 0 ? memfile_reopen_read(spec->stdin_fd) : open("/dev/null", O_RDONLY | O_CLOEXEC), 0);
     fd_map_add(&map, TAKE_FD(out[1]), 1);
     fd_map_add(&map, TAKE_FD(err[1]), 2);
     fd_map_add(&map, TAKE_FD(record[1]), INIT_RECORD_FD);
-    if (spec->out_fd >= 0)
+    if (spec->out_fd >= 0) {
         fd_map_add(&map, fcntl(spec->out_fd, F_DUPFD_CLOEXEC, 3), SANDBOX_OUT_FD);
+    }
     command_make(host, spec, &args, &map);
-    if (args.failed)
+    if (args.failed) {
         errno = ENOMEM;
-    if (args.failed || map.failed)
+    }
+    if (args.failed || map.failed) {
         goto end;
+    }
 
     int high = FIRST_DATA_FD + (int)map.cap + 64;
     uid_t uid = sandbox_host_slot_uid(host, spec->slot);
@@ -283,8 +309,9 @@ enum status sandbox_spawn(struct sandbox_host *host, const struct sandbox_spec *
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     pid = fork();
-    if (pid == 0)
+    if (pid == 0) {
         child_main(host, group, uid, self, &args, &map, high);
+    }
     int error = errno;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     errno = error;
@@ -303,12 +330,15 @@ end:;
     args_free(&args);
     fd_map_free(&map);
     int ends[] = {out[1], err[1], record[1], is_ok ? -1 : out[0], is_ok ? -1 : err[0], is_ok ? -1 : record[0]};
-    for (size_t i = 0; i < ARRAY_COUNT(ends); i++)
-        if (ends[i] >= 0)
+    for (size_t i = 0; i < ARRAY_COUNT(ends); i++) {
+        if (ends[i] >= 0) {
             close(ends[i]);
+        }
+    }
     errno = saved;
-    if (!is_ok)
+    if (!is_ok) {
         return STATUS_IO;
+    }
     *ret_child = (struct sandbox_child){pid, pid_fd, out[0], err[0], record[0]};
     return STATUS_OK;
 }

@@ -92,11 +92,13 @@ static int add_all(scmp_filter_ctx filter, uint32_t action, const char *const *n
 {
     for (size_t i = 0; i < count; i++) {
         int number = seccomp_syscall_resolve_name(names[i]);
-        if (number == __NR_SCMP_ERROR)
+        if (number == __NR_SCMP_ERROR) {
             continue;
+        }
         int rc = seccomp_rule_add(filter, action, number, 0);
-        if (rc != 0 && rc != -EDOM) /* EDOM: not on this architecture */
+        if (rc != 0 && rc != -EDOM) { /* EDOM: not on this architecture */
             return rc;
+        }
     }
     return 0;
 }
@@ -110,32 +112,40 @@ static int add_process_1_rules(scmp_filter_ctx filter)
                                 SCMP_SYS(sched_setaffinity)};
     const uint64_t half = UINT32_MAX;
     int rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1, SCMP_A0(SCMP_CMP_EQ, 0));
-    if (rc == 0)
+    if (rc == 0) {
         rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2, SCMP_A0(SCMP_CMP_NE, 0),
                               SCMP_A2(SCMP_CMP_EQ, 0));
-    if (rc == 0)
+    }
+    if (rc == 0) {
         rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(prlimit64), 2, SCMP_A0(SCMP_CMP_NE, 0),
                               SCMP_A2(SCMP_CMP_NE, 0));
+    }
     for (size_t i = 0; i < ARRAY_COUNT(calls) && rc == 0; i++) {
         rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), calls[i], 1, SCMP_A0(SCMP_CMP_MASKED_EQ, half, 1));
-        if (rc == 0)
+        if (rc == 0) {
             rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, calls[i], 1, SCMP_A0(SCMP_CMP_MASKED_EQ, half, 0));
-        for (uint64_t bit = 2; bit < half && rc == 0; bit <<= 1)
+        }
+        for (uint64_t bit = 2; bit < half && rc == 0; bit <<= 1) {
             rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, calls[i], 1, SCMP_A0(SCMP_CMP_MASKED_EQ, bit, bit));
+        }
     }
     /* of single processes only: process 1 is one of their group, and of their user */
     int call = SCMP_SYS(setpriority);
-    if (rc == 0)
+    if (rc == 0) {
         rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), call, 1, SCMP_A0(SCMP_CMP_NE, PRIO_PROCESS));
-    if (rc == 0)
+    }
+    if (rc == 0) {
         rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), call, 2, SCMP_A0(SCMP_CMP_EQ, PRIO_PROCESS),
                               SCMP_A1(SCMP_CMP_MASKED_EQ, half, 1));
-    if (rc == 0)
+    }
+    if (rc == 0) {
         rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 2, SCMP_A0(SCMP_CMP_EQ, PRIO_PROCESS),
                               SCMP_A1(SCMP_CMP_MASKED_EQ, half, 0));
-    for (uint64_t bit = 2; bit < half && rc == 0; bit <<= 1)
+    }
+    for (uint64_t bit = 2; bit < half && rc == 0; bit <<= 1) {
         rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 2, SCMP_A0(SCMP_CMP_EQ, PRIO_PROCESS),
                               SCMP_A1(SCMP_CMP_MASKED_EQ, bit, bit));
+    }
     return rc;
 }
 
@@ -149,17 +159,22 @@ static int add_argument_rules(scmp_filter_ctx filter)
         rc = seccomp_rule_add(filter, SCMP_ACT_KILL_PROCESS, SCMP_SYS(clone), 1,
                               SCMP_A0(SCMP_CMP_MASKED_EQ, flag, flag));
     }
-    if (rc == 0)
+    if (rc == 0) {
         rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1, SCMP_A0(SCMP_CMP_MASKED_EQ, all, 0));
-    if (rc == 0)
+    }
+    if (rc == 0) {
         rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
-    if (rc == 0)
+    }
+    if (rc == 0) {
         rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_NE, AF_UNIX));
+    }
     /* 0xffffffff asks; 0 is the plain one */
-    if (rc == 0)
+    if (rc == 0) {
         rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(personality), 1, SCMP_A0(SCMP_CMP_EQ, 0xffffffffu));
-    if (rc == 0)
+    }
+    if (rc == 0) {
         rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(personality), 1, SCMP_A0(SCMP_CMP_EQ, 0));
+    }
     return rc;
 }
 
@@ -172,25 +187,33 @@ enum status seccomp_filter_make(bool allows_unmapped, int *ret_fd, struct buf *r
     }
     int rc = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
     seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2); /* a tree instead of a list; libseccomp >= 2.5 */
-    if (rc == 0)
+    if (rc == 0) {
         rc = add_all(filter, SCMP_ACT_ALLOW, allowed, ARRAY_COUNT(allowed));
-    if (rc == 0 && allows_unmapped)
+    }
+    if (rc == 0 && allows_unmapped) {
         rc = add_all(filter, SCMP_ACT_ALLOW, unmapped, ARRAY_COUNT(unmapped));
-    if (rc == 0)
+    }
+    if (rc == 0) {
         rc = add_all(filter, SCMP_ACT_KILL_PROCESS, deadly, ARRAY_COUNT(deadly));
-    if (rc == 0)
+    }
+    if (rc == 0) {
         rc = add_argument_rules(filter);
-    if (rc == 0)
+    }
+    if (rc == 0) {
         rc = add_process_1_rules(filter);
+    }
     int fd = rc == 0 ? memfd_create("seccomp", MFD_CLOEXEC) : -1;
-    if (rc == 0 && fd < 0)
+    if (rc == 0 && fd < 0) {
         rc = -errno;
-    if (rc == 0)
+    }
+    if (rc == 0) {
         rc = seccomp_export_bpf(filter, fd);
+    }
     seccomp_release(filter);
     if (rc != 0) {
-        if (fd >= 0)
+        if (fd >= 0) {
             close(fd);
+        }
         buf_printf(ret_why, "libseccomp cannot make the filter: %s", strerror(-rc));
         return STATUS_UNSUPPORTED_HOST;
     }

@@ -29,7 +29,7 @@ struct work_run {
 static enum status echo_open(const struct node_env *env, void **ret_state, struct buf *facts, struct buf *ret_why)
 {
     (void)facts;
-    struct echo *echo = calloc(1, sizeof *echo);
+    struct echo *echo = calloc(1, sizeof(*echo));
     if (echo == NULL || (echo->parser = json_parser_new()) == NULL) {
         free(echo);
         buf_append_str(ret_why, "there is no memory left");
@@ -106,8 +106,9 @@ static void on_timer_closed(uv_handle_t *handle)
 
 static void on_timer(uv_timer_t *timer)
 {
-    if (!uv_is_closing((uv_handle_t *)timer))
+    if (!uv_is_closing((uv_handle_t *)timer)) {
         uv_close((uv_handle_t *)timer, on_timer_closed);
+    }
 }
 
 static enum status echo_start(void *state, const struct work_input *input,
@@ -115,9 +116,10 @@ static enum status echo_start(void *state, const struct work_input *input,
                               struct work_run **ret_run)
 {
     struct echo *echo = state;
-    struct work_run *run = calloc(1, sizeof *run);
-    if (run == NULL)
+    struct work_run *run = calloc(1, sizeof(*run));
+    if (run == NULL) {
         return STATUS_NO_MEMORY;
+    }
     run->magic = ECHO_MAGIC;
     run->done = done;
     run->done_ctx = ctx;
@@ -134,10 +136,11 @@ static enum status echo_start(void *state, const struct work_input *input,
     uv_timer_init(&echo->loop->uv, &run->timer);
     run->timer.data = run;
     run->started_ns = loop_mono_ns(echo->loop);
-    if (run->sleep_ns > 0)
+    if (run->sleep_ns > 0) {
         uv_timer_start(&run->timer, on_timer, (uint64_t)(run->sleep_ns / NS_PER_MS), 0);
-    else
+    } else {
         uv_close((uv_handle_t *)&run->timer, on_timer_closed); /* later in this turn of the loop */
+    }
     *ret_run = run;
     return STATUS_OK;
 }
@@ -152,13 +155,15 @@ static void echo_cancel(struct work_run *run)
 static bool echo_progress(struct work_run *run, uint16_t *ret_permille, struct buf *ret_note)
 {
     ensure_magic(run, ECHO_MAGIC);
-    if (run->sleep_ns == 0)
+    if (run->sleep_ns == 0) {
         return false;
+    }
     int64_t passed_ns = (int64_t)(uv_now(run->timer.loop) * (uint64_t)NS_PER_MS) - run->started_ns;
     int64_t permille = passed_ns * 1000 / run->sleep_ns;
     uint16_t bounded = permille < 0 ? 0 : permille > 1000 ? 1000 : (uint16_t)permille;
-    if (bounded <= run->permille_said)
+    if (bounded <= run->permille_said) {
         return false;
+    }
     run->permille_said = bounded;
     *ret_permille = bounded;
     buf_printf(ret_note, "slept %lld ms", (long long)(passed_ns / NS_PER_MS));

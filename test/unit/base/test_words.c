@@ -8,7 +8,7 @@ static char why[512];
 static void begin(struct words *words, const char *text)
 {
     why[0] = '\0';
-    words_begin(words, slice_str(text), why, sizeof why);
+    words_begin(words, slice_str(text), why, sizeof(why));
 }
 
 static void test_lines_and_words(void **state)
@@ -49,7 +49,7 @@ static void test_lines_that_are_wrong(void **state)
     assert_int_equal(words_next(&words), STATUS_INVALID);
     assert_string_equal(why, "line 1, column 4: a blank is needed behind a closing \"");
     char many[2 * WORDS_MAX + 2];
-    memset(many, ' ', sizeof many);
+    memset(many, ' ', sizeof(many));
     for (size_t i = 0; i < WORDS_MAX; i++) {
         many[2 * i] = 'w';
     }
@@ -211,7 +211,7 @@ static void test_taking(void **state)
     assert_int_equal(words_next(&words), STATUS_OK);
     assert_false(words_take_if(&words, "up"));
     assert_true(words_take_if(&words, "phase"));
-    assert_int_equal(words_take_name(&words, "a name", name, sizeof name), STATUS_OK);
+    assert_int_equal(words_take_name(&words, "a name", name, sizeof(name)), STATUS_OK);
     assert_string_equal(name, "up");
     assert_int_equal(words_take_value(&words, "users", WORDS_COUNT, 1, 30, &value), STATUS_OK);
     assert_int_equal(value, 20);
@@ -222,11 +222,11 @@ static void test_taking(void **state)
     assert_int_equal(words_take_end(&words), STATUS_OK);
     begin(&words, "much-too-long a/b");
     assert_int_equal(words_next(&words), STATUS_OK);
-    assert_int_equal(words_take_name(&words, "a name", name, sizeof name), STATUS_INVALID);
+    assert_int_equal(words_take_name(&words, "a name", name, sizeof(name)), STATUS_INVALID);
     assert_string_equal(why, "line 1, column 1: a name has at most 7 characters");
-    assert_int_equal(words_take_name(&words, "a name", name, sizeof name), STATUS_INVALID);
+    assert_int_equal(words_take_name(&words, "a name", name, sizeof(name)), STATUS_INVALID);
     assert_non_null(strstr(why, "line 1, column 15: \"a/b\" is not a name"));
-    assert_int_equal(words_take_name(&words, "a name", name, sizeof name), STATUS_INVALID);
+    assert_int_equal(words_take_name(&words, "a name", name, sizeof(name)), STATUS_INVALID);
     assert_string_equal(why, "line 1, column 18: a name is missing here");
 }
 
@@ -251,12 +251,12 @@ static void test_garbage(void **state)
         size_t len = rng_below(&rng, 60);
         char *text = malloc(len + 1);
         for (size_t i = 0; i < len; i++) {
-            text[i] = alphabet[rng_below(&rng, sizeof alphabet)];
+            text[i] = alphabet[rng_below(&rng, sizeof(alphabet))];
         }
         struct words words;
         enum status status;
         uint32_t line = 0;
-        words_begin(&words, slice_of(text, len), why, sizeof why);
+        words_begin(&words, slice_of(text, len), why, sizeof(why));
         while ((status = words_next(&words)) == STATUS_OK) {
             assert_true(words.line > line && words.count > 0);
             line = words.line;

@@ -8,7 +8,7 @@ static char why[512];
 static enum status parse(const char *text, struct workload *ret)
 {
     why[0] = '\0';
-    return workload_parse(slice_str(text), ret, why, sizeof why);
+    return workload_parse(slice_str(text), ret, why, sizeof(why));
 }
 
 static void test_default(void **state)
@@ -115,7 +115,7 @@ static void test_too_many(void **state)
     char text[1024] = "";
     struct workload workload;
     for (int i = 0; i <= WORKLOAD_KINDS_MAX; i++) {
-        snprintf(text + strlen(text), sizeof text - strlen(text), "kind k%d\n", i);
+        snprintf(text + strlen(text), sizeof(text) - strlen(text), "kind k%d\n", i);
     }
     assert_int_equal(parse(text, &workload), STATUS_INVALID);
     assert_string_equal(why, "line 9, column 1: a workload takes at most 8 kinds");

@@ -38,7 +38,7 @@ static enum status run(void *ctx, const struct scenario *scenario, struct bench_
     }
     assert_int_equal(scenario->gate_count, 0);
     assert_int_equal(scenario->fault_count, 0);
-    ret_result->seconds = calloc(600, sizeof *ret_result->seconds);
+    ret_result->seconds = calloc(600, sizeof(*ret_result->seconds));
     int64_t at = 0;
     double line = 0;
     for (uint32_t i = 0; i < scenario->phase_count; i++) {
@@ -77,9 +77,9 @@ static int setup(void **state)
 {
     (void)state;
     char why[300];
-    scenario = calloc(1, sizeof *scenario);
+    scenario = calloc(1, sizeof(*scenario));
     return scenario_parse(SLICE("target http://a\nflow f\n get /\nphase p constant 5/s for 1s\ngate p99 < 1s\n"), NULL,
-                          NULL, scenario, why, sizeof why) == STATUS_OK
+                          NULL, scenario, why, sizeof(why)) == STATUS_OK
                ? 0
                : 1;
 }

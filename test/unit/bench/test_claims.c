@@ -20,7 +20,7 @@ static void test_ours(void **state)
     struct slice table, map;
     struct claims claims;
     claims_default(&table, &map);
-    enum status status = claims_read(table, map, &claims, why, sizeof why);
+    enum status status = claims_read(table, map, &claims, why, sizeof(why));
     if (status != STATUS_OK) {
         fail_msg("%s", why);
     }
@@ -32,7 +32,7 @@ static void test_ours(void **state)
         }
     }
     /* Nothing was run: what is not built and not comparable says so, and nothing is met. */
-    struct claim_outcome *outcomes = calloc(claims.run_count, sizeof *outcomes);
+    struct claim_outcome *outcomes = calloc(claims.run_count, sizeof(*outcomes));
     claims_judge(&claims, outcomes);
     uint32_t counts[CLAIM_VERDICT_COUNT], all = 0;
     claims_count(&claims, UINT32_MAX, counts);
@@ -59,14 +59,14 @@ static void test_templates(void **state)
     struct slice table, map;
     struct claims claims;
     claims_default(&table, &map);
-    assert_int_equal(claims_read(table, map, &claims, why, sizeof why), STATUS_OK);
-    struct claim_outcome *outcomes = calloc(claims.run_count, sizeof *outcomes);
+    assert_int_equal(claims_read(table, map, &claims, why, sizeof(why)), STATUS_OK);
+    struct claim_outcome *outcomes = calloc(claims.run_count, sizeof(*outcomes));
     claims_judge(&claims, outcomes);
     for (uint32_t i = 0; i < claims.count; i++) {
         const struct claim *claim = &claims.claims[i];
         struct slice text = claims_template(claim_source(claim));
         char place[128];
-        size_t len = (size_t)snprintf(place, sizeof place, "{%.*s}", SLICE_ARG(claim->id));
+        size_t len = (size_t)snprintf(place, sizeof(place), "{%.*s}", SLICE_ARG(claim->id));
         const char *first = memmem(text.data, text.len, place, len);
         if (first == NULL || memmem(first + 1, text.len - (size_t)(first + 1 - text.data), place, len) != NULL) {
             fail_msg("report-%u.md has %s not once", claim_source(claim), place);
@@ -93,10 +93,10 @@ static void test_scenarios(void **state)
     struct slice table, map;
     struct claims claims;
     unsigned wrong = 0;
-    struct scenario *scenario = malloc(sizeof *scenario);
+    struct scenario *scenario = malloc(sizeof(*scenario));
     assert_non_null(scenario);
     claims_default(&table, &map);
-    assert_int_equal(claims_read(table, map, &claims, why, sizeof why), STATUS_OK);
+    assert_int_equal(claims_read(table, map, &claims, why, sizeof(why)), STATUS_OK);
     for (uint32_t i = 0; i < claims.run_count; i++) {
         const struct claim_run *run = &claims.runs[i];
         for (unsigned is_quick = 0; is_quick < 2; is_quick++) {
@@ -104,7 +104,7 @@ static void test_scenarios(void **state)
             for (uint32_t j = 0; j < run->define_count; j++) {
                 defines[j] = run->defines[is_quick][j];
             }
-            if (scenario_parse(claims_scenario(run->scenario), ".", defines, scenario, why, sizeof why) != STATUS_OK) {
+            if (scenario_parse(claims_scenario(run->scenario), ".", defines, scenario, why, sizeof(why)) != STATUS_OK) {
                 print_message("run %s, %s.scenario: %s\n", run->name, run->scenario, why);
                 wrong++;
                 continue;
@@ -141,12 +141,12 @@ static const char map[] = "alias avg mean lower\nalias tput goodput higher\n"
 
 static struct scenario *scenario_of_two_phases(void)
 {
-    struct scenario *scenario = calloc(1, sizeof *scenario);
+    struct scenario *scenario = calloc(1, sizeof(*scenario));
     assert_non_null(scenario);
     scenario->phase_count = 2;
     for (unsigned i = 0; i < 2; i++) {
         struct scenario_phase *phase = &scenario->phases[i];
-        snprintf(phase->name, sizeof phase->name, "u%u", (i + 1) * 10);
+        snprintf(phase->name, sizeof(phase->name), "u%u", (i + 1) * 10);
         phase->model = SCENARIO_USERS;
         phase->users_from = phase->users_to = 10; /* of the second 20 were meant: it is scaled */
     }
@@ -189,12 +189,12 @@ static void check_verdict(const struct claims *claims, const char *id, enum clai
 static void test_verdicts(void **state)
 {
     (void)state;
-    char table[sizeof head + sizeof rows];
+    char table[sizeof(head) + sizeof(rows)];
     struct claims claims;
     struct bench_result run;
     struct scenario *scenario = scenario_of_two_phases();
-    snprintf(table, sizeof table, "%s%s", head, rows);
-    if (claims_read(slice_str(table), slice_str(map), &claims, why, sizeof why) != STATUS_OK) {
+    snprintf(table, sizeof(table), "%s%s", head, rows);
+    if (claims_read(slice_str(table), slice_str(map), &claims, why, sizeof(why)) != STATUS_OK) {
         fail_msg("%s", why);
     }
     fill_run(&run);
@@ -217,7 +217,7 @@ static void test_verdicts(void **state)
 
     struct claim yes_or_no = {.unit = SLICE("bool")};
     char text[16];
-    claim_value_text(&yes_or_no, 1, text, sizeof text);
+    claim_value_text(&yes_or_no, 1, text, sizeof(text));
     assert_string_equal(text, "yes");
 
     /* A run that said nothing about the target is no result. */
@@ -264,19 +264,19 @@ static void test_mistakes(void **state)
         {"run other users seconds\n", "NAME=VALUE"},
         {"unbuilt\n", "pattern"},
     };
-    char table[sizeof head + sizeof rows], text[sizeof map + 200];
+    char table[sizeof(head) + sizeof(rows)], text[sizeof(map) + 200];
     struct claims claims;
-    snprintf(table, sizeof table, "%s%s", head, rows);
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        snprintf(text, sizeof text, "run users users\n%s%s", cases[i].line, map);
-        assert_int_equal(claims_read(slice_str(table), slice_str(text), &claims, why, sizeof why), STATUS_INVALID);
+    snprintf(table, sizeof(table), "%s%s", head, rows);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        snprintf(text, sizeof(text), "run users users\n%s%s", cases[i].line, map);
+        assert_int_equal(claims_read(slice_str(table), slice_str(text), &claims, why, sizeof(why)), STATUS_INVALID);
         if (strstr(why, cases[i].says) == NULL) {
             fail_msg("\"%s\" says: %s", cases[i].line, why);
         }
     }
-    assert_int_equal(claims_read(SLICE("id\nS0.01#a\tb\n"), slice_str(map), &claims, why, sizeof why), STATUS_INVALID);
+    assert_int_equal(claims_read(SLICE("id\nS0.01#a\tb\n"), slice_str(map), &claims, why, sizeof(why)), STATUS_INVALID);
     assert_non_null(strstr(why, "claims.tsv, line 2"));
-    assert_int_equal(claims_read(slice_str(table), SLICE("run users users\n"), &claims, why, sizeof why),
+    assert_int_equal(claims_read(slice_str(table), SLICE("run users users\n"), &claims, why, sizeof(why)),
                      STATUS_INVALID);
     assert_non_null(strstr(why, "no line covers"));
 }

@@ -18,7 +18,7 @@ static void make_result(struct bench_result *result, double rate, int64_t latenc
 {
     bench_result_init(result);
     assert_int_equal(bench_result_histograms(result), STATUS_OK);
-    snprintf(result->scenario, sizeof result->scenario, "made-up");
+    snprintf(result->scenario, sizeof(result->scenario), "made-up");
     result->started_wall_ns = when_ns;
     result->duration_ns = 10 * S;
     struct bench_series *series = bench_result_add_series(result, "", "");
@@ -26,7 +26,7 @@ static void make_result(struct bench_result *result, double rate, int64_t latenc
     series->counts.scheduled = series->counts.ok = (uint64_t)(rate * 10);
     histogram_record_many(series->latency, latency_ns, series->counts.ok);
     histogram_record_many(series->service, latency_ns, series->counts.ok);
-    result->seconds = calloc(10, sizeof *result->seconds);
+    result->seconds = calloc(10, sizeof(*result->seconds));
     result->second_count = 10;
     for (uint32_t i = 0; i < 10; i++) {
         result->seconds[i].second = i;
@@ -41,7 +41,7 @@ static void test_rounds(void **state)
     (void)state;
     struct compare *compare;
     struct rng rng = test_rng();
-    assert_int_equal(compare_new(NULL, &compare, why, sizeof why), STATUS_OK);
+    assert_int_equal(compare_new(NULL, &compare, why, sizeof(why)), STATUS_OK);
     for (int round = 0; round < 8; round++) {
         struct bench_result a, b;
         double mood = 1 + (double)rng_below(&rng, 100) / 200, noise = (double)rng_below(&rng, 100) / 10000;
@@ -78,10 +78,10 @@ static void test_times_and_names(void **state)
     struct compare *compare;
     static const char *const metrics[] = {"p99", "rate", "missing@phase", NULL};
     static const char *const p99[] = {"p99", NULL}, *const unknown[] = {"godput", NULL};
-    assert_int_equal(compare_new(unknown, &compare, why, sizeof why), STATUS_INVALID);
+    assert_int_equal(compare_new(unknown, &compare, why, sizeof(why)), STATUS_INVALID);
     assert_string_equal(why, "\"godput\" is no metric; did you mean \"goodput\"?");
-    assert_int_equal(compare_new(metrics, &compare, why, sizeof why), STATUS_INVALID);
-    assert_int_equal(compare_new(p99, &compare, why, sizeof why), STATUS_OK);
+    assert_int_equal(compare_new(metrics, &compare, why, sizeof(why)), STATUS_INVALID);
+    assert_int_equal(compare_new(p99, &compare, why, sizeof(why)), STATUS_OK);
     for (int round = 0; round < 6; round++) {
         struct bench_result a, b;
         make_result(&a, 1000, 2000000 + round * 1000, 0);
@@ -101,7 +101,7 @@ static void test_seconds(void **state)
     (void)state;
     struct compare *compare;
     struct bench_result a, b;
-    assert_int_equal(compare_new(NULL, &compare, why, sizeof why), STATUS_OK);
+    assert_int_equal(compare_new(NULL, &compare, why, sizeof(why)), STATUS_OK);
     make_result(&a, 1000, 2000000, 0);
     make_result(&b, 900, 2000000, 0);
     b.seconds[4].counts.ok = 0;
@@ -131,16 +131,16 @@ static void test_history(void **state)
         if (run == 3) { /* must not be among the values */
             result.series[0].counts.ok = 1;
         }
-        snprintf(dir, sizeof dir, "%s/sub%d", folder, i % 2);
+        snprintf(dir, sizeof(dir), "%s/sub%d", folder, i % 2);
         mkdir(dir, 0755);
-        snprintf(dir, sizeof dir, "%s/sub%d/run%02d", folder, i % 2, run);
+        snprintf(dir, sizeof(dir), "%s/sub%d/run%02d", folder, i % 2, run);
         mkdir(dir, 0755);
-        assert_int_equal(report_write(dir, &none, &result, why, sizeof why), STATUS_OK);
+        assert_int_equal(report_write(dir, &none, &result, why, sizeof(why)), STATUS_OK);
         bench_result_free(&result);
     }
-    snprintf(dir, sizeof dir, "%s/broken", folder);
+    snprintf(dir, sizeof(dir), "%s/broken", folder);
     mkdir(dir, 0755);
-    snprintf(command, sizeof command, "%s/run.json", dir);
+    snprintf(command, sizeof(command), "%s/run.json", dir);
     FILE *file = fopen(command, "w");
     fputs("{", file);
     fclose(file);
@@ -176,7 +176,7 @@ static void test_history(void **state)
     json_parser_free(parser);
     buf_free(&out);
     history_free(&history);
-    snprintf(command, sizeof command, "rm -r '%s'", folder);
+    snprintf(command, sizeof(command), "rm -r '%s'", folder);
     assert_int_equal(system(command), 0);
     assert_int_equal(history_read(folder, &history), STATUS_NOT_FOUND);
 }

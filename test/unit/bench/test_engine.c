@@ -35,13 +35,13 @@ struct run {
 
 static void run_text(struct run *run, const char *text)
 {
-    run->scenario = calloc(1, sizeof *run->scenario);
+    run->scenario = calloc(1, sizeof(*run->scenario));
     assert_non_null(run->scenario);
-    if (scenario_parse(slice_str(text), NULL, NULL, run->scenario, run->why, sizeof run->why) != STATUS_OK) {
+    if (scenario_parse(slice_str(text), NULL, NULL, run->scenario, run->why, sizeof(run->why)) != STATUS_OK) {
         fail_msg("%s\n%s", run->why, text);
     }
     struct bench_options options = {.program = "shoal", .scratch = "/tmp", .time_scale = 1};
-    run->status = bench_run(run->scenario, &options, &run->result, run->why, sizeof run->why);
+    run->status = bench_run(run->scenario, &options, &run->result, run->why, sizeof(run->why));
 }
 
 static void run_end(struct run *run)
@@ -83,7 +83,7 @@ static int compare(const void *a, const void *b)
 /* The smallest value that `percent` of them do not exceed. */
 static double truth_percentile(int64_t *values, size_t count, double percent)
 {
-    qsort(values, count, sizeof *values, compare);
+    qsort(values, count, sizeof(*values), compare);
     size_t rank = (size_t)ceil(percent / 100 * (double)count);
     return (double)values[rank > 0 ? rank - 1 : 0];
 }
@@ -138,9 +138,9 @@ static unsigned compare_step(const struct bench_result *result, const char *step
 {
     static const double percents[] = {50, 90, 99, 99.9};
     const struct bench_series *series = bench_result_series(result, "p", step);
-    int64_t *planned = malloc(count * sizeof *planned);
-    int64_t *real = malloc(count * sizeof *real);
-    int64_t *served = malloc(count * sizeof *served);
+    int64_t *planned = malloc(count * sizeof(*planned));
+    int64_t *real = malloc(count * sizeof(*real));
+    int64_t *served = malloc(count * sizeof(*served));
     size_t len = 0;
     unsigned wrong = 0;
     assert_non_null(series);
@@ -176,7 +176,7 @@ static void percentiles_are_right_to_one_percent(void **state)
         struct truth_config config = {.delay_ns = programmed};
         struct truth_server *server = truth_server_start(&config, &port);
         char text[512];
-        snprintf(text, sizeof text,
+        snprintf(text, sizeof(text),
                  "target http://127.0.0.1:%u timeout 20s\n"
                  "flow modes\n  get /m/${index} as modes\n"
                  "flow tail\n  get /t/${index} as tail\n"
@@ -252,7 +252,7 @@ static void a_stall_is_in_the_latency_and_not_in_the_service_time(void **state)
         struct truth_config config = {.delay_ns = twenty_ms, .stall_at_ns = STALL_AT_NS, .stall_for_ns = STALL_FOR_NS};
         struct truth_server *server = truth_server_start(&config, &port);
         char text[512];
-        snprintf(text, sizeof text,
+        snprintf(text, sizeof(text),
                  "target http://127.0.0.1:%u connections %d timeout 20s\n"
                  "flow f\n  get /s/${index} as stalled\n"
                  "phase p constant %d/s for %ds\n",
@@ -312,7 +312,7 @@ static void misbehave(const struct misbehaviour *how, const char *phase)
     struct truth_config config = {.manner = how->manner};
     struct truth_server *server = truth_server_start(&config, &port);
     char text[512];
-    snprintf(text, sizeof text,
+    snprintf(text, sizeof(text),
              "target http://127.0.0.1:%u timeout 300ms\nflow f\n  get /x/${index} as x\nphase p %s\n", port, phase);
     struct run run;
     run_text(&run, text);
@@ -350,7 +350,7 @@ static uint16_t closed_port(void)
 {
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof address;
+    socklen_t size = sizeof(address);
     assert_int_equal(bind(fd, (struct sockaddr *)&address, size), 0);
     assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
     close(fd);
@@ -362,7 +362,7 @@ static void nobody_listens(void **state)
     (void)state;
     char text[256];
     struct run run;
-    snprintf(text, sizeof text, "target http://127.0.0.1:%u\nflow f\n  get /\nphase p users 5 for 500ms\n",
+    snprintf(text, sizeof(text), "target http://127.0.0.1:%u\nflow f\n  get /\nphase p users 5 for 500ms\n",
              closed_port());
     run_text(&run, text);
     assert_int_equal(run.status, STATUS_OK);
@@ -409,7 +409,7 @@ static void phases_follow_their_graph(void **state)
     uint16_t port;
     struct truth_server *server = start_plain(&port);
     char text[1024];
-    snprintf(text, sizeof text,
+    snprintf(text, sizeof(text),
              "target http://127.0.0.1:%u\n"
              "flow f\n  get /a/${index} as a match ok\n"
              "flow g\n  get /b/1 as b expect 404\n"
@@ -458,7 +458,7 @@ static void waiting_for_a_connection_is_no_lag(void **state)
     struct truth_config config = {.manner = TRUTH_ANSWERS, .delay_ns = always_50ms};
     struct truth_server *server = truth_server_start(&config, &port);
     char text[256];
-    snprintf(text, sizeof text,
+    snprintf(text, sizeof(text),
              "target http://127.0.0.1:%u connections 2\nflow f\n  get /a/${index} as a\n"
              "phase p burst 40 every 2s times 1 for 2s flow f\n",
              port);
@@ -480,7 +480,7 @@ static void values_go_from_answers_and_feeds_into_requests(void **state)
     struct truth_config config = {.manner = TRUTH_ANSWERS};
     struct truth_server *server = truth_server_start(&config, &port);
     char text[1024];
-    snprintf(text, sizeof text,
+    snprintf(text, sizeof(text),
              "target http://127.0.0.1:%u\n"
              "feed n range 10..29 once\n"
              "flow f\n"
@@ -519,7 +519,7 @@ static void arrivals_are_shed_above_a_limit(void **state)
     struct truth_config config = {.manner = TRUTH_STALLS};
     struct truth_server *server = truth_server_start(&config, &port);
     char text[512];
-    snprintf(text, sizeof text,
+    snprintf(text, sizeof(text),
              "target http://127.0.0.1:%u connections 5 timeout 400ms\nflow f\n  get /a/1 as a\n"
              "phase p constant 200/s for 300ms shed 10\n",
              port);
@@ -540,13 +540,13 @@ static void a_seed_decides_everything(void **state)
     (void)state;
     uint64_t first[2] = {0};
     char kinds[3][400];
-    memset(kinds, 0, sizeof kinds);
+    memset(kinds, 0, sizeof(kinds));
     for (int i = 0; i < 3; i++) {
         uint16_t port;
         struct truth_config config = {.manner = TRUTH_ANSWERS};
         struct truth_server *server = truth_server_start(&config, &port);
         char text[512];
-        snprintf(text, sizeof text,
+        snprintf(text, sizeof(text),
                  "seed %d\ntarget http://127.0.0.1:%u\nflow f share 2\n  get /f/${index} as f\n"
                  "flow g\n  get /g/${index} as g\nphase p poisson 300/s for 1s\n",
                  i < 2 ? 7 : 8, port);
@@ -559,14 +559,14 @@ static void a_seed_decides_everything(void **state)
         uint64_t count;
         int64_t stall_ns;
         const struct truth_record *records = truth_server_stop(server, &count, &stall_ns);
-        for (uint64_t r = 0; r < count && r < sizeof kinds[i]; r++) {
+        for (uint64_t r = 0; r < count && r < sizeof(kinds[i]); r++) {
             kinds[i][r] = records[r].kind;
         }
         truth_server_free(server);
     }
     assert_int_equal(first[0], first[1]);
-    assert_memory_equal(kinds[0], kinds[1], sizeof kinds[0]);
-    assert_memory_not_equal(kinds[0], kinds[2], sizeof kinds[0]);
+    assert_memory_equal(kinds[0], kinds[1], sizeof(kinds[0]));
+    assert_memory_not_equal(kinds[0], kinds[2], sizeof(kinds[0]));
 }
 
 static void interrupt_soon(int number)
@@ -581,7 +581,7 @@ static void an_interrupt_leaves_what_there_was(void **state)
     uint16_t port;
     struct truth_server *server = start_plain(&port);
     char text[256];
-    snprintf(text, sizeof text, "target http://127.0.0.1:%u\nflow f\n  get /a/1\nphase p constant 100/s for 60s\n",
+    snprintf(text, sizeof(text), "target http://127.0.0.1:%u\nflow f\n  get /a/1\nphase p constant 100/s for 60s\n",
              port);
     signal(SIGALRM, interrupt_soon);
     alarm(1);

@@ -12,14 +12,15 @@
 static bool value(void *ctx, struct slice function, struct slice name, double *ret)
 {
     (void)ctx;
-    if (slice_equal_str(function, "sum") && slice_equal_str(name, "all"))
+    if (slice_equal_str(function, "sum") && slice_equal_str(name, "all")) {
         *ret = 10;
-    else if (function.len == 0 && slice_equal_str(name, "p99.9:task@peak"))
+    } else if (function.len == 0 && slice_equal_str(name, "p99.9:task@peak")) {
         *ret = 7;
-    else if (function.len == 0 && slice_equal_str(name, "S0.05/10#avg"))
+    } else if (function.len == 0 && slice_equal_str(name, "S0.05/10#avg")) {
         *ret = 3;
-    else
+    } else {
         return false;
+    }
     return true;
 }
 
@@ -28,7 +29,7 @@ static enum status evaluate(const char *text, double tolerance, double *ret)
     static char why[200];
     struct expression_result result = {0};
     struct expression_names names = {value, NULL, tolerance};
-    enum status status = expression_evaluate(slice_str(text), &names, &result, why, sizeof why);
+    enum status status = expression_evaluate(slice_str(text), &names, &result, why, sizeof(why));
     *ret = result.value;
     assert_true(status == STATUS_OK || why[0] != '\0');
     return status;
@@ -54,7 +55,7 @@ static void test_values(void **state)
                  {"3 <= 3", 1},
                  {"(2 > 1) + (1 > 2) + (5 >= 5)", 2},
                  {"  4  ", 4}};
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         double found;
         assert_int_equal(evaluate(cases[i].text, 0, &found), STATUS_OK);
         assert_true(fabs(found - cases[i].value) < 1e-12);
@@ -74,13 +75,15 @@ static void test_refused(void **state)
     static const char *const invalid[] = {"", "1 +", "(1", "1)", "1 2", "* 3", "[x", "sum(all", "1 ! 2", "1..2", "a b"};
     static const char *const missing[] = {"x", "1 / 0", "sum(x)", "nothing(all)", "[S9]"};
     double found;
-    for (size_t i = 0; i < sizeof invalid / sizeof invalid[0]; i++)
+    for (size_t i = 0; i < sizeof(invalid) / sizeof(invalid[0]); i++) {
         assert_true(evaluate(invalid[i], 0, &found) != STATUS_OK);
-    for (size_t i = 0; i < sizeof missing / sizeof missing[0]; i++)
+    }
+    for (size_t i = 0; i < sizeof(missing) / sizeof(missing[0]); i++) {
         assert_int_equal(evaluate(missing[i], 0, &found), STATUS_NOT_FOUND);
+    }
     char deep[201];
-    memset(deep, '(', sizeof deep - 1);
-    deep[sizeof deep - 1] = '\0';
+    memset(deep, '(', sizeof(deep) - 1);
+    deep[sizeof(deep) - 1] = '\0';
     assert_int_equal(evaluate(deep, 0, &found), STATUS_INVALID);
 }
 

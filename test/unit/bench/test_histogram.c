@@ -44,7 +44,7 @@ static void test_percentiles_against_sorted_values(void **state)
     static const int64_t per_100k[] = {0,     1,     1000,  25000, 50000, 75000, 90000,
                                        95000, 99000, 99900, 99990, 99999, 100000};
     struct rng rng = test_rng();
-    int64_t *values = malloc(COUNT * sizeof *values);
+    int64_t *values = malloc(COUNT * sizeof(*values));
     struct histogram *histogram = histogram_new();
     assert_non_null(values);
     assert_non_null(histogram);
@@ -57,7 +57,7 @@ static void test_percentiles_against_sorted_values(void **state)
             histogram_record(histogram, values[i]);
             sum += (double)values[i];
         }
-        qsort(values, COUNT, sizeof *values, by_value);
+        qsort(values, COUNT, sizeof(*values), by_value);
         for (size_t i = 0; i < ARRAY_COUNT(per_100k); i++) {
             double exact = (double)exact_percentile(values, COUNT, per_100k[i]);
             double got = (double)histogram_percentile(histogram, (double)per_100k[i] / 1000);

@@ -43,9 +43,9 @@ static int setup(void **state)
     struct bench_series *step = bench_result_add_series(&result, "steady", "GET /status");
     add_counts(step, 200, 5, 10);
     histogram_record(step->latency, 7 * NS_PER_MS);
-    result.seconds = calloc(10, sizeof *result.seconds);
+    result.seconds = calloc(10, sizeof(*result.seconds));
     result.second_count = 10;
-    for (uint32_t i = 0; i < 10; i++)
+    for (uint32_t i = 0; i < 10; i++) {
         result.seconds[i] = (struct bench_second){.second = i,
                                                   .counts = {.scheduled = 110, .ok = i == 7 ? 0 : 100, .failed = 10},
                                                   .p50_ns = NS_PER_MS,
@@ -56,25 +56,27 @@ static int setup(void **state)
                                                             NS_PER_MS,
                                                   .max_ns = 60 * NS_PER_MS,
                                                   .lag_max_ns = i * NS_PER_US};
-    result.processes = calloc(2, sizeof *result.processes);
+    }
+    result.processes = calloc(2, sizeof(*result.processes));
     result.process_count = 2;
-    snprintf(result.processes[0].name, sizeof result.processes[0].name, "hub");
-    snprintf(result.processes[1].name, sizeof result.processes[1].name, "generator");
+    snprintf(result.processes[0].name, sizeof(result.processes[0].name), "hub");
+    snprintf(result.processes[1].name, sizeof(result.processes[1].name), "generator");
     result.processes[0].leak_bytes_per_hour = 1000;
     result.processes[0].leak_low = -10;
     result.processes[0].leak_high = 2010;
-    result.samples = calloc(10, sizeof *result.samples);
+    result.samples = calloc(10, sizeof(*result.samples));
     result.sample_count = 10;
-    for (uint32_t i = 0; i < 10; i++)
+    for (uint32_t i = 0; i < 10; i++) {
         result.samples[i] = (struct bench_sample){.second = i,
                                                   .process = 0,
                                                   .cpu_percent = i < 5 ? 20 : 80,
                                                   .memory_bytes = (i == 3 ? 900 : 100 + i),
                                                   .descriptors = 5 + i,
                                                   .disk_written_bytes = 4096};
-    result.scrapes = calloc(1, sizeof *result.scrapes);
+    }
+    result.scrapes = calloc(1, sizeof(*result.scrapes));
     result.scrape_count = 1;
-    snprintf(result.scrapes[0].name, sizeof result.scrapes[0].name, "shoal_tasks{state=\"ready\"}");
+    snprintf(result.scrapes[0].name, sizeof(result.scrapes[0].name), "shoal_tasks{state=\"ready\"}");
     result.scrapes[0].count = 10;
     result.scrapes[0].seconds = calloc(10, sizeof(uint32_t));
     result.scrapes[0].values = calloc(10, sizeof(double));
@@ -85,7 +87,7 @@ static int setup(void **state)
     const int64_t times[3][2] = {{20, 500}, {40, 300}, {-1, -1}};
     for (int i = 0; i < 3; i++) {
         struct bench_event *event = bench_result_add_event(&result, i * NS_PER_S, "kill hub");
-        snprintf(event->fault, sizeof event->fault, i < 2 ? "kill_hub" : "cut_line");
+        snprintf(event->fault, sizeof(event->fault), i < 2 ? "kill_hub" : "cut_line");
         event->detected_ns = times[i][0] < 0 ? -1 : times[i][0] * NS_PER_MS;
         event->recovered_ns = times[i][1] < 0 ? -1 : times[i][1] * NS_PER_MS;
     }
@@ -107,8 +109,9 @@ static double value(const char *name)
     double value = -12345;
     const char *unit;
     enum status status = bench_metric(&result, slice_str(name), &value, &unit);
-    if (status != STATUS_OK)
+    if (status != STATUS_OK) {
         fail_msg("%s: %s", name, status_slug(status));
+    }
     return value;
 }
 
@@ -211,13 +214,13 @@ static void test_what_is_not_there(void **state)
     static const char *const unknown[] = {"",        "p",       "p101",     "pp99", "p99x",   "p9.9.9", "cpu",
                                           "cpu.",    "latency", "rate.hub", "p99@", "p99:@a", "error.", "error.x",
                                           "recover", "P99",     "lag_",     "p_9",  "p9.",    "rate "};
-    for (size_t i = 0; i < sizeof unknown / sizeof unknown[0]; i++) {
+    for (size_t i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++) {
         assert_false(bench_metric_is_known(slice_str(unknown[i]), NULL));
         assert_int_equal(status_of(unknown[i]), STATUS_NOT_FOUND);
     }
     static const char *const absent[] = {"p99@nowhere",    "p99:nothing@steady", "cpu.mars",
                                          "scrape.nothing", "recover.nothing",    "cpu.hub@nowhere"};
-    for (size_t i = 0; i < sizeof absent / sizeof absent[0]; i++) {
+    for (size_t i = 0; i < sizeof(absent) / sizeof(absent[0]); i++) {
         assert_true(bench_metric_is_known(slice_str(absent[i]), NULL));
         assert_int_equal(status_of(absent[i]), STATUS_NOT_FOUND);
     }
@@ -266,9 +269,9 @@ static void add_gate(struct scenario *scenario, const char *metric, const char *
                      int64_t to_s)
 {
     struct scenario_gate *gate = &scenario->gates[scenario->gate_count++];
-    snprintf(gate->text, sizeof gate->text, "%s %s %g", metric, op, wanted);
-    snprintf(gate->metric, sizeof gate->metric, "%s", metric);
-    snprintf(gate->op, sizeof gate->op, "%s", op);
+    snprintf(gate->text, sizeof(gate->text), "%s %s %g", metric, op, wanted);
+    snprintf(gate->metric, sizeof(gate->metric), "%s", metric);
+    snprintf(gate->op, sizeof(gate->op), "%s", op);
     gate->value = wanted;
     gate->from_ns = from_s * NS_PER_S;
     gate->to_ns = to_s * NS_PER_S;
@@ -281,7 +284,7 @@ static void test_gates(void **state)
     assert_true(gate_holds("==", 0.1 + 0.2, 0.3) && !gate_holds("==", 3, 4));
     assert_true(!gate_holds("<", 1, 1) && gate_holds("<=", 1, 1) && gate_holds(">=", 1, 1) && !gate_holds(">", 1, 1));
     assert_false(gate_holds("<", INFINITY, 5e9));
-    struct scenario *scenario = calloc(1, sizeof *scenario);
+    struct scenario *scenario = calloc(1, sizeof(*scenario));
     add_gate(scenario, "success", ">", 99, 0, 0);
     add_gate(scenario, "p99", "<", 60e6, 1, 7);
     assert_int_equal(gates_evaluate(scenario, &result), STATUS_OK);
@@ -295,8 +298,9 @@ static void test_gates(void **state)
     add_gate(scenario, "recover.cut_line", "<", 5e9, 0, 0);
     assert_int_equal(gates_evaluate(scenario, &result), STATUS_OK);
     assert_int_equal(result.verdict, BENCH_GATE_MISSED);
-    for (unsigned i = 2; i < 6; i++)
+    for (unsigned i = 2; i < 6; i++) {
         assert_false(result.gates[i].is_met);
+    }
     assert_false(result.gates[4].is_known);
     assert_true(result.gates[2].is_known && result.gates[5].is_known);
     result.verdict = BENCH_INVALID; /* an invalid run stays one */
@@ -317,8 +321,8 @@ static void test_words(void **state)
                  {-2048, "bytes/h", "-2 KiB/h"}, {100, "%", "100 %"},
                  {12345.6, "/s", "12346 /s"},    {5, "n", "5"},
                  {INFINITY, "ns", "never"},      {2.5, "n", "2.50"}};
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        bench_value_text(cases[i].value, cases[i].unit, text, sizeof text);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        bench_value_text(cases[i].value, cases[i].unit, text, sizeof(text));
         assert_string_equal(text, cases[i].text);
     }
     struct buf list;
@@ -330,8 +334,8 @@ static void test_words(void **state)
     for (const char *const *word = bench_metric_words(); *word != NULL;
          word++) { /* each is a name, or one with a dot behind it */
         char name[96], within[96];
-        snprintf(name, sizeof name, "%s.reset", *word);
-        snprintf(within, sizeof within, "%s.1s", *word);
+        snprintf(name, sizeof(name), "%s.reset", *word);
+        snprintf(within, sizeof(within), "%s.1s", *word);
         assert_true(bench_metric_is_known(slice_str(*word), NULL) || bench_metric_is_known(slice_str(name), NULL) ||
                     bench_metric_is_known(slice_str(within), NULL));
     }

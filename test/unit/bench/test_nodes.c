@@ -26,15 +26,15 @@ struct run {
 
 static void run_text(struct run *run, const char *text)
 {
-    run->scenario = calloc(1, sizeof *run->scenario);
+    run->scenario = calloc(1, sizeof(*run->scenario));
     assert_non_null(run->scenario);
-    snprintf(run->scratch, sizeof run->scratch, "/tmp/test_nodes.XXXXXX");
+    snprintf(run->scratch, sizeof(run->scratch), "/tmp/test_nodes.XXXXXX");
     assert_non_null(mkdtemp(run->scratch));
-    if (scenario_parse(slice_str(text), NULL, NULL, run->scenario, run->why, sizeof run->why) != STATUS_OK) {
+    if (scenario_parse(slice_str(text), NULL, NULL, run->scenario, run->why, sizeof(run->why)) != STATUS_OK) {
         fail_msg("%s\n%s", run->why, text);
     }
     struct bench_options options = {.program = getenv("SHOAL"), .scratch = run->scratch, .time_scale = 1};
-    run->status = bench_run(run->scenario, &options, &run->result, run->why, sizeof run->why);
+    run->status = bench_run(run->scenario, &options, &run->result, run->why, sizeof(run->why));
     const struct bench_result *result = &run->result;
     for (uint32_t i = 0; i < result->series_count; i++) {
         const struct bench_counts *counts = &result->series[i].counts;
@@ -55,7 +55,7 @@ static void run_end(struct run *run)
     bench_result_free(&run->result);
     scenario_free(run->scenario);
     free(run->scenario);
-    snprintf(command, sizeof command, "rm -rf '%s'", run->scratch);
+    snprintf(command, sizeof(command), "rm -rf '%s'", run->scratch);
     assert_int_equal(system(command), 0);
 }
 

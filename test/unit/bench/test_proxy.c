@@ -25,9 +25,9 @@ static bool is_closed;
 static int bind_listener(uint16_t *ret_port)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof address;
+    socklen_t len = sizeof(address);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    assert_true(fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof address) == 0 && listen(fd, 64) == 0);
+    assert_true(fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0 && listen(fd, 64) == 0);
     assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
     *ret_port = ntohs(address.sin_port);
     return fd;
@@ -55,8 +55,9 @@ static int teardown(void **state)
 {
     (void)state;
     proxy_close(proxy, on_closed, NULL);
-    for (int i = 0; i < 1000 && !is_closed; i++)
+    for (int i = 0; i < 1000 && !is_closed; i++) {
         uv_run(&loop.uv, UV_RUN_NOWAIT);
+    }
     assert_true(is_closed);
     loop_free(&loop);
     close(listener);
@@ -78,12 +79,12 @@ static int dial(void)
         .sin_family = AF_INET, .sin_port = htons(proxy_port(proxy)), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(fd >= 0);
-    if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0) {
+    if (connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0) {
         close(fd);
         return -errno;
     }
     struct timeval none = {.tv_usec = 1};
-    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &none, sizeof none);
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &none, sizeof(none));
     return fd;
 }
 
@@ -91,8 +92,9 @@ static int answer(void)
 {
     for (int i = 0; i < 2000; i++) {
         int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        if (fd >= 0)
+        if (fd >= 0) {
             return fd;
+        }
         turn(1);
     }
     fail_msg("the proxy does not connect");
@@ -105,14 +107,16 @@ static int64_t take(int fd, char *into, size_t size, int64_t within_ms)
     int64_t start_ns = clock_mono_ns();
     for (size_t len = 0; len < size;) {
         ssize_t got = recv(fd, into + len, size - len, MSG_DONTWAIT);
-        if (got > 0)
+        if (got > 0) {
             len += (size_t)got;
-        else if (got == 0 || errno != EAGAIN)
+        } else if (got == 0 || errno != EAGAIN) {
             return -1;
-        else
+        } else {
             turn(1);
-        if (clock_mono_ns() > start_ns + within_ms * NS_PER_MS)
+        }
+        if (clock_mono_ns() > start_ns + within_ms * NS_PER_MS) {
             return -2;
+        }
     }
     return clock_mono_ns() - start_ns;
 }
@@ -122,8 +126,9 @@ static void test_passes_both_ways_and_the_end(void **state)
     (void)state;
     enum { SIZE = 1 << 20 };
     char *sent = malloc(SIZE), *came = malloc(SIZE);
-    for (size_t i = 0; i < SIZE; i++)
+    for (size_t i = 0; i < SIZE; i++) {
         sent[i] = (char)(i * 2654435761u >> 13);
+    }
     int client = dial(), target = answer();
     assert_true(client >= 0);
     size_t out = 0, in = 0;

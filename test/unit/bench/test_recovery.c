@@ -26,13 +26,14 @@ static struct bench_event play(const struct history *history)
     struct recovery *recovery = recovery_new();
     assert_non_null(recovery);
     struct bench_event *event = bench_result_add_event(&result, history->fault_ns, "kill hub");
-    snprintf(event->fault, sizeof event->fault, "kill_hub");
+    snprintf(event->fault, sizeof(event->fault), "kill_hub");
     unsigned backlog = 0;
     for (int64_t at_ns = 0; at_ns < history->end_ns; at_ns += GAP_NS) {
         bool is_down = at_ns >= history->fault_ns && at_ns < history->down_until_ns;
         if (!is_down) {
-            for (; backlog > 0; backlog--)
+            for (; backlog > 0; backlog--) {
                 recovery_answer(recovery, at_ns, true);
+            }
             recovery_answer(recovery, at_ns, true);
         } else if (history->does_fail) {
             recovery_answer(recovery, at_ns + 3 * NS_PER_MS, false);
@@ -48,9 +49,10 @@ static struct bench_event play(const struct history *history)
 
 static void assert_within(int64_t value, int64_t low_ms, int64_t high_ms)
 {
-    if (value < low_ms * NS_PER_MS || value > high_ms * NS_PER_MS)
+    if (value < low_ms * NS_PER_MS || value > high_ms * NS_PER_MS) {
         fail_msg("%lld us are not within %lld and %lld ms", (long long)(value / 1000), (long long)low_ms,
                  (long long)high_ms);
+    }
 }
 
 static void test_errors(void **state)

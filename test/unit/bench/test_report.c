@@ -50,19 +50,20 @@ static void fill_series(const char *phase, const char *step, uint64_t count)
 static int setup(void **state)
 {
     (void)state;
-    snprintf(dir, sizeof dir, "/tmp/test_report.XXXXXX");
+    snprintf(dir, sizeof(dir), "/tmp/test_report.XXXXXX");
     assert_non_null(mkdtemp(dir));
-    scenario = calloc(1, sizeof *scenario);
+    scenario = calloc(1, sizeof(*scenario));
     static char source[] = "title \"<b> & | \\ \"\nphase a users 3 # ```";
-    scenario->source = (struct buf){.data = source, .len = strlen(source), .cap = sizeof source, .max = sizeof source};
+    scenario->source =
+        (struct buf){.data = source, .len = strlen(source), .cap = sizeof(source), .max = sizeof(source)};
     scenario->phase_count = 1;
-    snprintf(scenario->phases[0].name, sizeof scenario->phases[0].name, "steady");
+    snprintf(scenario->phases[0].name, sizeof(scenario->phases[0].name), "steady");
     static const char *const defines[] = {"rate=5", "quote=\"", NULL};
     context = (struct report_context){.scenario = scenario, .defines = defines, .time_scale = 0.25};
     bench_result_init(&result);
     assert_int_equal(bench_result_histograms(&result), STATUS_OK);
-    snprintf(result.scenario, sizeof result.scenario, "made-up");
-    snprintf(result.title, sizeof result.title, "Title with <tags> & \"quotes\" | bars");
+    snprintf(result.scenario, sizeof(result.scenario), "made-up");
+    snprintf(result.title, sizeof(result.title), "Title with <tags> & \"quotes\" | bars");
     result.started_wall_ns = INT64_C(1790000000) * NS_PER_S;
     result.duration_ns = 9876543210;
     result.seed = UINT64_MAX;
@@ -70,7 +71,7 @@ static int setup(void **state)
     fill_series("steady", "", 900);
     fill_series("steady", "GET /x|y", 400);
     bench_result_add_series(&result, "empty", "");
-    result.seconds = calloc(9, sizeof *result.seconds);
+    result.seconds = calloc(9, sizeof(*result.seconds));
     result.second_count = 9;
     for (uint32_t i = 0; i < 9; i++) {
         result.seconds[i] = (struct bench_second){.second = i,
@@ -84,7 +85,7 @@ static int setup(void **state)
         result.seconds[i].counts = (struct bench_counts){.scheduled = 30 + i, .ok = 30, .failed = i};
         result.seconds[i].counts.errors[BENCH_ERROR_MISMATCH] = i;
     }
-    result.processes = calloc(2, sizeof *result.processes);
+    result.processes = calloc(2, sizeof(*result.processes));
     result.process_count = 2;
     result.processes[0] = (struct bench_process){.name = "hub",
                                                  .pid = 77,
@@ -96,9 +97,9 @@ static int setup(void **state)
                                                  .leak_bytes_per_hour = -1.5,
                                                  .leak_low = -3,
                                                  .leak_high = 1e9};
-    snprintf(result.processes[1].name, sizeof result.processes[1].name, "generator");
-    result.samples = calloc(18, sizeof *result.samples);
-    for (uint32_t i = 0; i < 18; i++)
+    snprintf(result.processes[1].name, sizeof(result.processes[1].name), "generator");
+    result.samples = calloc(18, sizeof(*result.samples));
+    for (uint32_t i = 0; i < 18; i++) {
         result.samples[result.sample_count++] = (struct bench_sample){.second = i / 2,
                                                                       .process = (uint16_t)(i % 2),
                                                                       .cpu_percent = i / 7.0,
@@ -109,11 +110,12 @@ static int setup(void **state)
                                                                       .disk_written_bytes = 2,
                                                                       .net_in_bytes = 3,
                                                                       .net_out_bytes = 4};
-    result.scrapes = calloc(2, sizeof *result.scrapes);
+    }
+    result.scrapes = calloc(2, sizeof(*result.scrapes));
     result.scrape_count = 2;
     for (uint32_t i = 0; i < 2; i++) {
         struct bench_scrape *scrape = &result.scrapes[i];
-        snprintf(scrape->name, sizeof scrape->name, "tasks{state=\"%u\\\"\"}", i);
+        snprintf(scrape->name, sizeof(scrape->name), "tasks{state=\"%u\\\"\"}", i);
         scrape->count = 9;
         scrape->seconds = calloc(9, sizeof(uint32_t));
         scrape->values = calloc(9, sizeof(double));
@@ -124,12 +126,12 @@ static int setup(void **state)
     }
     struct bench_event *event = bench_result_add_event(&result, NS_PER_S, "phase steady begins");
     event = bench_result_add_event(&result, 2 * NS_PER_S, "kill hub");
-    snprintf(event->fault, sizeof event->fault, "kill_hub");
+    snprintf(event->fault, sizeof(event->fault), "kill_hub");
     event->detected_ns = 12 * NS_PER_MS;
     event->recovered_ns = 340 * NS_PER_MS;
     event = bench_result_add_event(&result, 3 * NS_PER_S, "cut line");
-    snprintf(event->fault, sizeof event->fault, "cut_line");
-    result.gates = calloc(3, sizeof *result.gates);
+    snprintf(event->fault, sizeof(event->fault), "cut_line");
+    result.gates = calloc(3, sizeof(*result.gates));
     result.gate_count = 3;
     result.gates[0] = (struct bench_gate_result){
         .text = "p99 < 5ms", .is_met = true, .is_known = true, .measured = 4.2e6, .wanted = 5e6, .unit = "ns"};
@@ -156,7 +158,7 @@ static int setup(void **state)
     result.users_max = 12;
     result.connections_max = 13;
     result.verdict = BENCH_GATE_MISSED;
-    snprintf(result.invalid_why, sizeof result.invalid_why, "A sentence.");
+    snprintf(result.invalid_why, sizeof(result.invalid_why), "A sentence.");
     return 0;
 }
 
@@ -166,15 +168,16 @@ static int teardown(void **state)
     char command[128];
     bench_result_free(&result);
     free(scenario);
-    snprintf(command, sizeof command, "rm -rf '%s'", dir);
+    snprintf(command, sizeof(command), "rm -rf '%s'", dir);
     assert_int_equal(system(command), 0);
     return 0;
 }
 
 static void save(void)
 {
-    if (report_write(dir, &context, &result, why, sizeof why) != STATUS_OK)
+    if (report_write(dir, &context, &result, why, sizeof(why)) != STATUS_OK) {
         fail_msg("%s", why);
+    }
 }
 
 static void test_comes_back_the_same(void **state)
@@ -182,8 +185,9 @@ static void test_comes_back_the_same(void **state)
     (void)state;
     struct bench_result again;
     save();
-    if (report_read(dir, &again, why, sizeof why) != STATUS_OK)
+    if (report_read(dir, &again, why, sizeof(why)) != STATUS_OK) {
         fail_msg("%s", why);
+    }
     struct buf a, b;
     buf_init(&a, 1u << 26);
     buf_init(&b, 1u << 26);
@@ -217,12 +221,13 @@ static void test_comes_back_the_same(void **state)
                                         "goodput@steady",
                                         "error.reset",
                                         "lag_max"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         double x = 1, y = 2;
         assert_int_equal(bench_metric(&result, slice_str(names[i]), &x, NULL), STATUS_OK);
         assert_int_equal(bench_metric(&again, slice_str(names[i]), &y, NULL), STATUS_OK);
-        if (x != y)
+        if (x != y) {
             fail_msg("%s was %g and is %g", names[i], x, y);
+        }
     }
     assert_int_equal(again.seconds[8].counts.errors[BENCH_ERROR_MISMATCH], 8);
     assert_true(isinf(again.gates[1].measured));
@@ -235,7 +240,7 @@ static char *slurp(const char *name, size_t *ret_len)
 {
     char path[128];
     struct stat info;
-    snprintf(path, sizeof path, "%s/%s", dir, name);
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
     assert_int_equal(stat(path, &info), 0);
     char *text = malloc((size_t)info.st_size + 1);
     FILE *file = fopen(path, "r");
@@ -249,7 +254,7 @@ static char *slurp(const char *name, size_t *ret_len)
 static void put(const char *name, const char *text, size_t len)
 {
     char path[128];
-    snprintf(path, sizeof path, "%s/%s", dir, name);
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
     FILE *file = fopen(path, "w");
     assert_non_null(file);
     assert_int_equal(fwrite(text, 1, len, file), len);
@@ -263,26 +268,28 @@ static void test_damaged_folders(void **state)
     static const char *const files[] = {"run.json", "histograms.json", "series.ndjson", "samples.ndjson"};
     struct bench_result again;
     save();
-    assert_int_equal(report_read("/nonexistent", &again, why, sizeof why), STATUS_NOT_FOUND);
+    assert_int_equal(report_read("/nonexistent", &again, why, sizeof(why)), STATUS_NOT_FOUND);
     bench_result_free(&again);
-    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
         size_t len;
         char *text = slurp(files[i], &len);
         for (size_t k = 0; k < 60; k++) {
             size_t at = len * k / 60;
             put(files[i], text, at);
             why[0] = '\0';
-            enum status status = report_read(dir, &again, why, sizeof why);
-            if (i < 2) /* a document that is cut off is none */
+            enum status status = report_read(dir, &again, why, sizeof(why));
+            if (i < 2) { /* a document that is cut off is none */
                 assert_int_not_equal(status, STATUS_OK);
-            if (status != STATUS_OK)
+            }
+            if (status != STATUS_OK) {
                 assert_non_null(strstr(why, files[i]));
+            }
             bench_result_free(&again);
             char *changed = malloc(len + 1);
             memcpy(changed, text, len);
             changed[at] = "0\"{[x,-}"[k % 8];
             put(files[i], changed, len);
-            status = report_read(dir, &again, why, sizeof why);
+            status = report_read(dir, &again, why, sizeof(why));
             assert_true(status == STATUS_OK || strstr(why, dir) != NULL);
             bench_result_free(&again);
             free(changed);
@@ -291,7 +298,7 @@ static void test_damaged_folders(void **state)
         free(text);
     }
     put("run.json", "{\"schema\":\"shoal-bench-run/99\"}", 31);
-    assert_int_equal(report_read(dir, &again, why, sizeof why), STATUS_INVALID);
+    assert_int_equal(report_read(dir, &again, why, sizeof(why)), STATUS_INVALID);
     assert_non_null(strstr(why, "shoal-bench-run/99"));
     bench_result_free(&again);
 }
@@ -309,10 +316,11 @@ static void test_json_is_json(void **state)
         "source",      "gates",    "phases",  "series",  "totals",      "processes",  "events"};
     char *text = slurp("run.json", &len);
     assert_int_equal(json_parse(parser, slice_of(text, len), &root, NULL, NULL), STATUS_OK);
-    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++)
+    for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
         assert_true(json_member(root, members[i], &member));
+    }
     assert_int_equal(json_count(root),
-                     sizeof members / sizeof members[0]); /* one that is new belongs into docs/bench.md and here */
+                     sizeof(members) / sizeof(members[0])); /* one that is new belongs into docs/bench.md and here */
     free(text);
     /* what docs/bench.md tells of is what is there */
     FILE *docs = fopen(SHOAL_SOURCE_ROOT "/docs/bench.md", "r");
@@ -320,17 +328,19 @@ static void test_json_is_json(void **state)
     char *manual = calloc(1, 1u << 20);
     assert_true(fread(manual, 1, (1u << 20) - 1, docs) > 0);
     fclose(docs);
-    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++) {
+    for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
         char quoted[64];
-        snprintf(quoted, sizeof quoted, "| `%s` |", members[i]);
-        if (strstr(manual, quoted) == NULL)
+        snprintf(quoted, sizeof(quoted), "| `%s` |", members[i]);
+        if (strstr(manual, quoted) == NULL) {
             fail_msg("docs/bench.md does not tell of \"%s\" in run.json", members[i]);
+        }
     }
     struct buf table;
     buf_init(&table, 1u << 20);
     bench_metrics_list(&table, true);
-    if (strstr(manual, buf_cstr(&table)) == NULL)
+    if (strstr(manual, buf_cstr(&table)) == NULL) {
         fail_msg("the table of metrics in docs/bench.md is not that of metrics.def: run this test with --metrics");
+    }
     buf_free(&table);
     free(manual);
     json_parser_free(parser);
@@ -349,8 +359,9 @@ static void check_xml(const char *text)
             continue;
         }
         assert_true((unsigned char)*text >= ' ' || *text == '\n');
-        if (*text++ != '<')
+        if (*text++ != '<') {
             continue;
+        }
         if (*text == '?' || *text == '!') {
             text = strchr(text, '>') + 1;
             continue;
@@ -360,7 +371,7 @@ static void check_xml(const char *text)
         size_t len = strcspn(text, " />");
         assert_in_range(len, 1, 23);
         char name[24];
-        snprintf(name, sizeof name, "%.*s", (int)len, text);
+        snprintf(name, sizeof(name), "%.*s", (int)len, text);
         bool is_quoted = false, is_empty = false;
         for (; *text != '>' || is_quoted; text++) {
             assert_true(*text != '\0' && *text != '<');
@@ -373,7 +384,7 @@ static void check_xml(const char *text)
             assert_string_equal(open[--depth], name);
         } else if (!is_empty) {
             assert_true(depth < 32);
-            snprintf(open[depth++], sizeof open[0], "%s", name);
+            snprintf(open[depth++], sizeof(open[0]), "%s", name);
         }
     }
     assert_int_equal(depth, 0);
@@ -393,8 +404,9 @@ static void test_xml_and_html(void **state)
     check_xml(text);
     static const char *const external[] = {
         "http://", "https://", "src=", "href=", "url(", "@import", "<script", "<link"};
-    for (size_t i = 0; i < sizeof external / sizeof external[0]; i++)
+    for (size_t i = 0; i < sizeof(external) / sizeof(external[0]); i++) {
         assert_null(strstr(text, external[i]));
+    }
     static const char *const wanted[] = {"<h3>Rate</h3>",
                                          "<h3>Latency over time</h3>",
                                          "<h3>Latency distribution</h3>",
@@ -403,9 +415,10 @@ static void test_xml_and_html(void **state)
                                          "kill hub, 2.00 s",
                                          "&lt;tags&gt; &amp; &quot;quotes&quot; | bars",
                                          "recover.cut_line"};
-    for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
-        if (strstr(text, wanted[i]) == NULL)
+    for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
+        if (strstr(text, wanted[i]) == NULL) {
             fail_msg("report.html lacks %s", wanted[i]);
+        }
     }
     assert_null(strstr(text, "nan"));
     free(text);
@@ -424,12 +437,13 @@ static void test_prometheus(void **state)
         assert_non_null(end);
         if (strncmp(line, "# TYPE ", 7) == 0) {
             size_t len = strcspn(line + 7, " ");
-            snprintf(family, sizeof family, "%.*s", (int)len, line + 7);
+            snprintf(family, sizeof(family), "%.*s", (int)len, line + 7);
             assert_null(
                 memmem(buf_cstr(&page), (size_t)(line - buf_cstr(&page)), line, len + 8)); /* not a second time */
         }
-        if (*line == '#')
+        if (*line == '#') {
             continue;
+        }
         assert_int_equal(strncmp(line, family, strlen(family)), 0);
         size_t len = strspn(line, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_:");
         assert_true(line[len] == '{');
@@ -437,8 +451,9 @@ static void test_prometheus(void **state)
         while (*at != '}') {
             at += strspn(at, "abcdefghijklmnopqrstuvwxyz_,");
             assert_true(at[0] == '=' && at[1] == '"');
-            for (at += 2; *at != '"'; at++)
+            for (at += 2; *at != '"'; at++) {
                 at += *at == '\\';
+            }
             at++;
         }
         char *number_end;
@@ -454,20 +469,20 @@ static void test_folders(void **state)
     (void)state;
     char first[256], second[256];
     char parent[128];
-    snprintf(parent, sizeof parent, "%s/runs", dir);
-    assert_int_equal(report_make_dir(parent, &result, first, sizeof first, why, sizeof why), STATUS_OK);
-    assert_int_equal(report_make_dir(parent, &result, second, sizeof second, why, sizeof why), STATUS_OK);
+    snprintf(parent, sizeof(parent), "%s/runs", dir);
+    assert_int_equal(report_make_dir(parent, &result, first, sizeof(first), why, sizeof(why)), STATUS_OK);
+    assert_int_equal(report_make_dir(parent, &result, second, sizeof(second), why, sizeof(why)), STATUS_OK);
     assert_string_not_equal(first, second);
     assert_non_null(strstr(first, "20260921T141320Z-made-up"));
-    assert_int_not_equal(report_write("/nonexistent/x", &context, &result, why, sizeof why), STATUS_OK);
+    assert_int_not_equal(report_write("/nonexistent/x", &context, &result, why, sizeof(why)), STATUS_OK);
     assert_non_null(strstr(why, "/nonexistent/x"));
     /* a run that was interrupted in its first moment has nearly nothing */
     struct bench_result nothing, again;
     static const struct report_context no_context;
     bench_result_init(&nothing);
     nothing.verdict = BENCH_INTERRUPTED;
-    assert_int_equal(report_write(first, &no_context, &nothing, why, sizeof why), STATUS_OK);
-    assert_int_equal(report_read(first, &again, why, sizeof why), STATUS_OK);
+    assert_int_equal(report_write(first, &no_context, &nothing, why, sizeof(why)), STATUS_OK);
+    assert_int_equal(report_read(first, &again, why, sizeof(why)), STATUS_OK);
     assert_int_equal(again.verdict, BENCH_INTERRUPTED);
     bench_result_free(&again);
 }
@@ -510,12 +525,13 @@ static void test_live(void **state)
     }
     live_end(&live);
     close(fds[1]);
-    ssize_t got = read(fds[0], text, sizeof text - 1);
+    ssize_t got = read(fds[0], text, sizeof(text) - 1);
     assert_true(got > 0);
     text[got] = '\0';
     int lines = 0;
-    for (ssize_t i = 0; i < got; i++)
+    for (ssize_t i = 0; i < got; i++) {
         lines += text[i] == '\n';
+    }
     assert_int_equal(lines, 3);
     assert_null(strchr(text, '\033'));
     close(fds[0]);
@@ -526,7 +542,7 @@ static void test_live(void **state)
     live_progress(&live, &progress);
     live_end(&live);
     close(fds[1]);
-    got = read(fds[0], text, sizeof text - 1);
+    got = read(fds[0], text, sizeof(text) - 1);
     assert_true(got > 0);
     text[got] = '\0';
     assert_non_null(strstr(text, "\033[?25l"));

@@ -32,8 +32,9 @@ static void test_process(void **state)
     assert_int_equal(process.memory_pages, 2500);
     static const char *const wrong[] = {"", "1", "1 (a", "1 (a) S 1 2 3",
                                         "1 (a) S x x x x x x x x x x x x x x x x x x x x x x x x"};
-    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         assert_false(procfs_parse_process(slice_str(wrong[i]), &process));
+    }
     uint64_t read, written;
     assert_true(
         procfs_parse_io(SLICE("rchar: 323934931\nwchar: 323929600\nsyscr: 632687\nsyscw: 632675\nread_bytes: 4096\n"
@@ -142,7 +143,7 @@ static void test_sampler(void **state)
     config.host = "127.0.0.1";
     config.port = 0;
     assert_int_equal(http_server_start(&loop, &config, &callbacks, &server), STATUS_OK);
-    snprintf(url, sizeof url, "http://127.0.0.1:%u", http_server_port(server));
+    snprintf(url, sizeof(url), "http://127.0.0.1:%u", http_server_port(server));
     assert_int_equal(sampler_new(&loop, &result, url, &sampler), STATUS_OK);
     sampler_watch(sampler, "hub", getpid());
     char *kept[4];
@@ -159,8 +160,9 @@ static void test_sampler(void **state)
     sampler_tick(sampler, 4);
     turn(20);
     sampler_finish(sampler);
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 4; i++) {
         free(kept[i]);
+    }
     double value;
     assert_int_equal(bench_metric(&result, SLICE("cpu.generator"), &value, NULL), STATUS_OK);
     assert_true(value > 5 && value < 400);
@@ -180,8 +182,9 @@ static void test_sampler(void **state)
     assert_true(value == 350);
     assert_int_equal(result.scrape_count, 3);
     uint32_t hub_samples = 0;
-    for (uint32_t i = 0; i < result.sample_count; i++)
+    for (uint32_t i = 0; i < result.sample_count; i++) {
         hub_samples += strcmp(result.processes[result.samples[i].process].name, "hub") == 0;
+    }
     assert_int_equal(hub_samples, 4);
     bench_result_free(&result);
     http_server_close(server, 0);
@@ -198,10 +201,11 @@ static void test_leak(void **state)
     bench_result_init(&result);
     assert_int_equal(loop_init(&loop), STATUS_OK);
     assert_int_equal(sampler_new(&loop, &result, NULL, &sampler), STATUS_OK);
-    result.samples = calloc(100, sizeof *result.samples);
-    for (uint32_t i = 0; i < 100; i++) /* a warm-up, then 1 KiB a second with some noise */
+    result.samples = calloc(100, sizeof(*result.samples));
+    for (uint32_t i = 0; i < 100; i++) { /* a warm-up, then 1 KiB a second with some noise */
         result.samples[result.sample_count++] = (struct bench_sample){
             .second = i, .process = 0, .memory_bytes = i < 10 ? 1000 : 5000000 + 1024 * i + (i * 7919 % 13)};
+    }
     sampler_finish(sampler);
     assert_true(fabs(result.processes[0].leak_bytes_per_hour - 1024 * 3600) < 0.01 * 1024 * 3600);
     assert_true(result.processes[0].leak_low > 0 && result.processes[0].leak_low < 1024 * 3600);

@@ -12,7 +12,7 @@ static struct scenario *scenario;
 static int setup(void **state)
 {
     (void)state;
-    scenario = calloc(1, sizeof *scenario);
+    scenario = calloc(1, sizeof(*scenario));
     return scenario == NULL;
 }
 
@@ -38,8 +38,8 @@ static void test_examples(void **state)
         if (len < 9 || strcmp(entry->d_name + len - 9, ".scenario") != 0) {
             continue;
         }
-        snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
-        if (scenario_load(path, NULL, scenario, why, sizeof why) != STATUS_OK) {
+        snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
+        if (scenario_load(path, NULL, scenario, why, sizeof(why)) != STATUS_OK) {
             fail_msg("%s: %s", entry->d_name, why);
         }
         assert_int_equal(strlen(scenario->name), len - 9);
@@ -55,7 +55,7 @@ static void test_examples(void **state)
 
 static void parse(const char *text)
 {
-    if (scenario_parse(slice_str(text), NULL, NULL, scenario, why, sizeof why) != STATUS_OK) {
+    if (scenario_parse(slice_str(text), NULL, NULL, scenario, why, sizeof(why)) != STATUS_OK) {
         fail_msg("%s\n%s", why, text);
     }
 }
@@ -66,9 +66,9 @@ static void assert_text(const struct scenario_text *text, const char *wanted)
     size_t len = 0;
     for (uint32_t i = 0; i < text->count; i++) {
         if (text->parts[i].variable >= 0) {
-            len += (size_t)snprintf(got + len, sizeof got - len, "<%s>", scenario->variables[text->parts[i].variable]);
+            len += (size_t)snprintf(got + len, sizeof(got) - len, "<%s>", scenario->variables[text->parts[i].variable]);
         } else {
-            len += (size_t)snprintf(got + len, sizeof got - len, "%.*s", SLICE_ARG(text->parts[i].literal));
+            len += (size_t)snprintf(got + len, sizeof(got) - len, "%.*s", SLICE_ARG(text->parts[i].literal));
         }
     }
     assert_string_equal(got, wanted);
@@ -249,7 +249,7 @@ static void test_feeds_and_names(void **state)
         "let rate 10\nlet path /x/$rate\ntarget http://a:1\nfeed n range 5..9 once\nfeed w words a 'b c' $$d random\n"
         "feed t text 10..1k\nflow f\n get $path/${n}/${w} header \"X: ${t} $who ${rate} $$rate\"\n"
         "phase p constant $rate/s for ${rate}s";
-    assert_int_equal(scenario_parse(slice_str(text), NULL, defines, scenario, why, sizeof why), STATUS_OK);
+    assert_int_equal(scenario_parse(slice_str(text), NULL, defines, scenario, why, sizeof(why)), STATUS_OK);
     assert_int_equal(scenario->phases[0].schedule.rate_from, 50);
     assert_int_equal(scenario->phases[0].duration_ns, 50000000000);
     assert_text(&scenario->flows[0].steps[0].path, "/x/50/<n>/<w>");
@@ -271,7 +271,7 @@ static char folder[64];
 static void write_file(const char *name, const char *content)
 {
     char path[128];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
+    snprintf(path, sizeof(path), "%s/%s", folder, name);
     FILE *file = fopen(path, "w");
     assert_non_null(file);
     fputs(content, file);
@@ -280,7 +280,7 @@ static void write_file(const char *name, const char *content)
 
 static enum status parse_in_folder(const char *text)
 {
-    return scenario_parse(slice_str(text), folder, NULL, scenario, why, sizeof why);
+    return scenario_parse(slice_str(text), folder, NULL, scenario, why, sizeof(why));
 }
 
 static void remove_folder(void)
@@ -289,7 +289,7 @@ static void remove_folder(void)
                                         "body.json", "x.scenario", "w.scenario"};
     for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
         char path[128];
-        snprintf(path, sizeof path, "%s/%s", folder, names[i]);
+        snprintf(path, sizeof(path), "%s/%s", folder, names[i]);
         unlink(path);
     }
     rmdir(folder);
@@ -298,7 +298,7 @@ static void remove_folder(void)
 static void test_files(void **state)
 {
     (void)state;
-    snprintf(folder, sizeof folder, "/tmp/scenario-XXXXXX");
+    snprintf(folder, sizeof(folder), "/tmp/scenario-XXXXXX");
     assert_non_null(mkdtemp(folder));
     write_file("a.csv", "\xEF\xBB\xBFid,\"name\"\r\n1,\"a \"\"b\"\", c\"\n\n2,\n3,\"two\nlines\"");
     write_file("t.trace", "# moments\n0\n1.5\n1500ms\n 2s # two\n");
@@ -336,7 +336,7 @@ static void test_files(void **state)
         char wanted[200];
         write_file("bad.csv", csvs[i].csv);
         assert_int_equal(parse_in_folder("target http://a\nfeed u csv bad.csv\n"), STATUS_INVALID);
-        snprintf(wanted, sizeof wanted, "line 2, column 12: %s", csvs[i].why);
+        snprintf(wanted, sizeof(wanted), "line 2, column 12: %s", csvs[i].why);
         assert_string_equal(why, wanted);
     }
     static const struct {
@@ -352,13 +352,13 @@ static void test_files(void **state)
         char wanted[200];
         write_file("bad.trace", traces[i].trace);
         assert_int_equal(parse_in_folder("target http://a\n" FLOW "phase p trace bad.trace\n"), STATUS_INVALID);
-        snprintf(wanted, sizeof wanted, "line 4, column 15: %s", traces[i].why);
+        snprintf(wanted, sizeof(wanted), "line 4, column 15: %s", traces[i].why);
         assert_string_equal(why, wanted);
     }
     assert_int_equal(parse_in_folder("feed u csv nothing.csv\n"), STATUS_INVALID);
     assert_non_null(strstr(why, "line 1, column 12: the file "));
     assert_non_null(strstr(why, "nothing.csv cannot be opened"));
-    assert_int_equal(scenario_parse(SLICE("feed u csv a.csv\n"), NULL, NULL, scenario, why, sizeof why),
+    assert_int_equal(scenario_parse(SLICE("feed u csv a.csv\n"), NULL, NULL, scenario, why, sizeof(why)),
                      STATUS_INVALID);
     assert_string_equal(why, "line 1, column 12: files cannot be read here");
 
@@ -366,23 +366,23 @@ static void test_files(void **state)
     struct workload workload;
     char path[128];
     write_file("x.scenario", "start hub\nkind a\nnodes 3\nflow f\n submit\nphase p users 1 for 1s\n");
-    snprintf(path, sizeof path, "%s/x.scenario", folder);
-    assert_int_equal(scenario_load_workload(path, &workload, why, sizeof why), STATUS_OK);
+    snprintf(path, sizeof(path), "%s/x.scenario", folder);
+    assert_int_equal(scenario_load_workload(path, &workload, why, sizeof(why)), STATUS_OK);
     assert_true(workload.node_count == 3 && workload.kind_count == 1);
     write_file("w.scenario", "kind a\nnodes 2 slots 5\nclients 3\n");
-    snprintf(path, sizeof path, "%s/w.scenario", folder);
-    assert_int_equal(scenario_load_workload(path, &workload, why, sizeof why), STATUS_OK);
+    snprintf(path, sizeof(path), "%s/w.scenario", folder);
+    assert_int_equal(scenario_load_workload(path, &workload, why, sizeof(why)), STATUS_OK);
     assert_true(workload.node_count == 2 && workload.clients == 3);
-    assert_int_equal(scenario_load(path, NULL, scenario, why, sizeof why), STATUS_INVALID);
+    assert_int_equal(scenario_load(path, NULL, scenario, why, sizeof(why)), STATUS_INVALID);
     assert_string_equal(why, "line 3, column 10: there is no phase; \"phase NAME constant 100/s for 10s\", for one, "
                              "says who comes when");
     write_file("w.scenario", "kind a\nphase p users 1\n");
-    assert_int_equal(scenario_load_workload(path, &workload, why, sizeof why), STATUS_INVALID);
+    assert_int_equal(scenario_load_workload(path, &workload, why, sizeof(why)), STATUS_INVALID);
     write_file("w.scenario", "kind a\n");
-    assert_int_equal(scenario_load_workload(path, &workload, why, sizeof why), STATUS_INVALID);
+    assert_int_equal(scenario_load_workload(path, &workload, why, sizeof(why)), STATUS_INVALID);
     assert_string_equal(why, "line 1, column 1: there are no nodes; \"nodes N\" makes some");
     unlink(path);
-    assert_int_equal(scenario_load(path, NULL, scenario, why, sizeof why), STATUS_NOT_FOUND);
+    assert_int_equal(scenario_load(path, NULL, scenario, why, sizeof(why)), STATUS_NOT_FOUND);
     remove_folder();
 }
 
@@ -562,7 +562,7 @@ static void test_mistakes(void **state)
     int wrong = 0;
     for (size_t i = 0; i < ARRAY_COUNT(mistakes); i++) {
         why[0] = '\0';
-        enum status status = scenario_parse(slice_str(mistakes[i].text), NULL, NULL, scenario, why, sizeof why);
+        enum status status = scenario_parse(slice_str(mistakes[i].text), NULL, NULL, scenario, why, sizeof(why));
         if (status != STATUS_INVALID || strcmp(why, mistakes[i].why) != 0) {
             print_error("%s\n  wanted %s\n  got    %s\n", mistakes[i].text, mistakes[i].why, why);
             wrong++;
@@ -586,7 +586,7 @@ static void test_defines_that_are_wrong(void **state)
     for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
         const char *const defines[] = {cases[i].define, NULL};
         assert_int_equal(scenario_parse(SLICE(HTTP "let rate 3\n" FLOW "phase p constant $rate/s for 1s\n"), NULL,
-                                        defines, scenario, why, sizeof why),
+                                        defines, scenario, why, sizeof(why)),
                          STATUS_INVALID);
         assert_string_equal(why, cases[i].why);
     }
@@ -606,16 +606,16 @@ static void test_garbage(void **state)
     scenario_free(scenario);
     int good = 0;
     for (size_t round = 0; round < 6000; round++) {
-        size_t len = round < sizeof text ? round : sizeof text - 1;
+        size_t len = round < sizeof(text) ? round : sizeof(text) - 1;
         char *copy = malloc(len + 1);
         memcpy(copy, text, len);
-        for (uint64_t i = rng_below(&rng, round < sizeof text ? 1 : 6); i > 0; i--) {
+        for (uint64_t i = rng_below(&rng, round < sizeof(text) ? 1 : 6); i > 0; i--) {
             static const char bytes[] = "$.{}/%'\"0 9sk\n\xff";
-            copy[rng_below(&rng, len)] = rng_below(&rng, 2) == 0 ? bytes[rng_below(&rng, sizeof bytes - 1)]
-                                                                 : text[rng_below(&rng, sizeof text - 1)];
+            copy[rng_below(&rng, len)] = rng_below(&rng, 2) == 0 ? bytes[rng_below(&rng, sizeof(bytes) - 1)]
+                                                                 : text[rng_below(&rng, sizeof(text) - 1)];
         }
         why[0] = '\0';
-        enum status status = scenario_parse(slice_of(copy, len), NULL, NULL, scenario, why, sizeof why);
+        enum status status = scenario_parse(slice_of(copy, len), NULL, NULL, scenario, why, sizeof(why));
         free(copy);
         if (status == STATUS_OK) {
             good++;

@@ -153,7 +153,7 @@ static void test_poisson_is_poisson(void **state)
         size_t count = schedule_count(&schedule), at = 0;
         /* The count has mean and variance 100,000. */
         assert_true(fabs((double)count - 100000) < 4.5 * sqrt(100000));
-        double *gaps = malloc(count * sizeof *gaps);
+        double *gaps = malloc(count * sizeof(*gaps));
         double windows[1000] = {0}; /* arrivals in each tenth of a second: mean 100, variance 100 */
         struct schedule_cursor cursor;
         int64_t before = 0;
@@ -182,7 +182,7 @@ static void test_poisson_is_poisson(void **state)
         double dispersion = window_squares / 100; /* chi-squared with 1000 degrees of freedom */
         assert_true(fabs(dispersion - 1000) < 4.5 * sqrt(2000));
         /* Kolmogorov and Smirnov against 1 - exp(-1000 t); 2.2 / sqrt(n) is exceeded once in 8000 times. */
-        qsort(gaps, count, sizeof *gaps, by_value);
+        qsort(gaps, count, sizeof(*gaps), by_value);
         double distance = 0;
         for (size_t i = 0; i < count; i++) {
             double meant = 1 - exp(-1000 * gaps[i]);

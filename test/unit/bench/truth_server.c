@@ -87,7 +87,7 @@ static void close_fd(struct truth_server *server, int fd, bool is_reset)
 {
     if (is_reset) {
         struct linger linger = {.l_onoff = 1, .l_linger = 0};
-        setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
     }
     server->is_open[fd] = false;
     close(fd);
@@ -122,7 +122,7 @@ static void say_varying(struct truth_server *server, int fd)
     size_t size = (size_t)(server->answers * 7919 % 200000);
     char head[256];
     char *body = malloc(size + 1);
-    int len = snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nX-Number: %llu\r\nContent-Length: %zu\r\n\r\n",
+    int len = snprintf(head, sizeof(head), "HTTP/1.1 200 OK\r\nX-Number: %llu\r\nContent-Length: %zu\r\n\r\n",
                        (unsigned long long)server->answers, size);
     memset(body, 'b', size);
     say(fd, head, (size_t)len);
@@ -135,11 +135,11 @@ static void say_huge_head(int fd)
     say_text(fd, "HTTP/1.1 200 OK\r\n");
     for (int i = 0; i < 1024; i++) {
         char line[1024];
-        memset(line, 'h', sizeof line);
-        int len = snprintf(line, sizeof line, "X-%d: ", i);
+        memset(line, 'h', sizeof(line));
+        int len = snprintf(line, sizeof(line), "X-%d: ", i);
         line[len] = 'h';
-        memcpy(line + sizeof line - 2, "\r\n", 2);
-        if (send(fd, line, sizeof line, MSG_NOSIGNAL) < 0) {
+        memcpy(line + sizeof(line) - 2, "\r\n", 2);
+        if (send(fd, line, sizeof(line), MSG_NOSIGNAL) < 0) {
             return;
         }
     }
@@ -161,7 +161,7 @@ static void answer(struct truth_server *server, int fd)
         say_text(fd, plain);
         break;
     case TRUTH_SPLIT:
-        for (size_t i = 0; i < sizeof plain - 1; i++) {
+        for (size_t i = 0; i < sizeof(plain) - 1; i++) {
             say(fd, plain + i, 1);
         }
         break;
@@ -185,7 +185,7 @@ static void answer(struct truth_server *server, int fd)
         close_fd(server, fd, true);
         break;
     case TRUTH_ENDS:
-        say(fd, plain, sizeof plain - 3);
+        say(fd, plain, sizeof(plain) - 3);
         close_fd(server, fd, false);
         break;
     case TRUTH_HANGS_UP:
@@ -248,7 +248,7 @@ static void take_request(struct truth_server *server, int fd)
 
 static void on_readable(struct truth_server *server, int fd)
 {
-    size_t room = sizeof server->in[fd] - 1 - server->in_len[fd];
+    size_t room = sizeof(server->in[fd]) - 1 - server->in_len[fd];
     ssize_t got = recv(fd, server->in[fd] + server->in_len[fd], room, 0);
     if (got < 0 && errno == EAGAIN) {
         return;
@@ -273,7 +273,7 @@ static void on_connection(struct truth_server *server)
         return;
     }
     int one = 1;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     server->in_len[fd] = 0;
     server->generation[fd]++;
     server->is_open[fd] = true;
@@ -328,9 +328,9 @@ static void *serve(void *ctx)
 
 struct truth_server *truth_server_start(const struct truth_config *config, uint16_t *ret_port)
 {
-    struct truth_server *server = calloc(1, sizeof *server);
+    struct truth_server *server = calloc(1, sizeof(*server));
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof address;
+    socklen_t size = sizeof(address);
     if (server == NULL) {
         return NULL;
     }

@@ -20,10 +20,11 @@ static enum status parse(struct cli *cli, const char *line)
     static const char *words[WORDS_MAX];
     int count = 0;
     words[count++] = "shoal";
-    snprintf(line_copy, sizeof line_copy, "%s", line);
+    snprintf(line_copy, sizeof(line_copy), "%s", line);
     for (char *save, *word = strtok_r(line_copy, " ", &save); word != NULL && count < WORDS_MAX;
-         word = strtok_r(NULL, " ", &save))
+         word = strtok_r(NULL, " ", &save)) {
         words[count++] = word;
+    }
     return cli_parse(count, words, cli);
 }
 
@@ -42,7 +43,7 @@ static enum status refuse(const char *line)
     dup2(kept, STDERR_FILENO);
     close(kept);
     close(fds[1]);
-    ssize_t len = read(fds[0], said, sizeof said - 1);
+    ssize_t len = read(fds[0], said, sizeof(said) - 1);
     close(fds[0]);
     said[len > 0 ? len : 0] = '\0';
     cli_free(&cli);
@@ -150,10 +151,11 @@ static void test_mistakes(void **state)
         {"node --slots 0", "from 1 to 1024"},
         {"ls -l", "two dashes"},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         enum status status = refuse(rows[i].line);
-        if (status != STATUS_USAGE || strstr(said, rows[i].says) == NULL)
+        if (status != STATUS_USAGE || strstr(said, rows[i].says) == NULL) {
             fail_msg("\"%s\" gave %s and said: %s", rows[i].line, status_slug(status), said);
+        }
         /* one sentence, one line */
         assert_int_equal(strcspn(said, "\n"), strlen(said) - 1);
     }
@@ -169,15 +171,16 @@ static void test_numbers(void **state)
     assert_true(cli_read_number(&number, "5", &value));
     assert_int_equal(value, 5);
     static const char *const bad[] = {"", "1", "6", " 3", "3 ", "+3", "-3", "0x3", "3k", "3s", "3.0"};
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         assert_false(cli_read_number(&number, bad[i], &value));
+    }
     assert_int_equal(value, 5);
     static const struct {
         const char *text;
         int64_t ms;
     } times[] = {{"0", 0},       {"250", 250},    {"250ms", 250},  {"3s", 3000},
                  {"5m", 300000}, {"2h", 7200000}, {"1d", 86400000}};
-    for (size_t i = 0; i < sizeof times / sizeof times[0]; i++) {
+    for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
         assert_true(cli_read_number(&duration, times[i].text, &value));
         assert_int_equal(value, times[i].ms);
     }
@@ -217,11 +220,13 @@ static void test_table(void **state)
             has_help |= strcmp(option->name, "help") == 0;
             has_json |= strcmp(option->name, "json") == 0;
             assert_true((option->type == CLI_FLAG) == (option->value == NULL));
-            for (const struct cli_option *other = command->options; other != option; other++)
+            for (const struct cli_option *other = command->options; other != option; other++) {
                 assert_string_not_equal(other->name, option->name);
+            }
             int64_t number;
-            if (option->fallback != NULL && option->type >= CLI_NUMBER)
+            if (option->fallback != NULL && option->type >= CLI_NUMBER) {
                 assert_true(cli_read_number(option, option->fallback, &number));
+            }
         }
         assert_true(has_help && has_json);
         buf_reset(&out);
@@ -230,20 +235,22 @@ static void test_table(void **state)
         const char *text = buf_cstr(&out);
         for (const struct cli_option *option = command->options; option->name != NULL; option++) {
             char label[64];
-            snprintf(label, sizeof label, "--%s", option->name);
+            snprintf(label, sizeof(label), "--%s", option->name);
             assert_non_null(strstr(text, label));
         }
         while (*text != '\0') { /* wrapped to 80 columns; a … counts three bytes */
             size_t len = strcspn(text, "\n");
-            if (len > 82)
+            if (len > 82) {
                 fail_msg("too wide: %.*s", (int)len, text);
+            }
             text += len + (text[len] == '\n');
         }
     }
     buf_reset(&out);
     cli_help_overview(&out);
-    for (const struct cli_command *command = cli_commands; command->name != NULL; command++)
+    for (const struct cli_command *command = cli_commands; command->name != NULL; command++) {
         assert_non_null(strstr(buf_cstr(&out), command->summary));
+    }
     buf_reset(&out);
     cli_help_man(&out);
     assert_int_equal(buf_status(&out), STATUS_OK);

@@ -26,8 +26,8 @@ struct fixture {
 
 static int setup(void **state)
 {
-    struct fixture *fixture = calloc(1, sizeof *fixture);
-    (void)snprintf(fixture->dir, sizeof fixture->dir, "/tmp/shoal-blobs-XXXXXX");
+    struct fixture *fixture = calloc(1, sizeof(*fixture));
+    (void)snprintf(fixture->dir, sizeof(fixture->dir), "/tmp/shoal-blobs-XXXXXX");
     if (mkdtemp(fixture->dir) == NULL || loop_init(&fixture->loop) != STATUS_OK ||
         blob_store_open(&fixture->loop, fixture->dir, SIZE_MAX_TEST, &fixture->store) != STATUS_OK) {
         return -1;
@@ -51,7 +51,7 @@ static int teardown(void **state)
 static unsigned files_in_tmp(const struct fixture *fixture)
 {
     char path[128];
-    (void)snprintf(path, sizeof path, "%s/tmp", fixture->dir);
+    (void)snprintf(path, sizeof(path), "%s/tmp", fixture->dir);
     DIR *dir = opendir(path);
     assert_non_null(dir);
     unsigned count = 0;
@@ -66,7 +66,7 @@ static void hex_of(struct slice content, char ret[SHA256_HEX_SIZE])
 {
     uint8_t digest[SHA256_SIZE];
     sha256(content, digest);
-    hex_encode(digest, sizeof digest, ret);
+    hex_encode(digest, sizeof(digest), ret);
 }
 
 static char *random_content(size_t len, uint64_t seed)
@@ -101,7 +101,7 @@ static void on_done(void *ctx, enum status status, const char *hex, uint64_t siz
     outcome->size = size;
     outcome->is_new = is_new;
     if (status == STATUS_OK) {
-        (void)snprintf(outcome->hex, sizeof outcome->hex, "%s", hex);
+        (void)snprintf(outcome->hex, sizeof(outcome->hex), "%s", hex);
     }
 }
 
@@ -184,7 +184,7 @@ static void test_round_trip(void **state)
 {
     struct fixture *fixture = *state;
     static const size_t sizes[] = {0, 1, 65536, 262144, 262145, SIZE_MAX_TEST};
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
         char *content = random_content(sizes[i], i);
         char hex[SHA256_HEX_SIZE];
         hex_of(slice_of(content, sizes[i]), hex);
@@ -219,7 +219,7 @@ static void test_ranges(void **state)
     static const struct {
         uint64_t offset, len;
     } ranges[] = {{0, 1}, {599999, 1}, {600000, 0}, {1, 599999}, {262144, 262144}};
-    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
+    for (size_t i = 0; i < sizeof(ranges) / sizeof(*ranges); i++) {
         struct reading reading = read_blob(fixture, outcome.hex, ranges[i].offset, ranges[i].len, 0);
         assert_int_equal(reading.status, STATUS_OK);
         assert_true(
@@ -255,7 +255,7 @@ static void test_names_are_checked(void **state)
         "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcde/",
         "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0",
     };
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
         uint64_t size;
         struct blob_upload *upload;
         assert_int_equal(blob_stat(fixture->store, names[i], &size), STATUS_NOT_FOUND);
@@ -350,7 +350,7 @@ static void test_leftovers_and_damage(void **state)
     struct fixture *fixture = *state;
     struct outcome_of_upload outcome = upload(fixture, NULL, SLICE("whole"), 5);
     char path[256];
-    (void)snprintf(path, sizeof path, "%s/%.2s/%s", fixture->dir, outcome.hex, outcome.hex);
+    (void)snprintf(path, sizeof(path), "%s/%.2s/%s", fixture->dir, outcome.hex, outcome.hex);
     assert_int_equal(truncate(path, 2), 0);
     /* A sender that brings a damaged blob again mends it. */
     outcome = upload(fixture, NULL, SLICE("whole"), 5);
@@ -360,7 +360,7 @@ static void test_leftovers_and_damage(void **state)
     assert_int_equal(blob_stat(fixture->store, outcome.hex, &size), STATUS_OK);
     assert_int_equal(size, 5);
 
-    (void)snprintf(path, sizeof path, "%s/tmp/77.part", fixture->dir);
+    (void)snprintf(path, sizeof(path), "%s/tmp/77.part", fixture->dir);
     FILE *file = fopen(path, "w");
     assert_non_null(file);
     assert_int_equal(fclose(file), 0);
@@ -376,7 +376,7 @@ static void test_a_file_cut_under_a_reader(void **state)
     char *content = random_content(1u << 20, 6);
     struct outcome_of_upload outcome = upload(fixture, NULL, slice_of(content, 1u << 20), 1u << 20);
     char path[256];
-    (void)snprintf(path, sizeof path, "%s/%.2s/%s", fixture->dir, outcome.hex, outcome.hex);
+    (void)snprintf(path, sizeof(path), "%s/%.2s/%s", fixture->dir, outcome.hex, outcome.hex);
     struct reading reading = {0};
     buf_init(&reading.content, 64u << 20);
     assert_int_equal(blob_read_begin(fixture->store, outcome.hex, 0, 1u << 20, on_piece, &reading, &reading.reader),

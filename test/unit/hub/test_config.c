@@ -85,7 +85,7 @@ static void test_empty_file_changes_nothing(void **state)
 {
     (void)state;
     const char *texts[] = {"", "\n\n", "# only a comment\n", "{}\n"};
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+    for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
         struct hub_config config, defaults;
         struct buf why;
         hub_config_default(&defaults);
@@ -124,7 +124,7 @@ static void test_mistakes_name_the_line(void **state)
         {"node_key_file: /does/not/exist\n", "line 1:", "cannot be read"},
         {"data: {x: 1}\nfoo: 1\n", "line 1:", "data"},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         struct hub_config config, before;
         struct buf why;
         hub_config_default(&before);
@@ -134,7 +134,7 @@ static void test_mistakes_name_the_line(void **state)
             strstr(text, cases[i].what) == NULL || strchr(text, '\n') != NULL) {
             fail_msg("case %zu says: %s", i, text);
         }
-        assert_memory_equal(&config, &before, sizeof config);
+        assert_memory_equal(&config, &before, sizeof(config));
         buf_free(&why);
     }
 }
@@ -143,9 +143,9 @@ static void test_long_values_are_refused(void **state)
 {
     (void)state;
     char text[4096];
-    memset(text, 'x', sizeof text);
+    memset(text, 'x', sizeof(text));
     memcpy(text, "data: ", 6);
-    memcpy(text + sizeof text - 2, "\n", 2);
+    memcpy(text + sizeof(text) - 2, "\n", 2);
     struct hub_config config;
     struct buf why;
     assert_int_equal(parse(&config, text, &why), STATUS_CONFIG);
@@ -179,7 +179,7 @@ static void test_listen(void **state)
         {"host: 80", NULL, 0},
         {"host:-1", NULL, 0},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         struct hub_config config;
         hub_config_default(&config);
         bool is_ok = hub_config_set_listen(&config, slice_str(cases[i].text));
@@ -197,13 +197,13 @@ static void test_load_reads_files(void **state)
     char dir[] = "/tmp/shoal-config-XXXXXX";
     assert_non_null(mkdtemp(dir));
     char path[128], key_path[128], text[512];
-    (void)snprintf(path, sizeof path, "%s/hub.yaml", dir);
-    (void)snprintf(key_path, sizeof key_path, "%s/key", dir);
+    (void)snprintf(path, sizeof(path), "%s/hub.yaml", dir);
+    (void)snprintf(key_path, sizeof(key_path), "%s/key", dir);
     FILE *file = fopen(key_path, "w");
     assert_non_null(file);
     (void)fputs("the key\nsecond line\n", file);
     assert_int_equal(fclose(file), 0);
-    (void)snprintf(text, sizeof text, "port_of_call: 1\n");
+    (void)snprintf(text, sizeof(text), "port_of_call: 1\n");
     file = fopen(path, "w");
     assert_non_null(file);
     (void)fprintf(file, "listen: :1\nnode_key_file: %s\n", key_path);

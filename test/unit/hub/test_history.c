@@ -66,12 +66,12 @@ static enum status reopen(struct fixture *fixture)
 
 static int setup(void **state)
 {
-    struct fixture *fixture = calloc(1, sizeof *fixture);
-    (void)snprintf(fixture->dir, sizeof fixture->dir, "/tmp/shoal-history-XXXXXX");
+    struct fixture *fixture = calloc(1, sizeof(*fixture));
+    (void)snprintf(fixture->dir, sizeof(fixture->dir), "/tmp/shoal-history-XXXXXX");
     if (fixture == NULL || mkdtemp(fixture->dir) == NULL) {
         return -1;
     }
-    (void)snprintf(fixture->path, sizeof fixture->path, "%s/history.db", fixture->dir);
+    (void)snprintf(fixture->path, sizeof(fixture->path), "%s/history.db", fixture->dir);
     buf_init(&fixture->why, 1024);
     *state = fixture;
     return 0;
@@ -82,9 +82,9 @@ static int teardown(void **state)
     struct fixture *fixture = *state;
     history_close(fixture->history);
     static const char *const names[] = {"", "-wal", "-shm"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
         char path[128];
-        (void)snprintf(path, sizeof path, "%s%s", fixture->path, names[i]);
+        (void)snprintf(path, sizeof(path), "%s%s", fixture->path, names[i]);
         (void)unlink(path);
     }
     int result = rmdir(fixture->dir);
@@ -97,8 +97,8 @@ static int teardown(void **state)
 static void add(struct history *history, uint64_t n, int version, uint64_t seq)
 {
     char row[400];
-    int len = snprintf(row, sizeof row, "row %llu version %d ", (unsigned long long)n, version);
-    memset(row + len, 'x', sizeof row - (size_t)len);
+    int len = snprintf(row, sizeof(row), "row %llu version %d ", (unsigned long long)n, version);
+    memset(row + len, 'x', sizeof(row) - (size_t)len);
     struct effect_finished finished = {
         .task_id = task_id_make(n, (uint32_t)n & 0xffff),
         .state = n % 3 == 0 ? TASK_DEAD : TASK_SUCCEEDED,
@@ -114,7 +114,7 @@ static void add(struct history *history, uint64_t n, int version, uint64_t seq)
 static bool has_row(struct history *history, uint64_t n, int version)
 {
     char start[64];
-    int len = snprintf(start, sizeof start, "row %llu version %d ", (unsigned long long)n, version);
+    int len = snprintf(start, sizeof(start), "row %llu version %d ", (unsigned long long)n, version);
     struct buf row;
     buf_init(&row, 1 << 20);
     enum status status = history_get(history, task_id_make(n, (uint32_t)n & 0xffff), &row);
@@ -238,7 +238,7 @@ static void test_list(void **state)
     await_done(fixture, 600);
 
     struct history_filter any = {.state = -1};
-    struct listing *listing = calloc(1, sizeof *listing);
+    struct listing *listing = calloc(1, sizeof(*listing));
     uint64_t last = 7;
     assert_int_equal(history_list(fixture->history, &any, UINT64_MAX, 10000, on_row, listing, &last), STATUS_OK);
     assert_int_equal(listing->count, 600);
@@ -284,7 +284,7 @@ static void test_ids_above_the_sign(void **state)
     history_advance(fixture->history, 4);
     await_done(fixture, 4);
     struct history_filter any = {.state = -1};
-    struct listing *listing = calloc(1, sizeof *listing);
+    struct listing *listing = calloc(1, sizeof(*listing));
     uint64_t last;
     assert_int_equal(history_list(fixture->history, &any, UINT64_MAX, 10, on_row, listing, &last), STATUS_OK);
     assert_int_equal(listing->count, 4);
@@ -326,10 +326,10 @@ static void test_files_are_not_for_everybody(void **state)
     history_advance(fixture->history, 1);
     await_done(fixture, 1);
     static const char *const names[] = {"", "-wal", "-shm"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
         char path[128];
         struct stat info;
-        (void)snprintf(path, sizeof path, "%s%s", fixture->path, names[i]);
+        (void)snprintf(path, sizeof(path), "%s%s", fixture->path, names[i]);
         assert_int_equal(stat(path, &info), 0);
         assert_int_equal(info.st_mode & 0137, 0);
     }
@@ -357,8 +357,8 @@ static void test_unusable_files_are_refused(void **state)
 {
     struct fixture *fixture = *state;
     char garbage[20000];
-    memset(garbage, 'g', sizeof garbage);
-    write_file(fixture->path, garbage, sizeof garbage);
+    memset(garbage, 'g', sizeof(garbage));
+    write_file(fixture->path, garbage, sizeof(garbage));
     assert_refused(fixture, "damaged");
     assert_int_equal(unlink(fixture->path), 0);
 
@@ -407,7 +407,7 @@ static void write_until_killed(struct fixture *fixture, _Atomic uint64_t *told)
 static void test_kill_loses_and_doubles_nothing(void **state)
 {
     struct fixture *fixture = *state;
-    _Atomic uint64_t *told = mmap(NULL, sizeof *told, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    _Atomic uint64_t *told = mmap(NULL, sizeof(*told), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     assert_ptr_not_equal(told, MAP_FAILED);
     struct rng rng;
     rng_seed(&rng, 7);
@@ -439,7 +439,7 @@ static void test_kill_loses_and_doubles_nothing(void **state)
         fixture->history = NULL;
     }
     assert_true(atomic_load(told) > 0);
-    assert_int_equal(munmap((void *)told, sizeof *told), 0);
+    assert_int_equal(munmap((void *)told, sizeof(*told)), 0);
 }
 
 /* In a process and a mount namespace of its own: 77 when it may not mount. */

@@ -36,8 +36,8 @@ static void on_entry(void *ctx, const struct journal_entry *entry)
     fixture->entries++;
     assert_int_equal(entry->seq, fixture->entries);
     uint64_t content;
-    assert_true(entry->body.len >= sizeof content);
-    memcpy(&content, entry->body.data, sizeof content);
+    assert_true(entry->body.len >= sizeof(content));
+    memcpy(&content, entry->body.data, sizeof(content));
     assert_int_equal(content, entry->seq);
 }
 
@@ -98,8 +98,8 @@ static void close_journal(struct fixture *fixture)
 
 static int setup(void **state)
 {
-    struct fixture *fixture = calloc(1, sizeof *fixture);
-    (void)snprintf(fixture->dir, sizeof fixture->dir, "/tmp/shoal-journal-XXXXXX");
+    struct fixture *fixture = calloc(1, sizeof(*fixture));
+    (void)snprintf(fixture->dir, sizeof(fixture->dir), "/tmp/shoal-journal-XXXXXX");
     if (mkdtemp(fixture->dir) == NULL || disk_posix_open(fixture->dir, &fixture->disk) != STATUS_OK) {
         return -1;
     }
@@ -122,8 +122,8 @@ static enum status propose_one(struct fixture *fixture)
 {
     static char body[32768];
     uint64_t number = fixture->entries + 1;
-    memcpy(body, &number, sizeof number);
-    size_t len = sizeof number + rng_below(&fixture->rng, rng_below(&fixture->rng, 50) == 0 ? 30000 : 400);
+    memcpy(body, &number, sizeof(number));
+    size_t len = sizeof(number) + rng_below(&fixture->rng, rng_below(&fixture->rng, 50) == 0 ? 30000 : 400);
     enum status status = fixture->journal->driver->propose(fixture->journal, clock_wall_ns(), slice_of(body, len));
     if (status == STATUS_BUSY) {
         fixture->busy++;

@@ -45,8 +45,9 @@ static void expect_text(struct json_value object, const char *name, const char *
     struct slice text;
     assert_true(json_member(object, name, &value));
     assert_true(json_get_str(value, &text));
-    if (!slice_equal_str(text, wanted))
+    if (!slice_equal_str(text, wanted)) {
         fail_msg("%s is %.*s, not %s", name, SLICE_ARG(text), wanted);
+    }
 }
 
 static void expect_number(struct json_value object, const char *name, int64_t wanted)
@@ -92,10 +93,10 @@ static void pointers_are_escaped_and_cut(void **state)
     problem_init(&problem);
     problem_add(&problem, STATUS_UNKNOWN_FIELD, "", SLICE("a/b~c\"\x01"), "no such field");
     char key[1000];
-    memset(key, '~', sizeof key);
-    problem_add(&problem, STATUS_UNKNOWN_FIELD, "/requires", slice_of(key, sizeof key), "no such field");
+    memset(key, '~', sizeof(key));
+    problem_add(&problem, STATUS_UNKNOWN_FIELD, "/requires", slice_of(key, sizeof(key)), "no such field");
     assert_string_equal(problem.errors[0].pointer, "/a~1b~0c\"\x01");
-    assert_true(strlen(problem.errors[1].pointer) < sizeof problem.errors[1].pointer);
+    assert_true(strlen(problem.errors[1].pointer) < sizeof(problem.errors[1].pointer));
     /* An escape is never cut in two. */
     const char *end = problem.errors[1].pointer + strlen(problem.errors[1].pointer);
     assert_memory_equal(end - 2, "~0", 2);
@@ -110,8 +111,9 @@ static void only_eight_places_are_kept(void **state)
     buf_init(&out, 1 << 20);
     struct problem problem;
     problem_init(&problem);
-    for (int i = 0; i < 100; i++)
+    for (int i = 0; i < 100; i++) {
         problem_add(&problem, STATUS_INVALID, "", SLICE("x"), "number %d", i);
+    }
     struct json_value errors;
     assert_true(json_member(written(&problem, &out), "errors", &errors));
     assert_int_equal(json_count(errors), PROBLEM_ERRORS_MAX);
@@ -172,10 +174,11 @@ static void names(void **state)
     assert_true(name_is_valid(SLICE("code.run")));
     assert_true(name_is_valid(SLICE("A-Z_0.9")));
     static const char *const wrong[] = {"", "a b", "a/b", "a:b", "a\n", "\xc3\xa9", "a%20"};
-    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         assert_false(name_is_valid(slice_str(wrong[i])));
+    }
     char text[LIMIT_NAME_SIZE + 1];
-    memset(text, 'x', sizeof text);
+    memset(text, 'x', sizeof(text));
     assert_true(name_is_valid(slice_of(text, LIMIT_NAME_SIZE)));
     assert_false(name_is_valid(slice_of(text, LIMIT_NAME_SIZE + 1)));
 }
@@ -187,7 +190,7 @@ static void thousandths(void **state)
         uint64_t milli;
         const char *text;
     } cases[] = {{0, "0"}, {2000, "2"}, {500, "0.5"}, {1, "0.001"}, {10, "0.01"}, {1250, "1.25"}, {999999, "999.999"}};
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct buf out;
         buf_init(&out, 64);
         write_milli(&out, cases[i].milli);

@@ -18,10 +18,12 @@ static enum route_id found(enum http_method method, const char *path, const char
 {
     struct route_match match;
     route_find(method, slice_str(path), &match);
-    if (match.route == NULL)
+    if (match.route == NULL) {
         return ROUTE_COUNT;
-    if (!slice_equal_str(match.param, wanted_param))
+    }
+    if (!slice_equal_str(match.param, wanted_param)) {
         fail_msg("%s: the parameter is %.*s, not %s", path, SLICE_ARG(match.param), wanted_param);
+    }
     return match.route->id;
 }
 
@@ -70,12 +72,13 @@ static void anything_else_finds_none(void **state)
                                         "/v1/blobs/a/b",
                                         "/V1/tasks",
                                         "*"};
-    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
         for (unsigned method = 0; method <= HTTP_OTHER; method++) {
             struct route_match match;
             route_find((enum http_method)method, slice_str(paths[i]), &match);
-            if (match.route != NULL || match.allowed != 0)
+            if (match.route != NULL || match.allowed != 0) {
                 fail_msg("%s matches", paths[i]);
+            }
         }
     }
 }
@@ -139,12 +142,13 @@ static unsigned follow_refs(struct json_value value, struct json_value schemas)
             struct slice prefix = SLICE("#/components/schemas/");
             assert_true(slice_starts_with(text, prefix));
             char name[64];
-            assert_true(text.len - prefix.len < sizeof name);
+            assert_true(text.len - prefix.len < sizeof(name));
             memcpy(name, text.data + prefix.len, text.len - prefix.len);
             name[text.len - prefix.len] = '\0';
             struct json_value schema;
-            if (!json_member(schemas, name, &schema))
+            if (!json_member(schemas, name, &schema)) {
                 fail_msg("there is no schema %s", name);
+            }
             count++;
         }
         count += follow_refs(element, schemas);
@@ -163,8 +167,9 @@ static void openapi_is_whole(void **state)
     size_t offset = 0;
     route_table_openapi(&out, "1.2.3");
     assert_int_equal(buf_status(&out), STATUS_OK);
-    if (json_parse(parser, buf_slice(&out), &root, &offset, &reason) != STATUS_OK)
+    if (json_parse(parser, buf_slice(&out), &root, &offset, &reason) != STATUS_OK) {
         fail_msg("at byte %zu: %s: %.60s", offset, reason, out.data + offset);
+    }
     assert_true(json_member(root, "paths", &paths));
     assert_true(json_member(root, "components", &components));
     assert_true(json_member(components, "schemas", &schemas));
@@ -194,8 +199,9 @@ static void the_page_is_that_of_the_table(void **state)
     char *text = calloc(1, out.len + 2);
     size_t len = fread(text, 1, out.len + 1, file);
     fclose(file);
-    if (len != out.len || memcmp(text, out.data, len) != 0)
+    if (len != out.len || memcmp(text, out.data, len) != 0) {
         fail_msg("docs/api-routes.md is not that of the table: run this test with --write docs/api-routes.md");
+    }
     free(text);
     buf_free(&out);
 }
@@ -208,8 +214,9 @@ int main(int argc, char **argv)
         route_table_markdown(&out);
         FILE *file = fopen(argv[2], "w");
         bool is_written = file != NULL && fwrite(out.data, 1, out.len, file) == out.len;
-        if (file != NULL)
+        if (file != NULL) {
             is_written = fclose(file) == 0 && is_written;
+        }
         buf_free(&out);
         return is_written ? 0 : 1;
     }

@@ -49,7 +49,7 @@ static void store(struct fake_journal *journal, int64_t now_ns, struct slice bod
 {
     if (journal->count == journal->cap) {
         journal->cap = journal->cap == 0 ? 16 : journal->cap * 2;
-        journal->entries = realloc(journal->entries, journal->cap * sizeof *journal->entries);
+        journal->entries = realloc(journal->entries, journal->cap * sizeof(*journal->entries));
         assert_non_null(journal->entries);
     }
     struct stored *stored = &journal->entries[journal->count++];
@@ -164,7 +164,7 @@ static void sink_task(void *ctx, const struct effect_task *task, uint64_t seq)
 static void sink_finished(void *ctx, const struct effect_finished *finished, uint64_t seq)
 {
     struct fixture *fixture = ctx;
-    struct task_view *view = malloc(sizeof *view);
+    struct task_view *view = malloc(sizeof(*view));
     assert_int_equal(task_view_get(finished->row, view), STATUS_OK);
     assert_int_equal(view->task_id, finished->task_id);
     assert_true(task_state_is_final(view->state));
@@ -227,7 +227,7 @@ static struct buf *begin(struct fixture *fixture)
 
 static int setup(void **state)
 {
-    struct fixture *fixture = calloc(1, sizeof *fixture);
+    struct fixture *fixture = calloc(1, sizeof(*fixture));
     current = fixture;
     fixture->now_ns = START_NS;
     fixture->journal.base.driver = &fake_driver;
@@ -577,7 +577,7 @@ static void test_large_batches_are_split(void **state)
 {
     struct fixture *fixture = *state;
     size_t count = 200;
-    struct request *requests = calloc(count, sizeof *requests);
+    struct request *requests = calloc(count, sizeof(*requests));
     char *input = malloc(60000);
     memset(input, '1', 60000);
     for (size_t i = 0; i < count; i++) {
@@ -676,7 +676,7 @@ static void test_held_effects_are_bounded(void **state)
     struct request node;
     hello(fixture, &node, 4000);
     size_t count = 0, accepted = 2000;
-    struct request *requests = calloc(accepted, sizeof *requests);
+    struct request *requests = calloc(accepted, sizeof(*requests));
     char *input = malloc(60000);
     memset(input, '1', 60000);
     while (count < accepted) {
@@ -760,7 +760,7 @@ static void test_recovery(void **state)
     restart(fixture, NULL, 0, last_seq);
     assert_int_equal(fixture->log_count, 0);
     core_hash(sequencer_core(fixture->sequencer), again);
-    assert_memory_equal(hash, again, sizeof hash);
+    assert_memory_equal(hash, again, sizeof(hash));
     assert_int_equal(sequencer_durable_seq(fixture->sequencer), last_seq);
 
     /* History stands after the first cancellation: rows 1..5 come, in order, and only rows. */
@@ -773,7 +773,7 @@ static void test_recovery(void **state)
             assert_int_equal(fixture->log[i].id, tasks[i + 1].task_id);
         }
         core_hash(sequencer_core(fixture->sequencer), again);
-        assert_memory_equal(hash, again, sizeof hash);
+        assert_memory_equal(hash, again, sizeof(hash));
     }
 
     /* And it goes on where it was: replies of this process only. */
@@ -899,8 +899,8 @@ static void test_random_life(void **state)
     struct rng rng;
     rng_seed(&rng, 2024);
     enum { COUNT = 3000 };
-    struct request *requests = calloc(COUNT, sizeof *requests);
-    struct read *reads = calloc(COUNT, sizeof *reads);
+    struct request *requests = calloc(COUNT, sizeof(*requests));
+    struct read *reads = calloc(COUNT, sizeof(*reads));
     size_t count = 0, read_count = 0;
     while (count < COUNT) {
         fixture->now_ns += (int64_t)rng_below(&rng, 3 * NS_PER_MS);

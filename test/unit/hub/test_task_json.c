@@ -148,15 +148,17 @@ static void wrong_fields_are_named(void **state)
         {"{\"kind\":\"k\",\"requires\":{\"labels\":[\"ok\",5]}}", STATUS_INVALID, "/requires/labels/1"},
         {"{\"kind\":\"k\",\"requires\":{\"disk\":5}}", STATUS_UNKNOWN_FIELD, "/requires/disk"},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct command_submit command;
         struct problem problem;
-        if (decode(cases[i].body, &command, &problem))
+        if (decode(cases[i].body, &command, &problem)) {
             fail_msg("%s is accepted", cases[i].body);
+        }
         if (problem.status != cases[i].status || problem.error_count != 1 ||
-            strcmp(problem.errors[0].pointer, cases[i].pointer) != 0)
+            strcmp(problem.errors[0].pointer, cases[i].pointer) != 0) {
             fail_msg("%s: %s at %s, %u places", cases[i].body, status_slug(problem.status), problem.errors[0].pointer,
                      problem.error_count);
+        }
     }
 }
 
@@ -177,10 +179,10 @@ static void the_input_has_a_limit(void **state)
     struct command_submit command;
     struct problem problem;
     /* White space does not count. */
-    memset(body, ' ', sizeof body);
+    memset(body, ' ', sizeof(body));
     size_t len = (size_t)sprintf(body, "{\"kind\":\"k\",\"input\":");
     body[len] = ' ';
-    memcpy(body + sizeof body - 4, "1}", 3);
+    memcpy(body + sizeof(body) - 4, "1}", 3);
     assert_true(decode(body, &command, &problem));
     for (int more = 0; more < 2; more++) {
         len = (size_t)sprintf(body, "{\"kind\":\"k\",\"input\":\"");
@@ -229,9 +231,10 @@ static void random_bodies(void **state)
     for (int round = 0; round < 50000; round++) {
         char body[1024];
         size_t len = (size_t)sprintf(body, "{\"kind\":\"k\"");
-        for (uint64_t left = rng_below(&rng, 4); left > 0; left--)
-            len += (size_t)sprintf(body + len, ",\"%s\":%s", keys[rng_below(&rng, sizeof keys / sizeof keys[0])],
-                                   values[rng_below(&rng, sizeof values / sizeof values[0])]);
+        for (uint64_t left = rng_below(&rng, 4); left > 0; left--) {
+            len += (size_t)sprintf(body + len, ",\"%s\":%s", keys[rng_below(&rng, sizeof(keys) / sizeof(keys[0]))],
+                                   values[rng_below(&rng, sizeof(values) / sizeof(values[0]))]);
+        }
         strcpy(body + len, "}");
         struct command_submit command;
         struct problem problem;

@@ -25,7 +25,7 @@ struct witness {
 
 static int setup(void **state)
 {
-    struct fixture *fixture = calloc(1, sizeof *fixture);
+    struct fixture *fixture = calloc(1, sizeof(*fixture));
     assert_int_equal(loop_init(&fixture->hub.loop), STATUS_OK);
     assert_int_equal(task_waits_new(&fixture->hub, &fixture->hub.task_waits), STATUS_OK);
     *state = fixture;
@@ -99,8 +99,9 @@ static void stop_ends_all(void **state)
 {
     struct fixture *fixture = *state;
     struct witness many[50] = {0};
-    for (unsigned i = 0; i < 50; i++)
+    for (unsigned i = 0; i < 50; i++) {
         add(fixture, &many[i], i / 3, 60000);
+    }
     task_waits_stop(fixture->hub.task_waits);
     for (unsigned i = 0; i < 50; i++) {
         assert_int_equal(many[i].done, 1);
@@ -120,10 +121,12 @@ static void on_turn(uv_timer_t *timer)
 {
     struct turning *turning = timer->data;
     unsigned done = 0;
-    for (unsigned i = 0; i < turning->count; i++)
+    for (unsigned i = 0; i < turning->count; i++) {
         done += turning->witnesses[i].done;
-    if (done == turning->count || clock_mono_ns() > turning->end_ns)
+    }
+    if (done == turning->count || clock_mono_ns() > turning->end_ns) {
         uv_stop(timer->loop);
+    }
 }
 
 static void time_ends_them_in_order_and_not_early(void **state)
@@ -132,8 +135,9 @@ static void time_ends_them_in_order_and_not_early(void **state)
     struct witness witnesses[20] = {0};
     struct turning turning = {.witnesses = witnesses, .count = 20, .end_ns = clock_mono_ns() + 20 * NS_PER_S};
     int64_t begun_ns = clock_mono_ns();
-    for (unsigned i = 0; i < 20; i++)
+    for (unsigned i = 0; i < 20; i++) {
         add(fixture, &witnesses[i], i % 2, 60 - (int64_t)i * 2);
+    }
     uv_timer_init(&fixture->hub.loop.uv, &turning.timer);
     turning.timer.data = &turning;
     uv_timer_start(&turning.timer, on_turn, 1, 1);
@@ -177,12 +181,14 @@ static void against_a_naive_twin(void **state)
             task_of[i] = 0;
         }
         unsigned live = 0;
-        for (unsigned k = 0; k < COUNT; k++)
+        for (unsigned k = 0; k < COUNT; k++) {
             live += task_of[k] != 0;
+        }
         assert_int_equal(task_waits_count(waits), live);
     }
-    for (unsigned k = 0; k < COUNT; k++)
+    for (unsigned k = 0; k < COUNT; k++) {
         assert_int_equal(witnesses[k].done, wanted[k]);
+    }
     task_waits_stop(waits);
 }
 
@@ -191,8 +197,9 @@ static void there_is_a_maximum(void **state)
     struct fixture *fixture = *state;
     struct witness witness = {0};
     uint32_t wait;
-    for (unsigned i = 0; i < TASK_WAITS_MAX; i++)
+    for (unsigned i = 0; i < TASK_WAITS_MAX; i++) {
         assert_int_equal(task_waits_add(fixture->hub.task_waits, i, 60000, on_done, &witness, &wait), STATUS_OK);
+    }
     assert_int_equal(task_waits_add(fixture->hub.task_waits, 1, 60000, on_done, &witness, &wait), STATUS_BUSY);
     task_waits_remove(fixture->hub.task_waits, wait);
     assert_int_equal(task_waits_add(fixture->hub.task_waits, 1, 60000, on_done, &witness, &wait), STATUS_OK);

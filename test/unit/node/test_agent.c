@@ -53,8 +53,9 @@ static enum status fake_start(void *state, const struct work_input *input,
                               struct work_run **ret_run)
 {
     (void)state;
-    if (start_fails)
+    if (start_fails) {
         return STATUS_NO_MEMORY;
+    }
     assert_true(run_count < RUNS_MAX);
     struct work_run *run = &runs[run_count++];
     *run = (struct work_run){.done = done,
@@ -62,7 +63,7 @@ static enum status fake_start(void *state, const struct work_input *input,
                              .slot = input->slot,
                              .timeout_ms = input->timeout_ms,
                              .ignores_cancel = runs_ignore_cancel};
-    snprintf(run->input, sizeof run->input, "%.*s", SLICE_ARG(input->input));
+    snprintf(run->input, sizeof(run->input), "%.*s", SLICE_ARG(input->input));
     *ret_run = run;
     return STATUS_OK;
 }
@@ -72,8 +73,9 @@ static void fake_cancel(struct work_run *run)
     assert_false(run->is_over);
     assert_false(run->is_cancelled);
     run->is_cancelled = true;
-    if (run->ignores_cancel)
+    if (run->ignores_cancel) {
         return;
+    }
     run->is_over = true;
     const struct work_done done = {.error_kind = SLICE("cancelled"), .message = SLICE("stopped")};
     run->done(run->ctx, &done); /* from inside cancel, which is the hardest moment */
@@ -82,8 +84,9 @@ static void fake_cancel(struct work_run *run)
 static bool fake_progress(struct work_run *run, uint16_t *ret_permille, struct buf *ret_note)
 {
     (void)run;
-    if (progress_news == 0)
+    if (progress_news == 0) {
         return false;
+    }
     progress_news--;
     *ret_permille = 250;
     buf_append_str(ret_note, "a quarter");
@@ -136,8 +139,9 @@ static int welcome_count;
 static void hub_send(void)
 {
     assert_int_equal(buf_status(&text), STATUS_OK);
-    if (ws != NULL)
+    if (ws != NULL) {
         ws_send_text(ws, buf_slice(&text));
+    }
     buf_reset(&text);
 }
 
@@ -151,10 +155,12 @@ static void hub_on_hello(void)
     assert_true(slice_equal_str(message.hello.kinds[0], "test.fake"));
     held_count = message.hello.held_count;
     assert_true(held_count <= 64);
-    for (uint32_t i = 0; i < held_count; i++)
+    for (uint32_t i = 0; i < held_count; i++) {
         held[i] = command_held_at(&message.hello, i);
-    if (!answers_hello)
+    }
+    if (!answers_hello) {
         return;
+    }
     const struct work_welcome welcome = {.session = hello_count,
                                          .beat_ms = beat_ms,
                                          .lost_ms = lost_ms,
@@ -170,8 +176,9 @@ static void hub_on_report(void)
 {
     report_count++;
     credit += message.report.credit_add;
-    if (message.report.has_credit)
+    if (message.report.has_credit) {
         credit = message.report.credit_set;
+    }
     struct work_refused refused[64];
     uint32_t refused_count = 0;
     struct reader reader = reader_of(message.report.outcomes);
@@ -183,11 +190,12 @@ static void hub_on_report(void)
                             .token = outcome.token,
                             .is_final = outcome.is_final,
                             .permille = outcome.progress_permille};
-        snprintf(got->payload, sizeof got->payload, "%.*s", SLICE_ARG(outcome.payload));
-        snprintf(got->error_kind, sizeof got->error_kind, "%.*s", SLICE_ARG(outcome.error_kind));
-        snprintf(got->message, sizeof got->message, "%.*s", SLICE_ARG(outcome.message));
-        if (refuses_extends && outcome.type == OUTCOME_EXTEND)
+        snprintf(got->payload, sizeof(got->payload), "%.*s", SLICE_ARG(outcome.payload));
+        snprintf(got->error_kind, sizeof(got->error_kind), "%.*s", SLICE_ARG(outcome.error_kind));
+        snprintf(got->message, sizeof(got->message), "%.*s", SLICE_ARG(outcome.message));
+        if (refuses_extends && outcome.type == OUTCOME_EXTEND) {
             refused[refused_count++] = (struct work_refused){outcome.token, STATUS_LEASE_LOST};
+        }
     }
     assert_true(reader_is_done(&reader));
     if (answers_reports) {
@@ -199,12 +207,14 @@ static void hub_on_report(void)
 static void hub_on_message(struct ws_connection *connection, struct slice bytes, bool is_text)
 {
     assert_true(is_text);
-    if (connection != ws)
+    if (connection != ws) {
         return;
+    }
     buf_reset(&scratch);
     enum status status = work_message_decode(parser, bytes, &scratch, &message, &field_error);
-    if (status != STATUS_OK)
+    if (status != STATUS_OK) {
         fail_msg("the node said %.*s: %s %s", SLICE_ARG(bytes), field_error.pointer, field_error.detail);
+    }
     switch (message.type) {
     case WORK_HELLO:
         hub_on_hello();
@@ -230,8 +240,9 @@ static void hub_on_message(struct ws_connection *connection, struct slice bytes,
 
 static void hub_on_closed(struct ws_connection *connection)
 {
-    if (ws == connection)
+    if (ws == connection) {
         ws = NULL;
+    }
 }
 
 static const struct ws_callbacks hub_ws_callbacks = {.on_message = hub_on_message, .on_closed = hub_on_closed};
@@ -288,8 +299,9 @@ static void hub_lease(uint32_t n, int64_t lease_ms, int64_t timeout_ms)
                                            .input = SLICE("{\"n\":1}"),
                                            .lease_ms = lease_ms,
                                            .timeout_ms = timeout_ms};
-    if (credit > 0)
+    if (credit > 0) {
         credit--;
+    }
     work_write_lease(&text, &offer);
     hub_send();
 }
@@ -297,7 +309,7 @@ static void hub_lease(uint32_t n, int64_t lease_ms, int64_t timeout_ms)
 static void hub_direct(enum directive_type type, uint32_t n, const char *reason)
 {
     struct directive directive = {.type = type, .token = token_of(n), .on = true};
-    snprintf(directive.reason, sizeof directive.reason, "%s", reason);
+    snprintf(directive.reason, sizeof(directive.reason), "%s", reason);
     work_write_beat_answer(&text, &directive, 1);
     hub_send();
 }
@@ -318,13 +330,13 @@ static void on_ended(void *ctx, enum status status, const char *why, uint32_t ru
     is_ended = true;
     end_status = status;
     end_runs_left = runs_left;
-    snprintf(end_why, sizeof end_why, "%s", why);
+    snprintf(end_why, sizeof(end_why), "%s", why);
 }
 
 static void agent_begin(uint32_t slots, int64_t drain_ms)
 {
     static char url[64];
-    snprintf(url, sizeof url, "http://127.0.0.1:%u", port);
+    snprintf(url, sizeof(url), "http://127.0.0.1:%u", port);
     const struct agent_config config = {.hub_url = url,
                                         .name = SLICE("n1"),
                                         .slots = slots,
@@ -392,14 +404,16 @@ static int teardown(void **state)
     (void)state;
     if (agent != NULL && !is_ended) {
         runs_ignore_cancel = false;
-        for (uint32_t i = 0; i < run_count; i++)
+        for (uint32_t i = 0; i < run_count; i++) {
             runs[i].ignores_cancel = false;
+        }
         agent_kill(agent);
         RUN_UNTIL(is_ended);
     }
     agent_free(agent);
-    if (server != NULL)
+    if (server != NULL) {
         hub_stop();
+    }
     uv_close((uv_handle_t *)&tick, NULL);
     loop_stop(&loop);
     loop_run(&loop);
@@ -635,8 +649,9 @@ static void test_extend_and_progress(void **state)
     bool has_progress = false;
     RUN_UNTIL(outcomes[outcome_count - 1].type == OUTCOME_PROGRESS || outcome_count >= 6);
     for (uint32_t i = 0; i < outcome_count; i++) {
-        if (outcomes[i].type != OUTCOME_PROGRESS)
+        if (outcomes[i].type != OUTCOME_PROGRESS) {
             continue;
+        }
         has_progress = true;
         assert_int_equal(outcomes[i].permille, 250);
         assert_string_equal(outcomes[i].message, "a quarter");
@@ -854,14 +869,15 @@ static void test_storm(void **state)
     enum { LEASES = 300, SLOTS = 4 };
     enum { WAITING, GIVEN, OVER };
     static unsigned char leases[LEASES + 1];
-    memset(leases, WAITING, sizeof leases);
+    memset(leases, WAITING, sizeof(leases));
     agent_begin(SLOTS, 5000);
     uint32_t over = 0, seen = 0, hellos = 0, first_run = 0, closes = 0;
     uint64_t dice = 20261121;
     int64_t begun_ns = clock_mono_ns();
     while (over < LEASES) {
-        if (clock_mono_ns() - begun_ns > 3 * PATIENCE_NS)
+        if (clock_mono_ns() - begun_ns > 3 * PATIENCE_NS) {
             fail_msg("%u of %d leases are over after %u hellos", over, LEASES, hello_count);
+        }
         dice = dice * 6364136223846793005u + 1442695040888963407u;
         uint32_t throw = (uint32_t)(dice >> 33);
         uv_run(&loop.uv, UV_RUN_ONCE);
@@ -869,17 +885,20 @@ static void test_storm(void **state)
             hellos = hello_count;
             for (uint32_t n = 1; n <= LEASES; n++) {
                 bool is_held = false;
-                for (uint32_t i = 0; i < held_count; i++)
+                for (uint32_t i = 0; i < held_count; i++) {
                     is_held |= held[i].seq == token_of(n).seq;
-                if (leases[n] == GIVEN && !is_held)
+                }
+                if (leases[n] == GIVEN && !is_held) {
                     leases[n] = WAITING;
+                }
             }
         }
         for (; seen < outcome_count; seen++) {
             uint32_t n = (uint32_t)(outcomes[seen].token.seq - 100);
             assert_in_range(n, 1, LEASES);
-            if (outcomes[seen].type == OUTCOME_EXTEND)
+            if (outcomes[seen].type == OUTCOME_EXTEND) {
                 continue;
+            }
             assert_int_equal(outcomes[seen].type, OUTCOME_COMPLETE); /* credit was kept to: nothing is given back */
             over += leases[n] != OVER;
             leases[n] = OVER;
@@ -889,19 +908,23 @@ static void test_storm(void **state)
         answers_reports = throw % 8 != 0;
         for (uint32_t n = 1; n <= LEASES && credit > 0 && ws != NULL && hello_count > 0 && run_count < RUNS_MAX - SLOTS;
              n++) {
-            if (leases[n] != WAITING)
+            if (leases[n] != WAITING) {
                 continue;
+            }
             leases[n] = GIVEN;
             hub_lease(n, 30000, 0);
         }
         for (uint32_t i = first_run; i < run_count; i++) {
-            if (!runs[i].is_over && (throw >> (i % 16) & 3) == 0)
+            if (!runs[i].is_over && (throw >> (i % 16) & 3) == 0) {
                 run_succeed(i, "true");
+            }
         }
-        while (first_run < run_count && runs[first_run].is_over)
+        while (first_run < run_count && runs[first_run].is_over) {
             first_run++;
-        if (first_run == run_count)
+        }
+        if (first_run == run_count) {
             run_count = first_run = 0; /* all of these runs are over: the table begins anew */
+        }
         /* An unanswered report shifts the count of answers, so the connection must not outlive it by much. */
         if ((!answers_reports || throw % 64 == 1) && ws != NULL && hello_count > 0) {
             ws_close(ws, 1011, "storm");

@@ -56,11 +56,11 @@ static void test_os_release(void **state)
     (void)state;
     char name[16] = "untouched";
     struct slice text = SLICE("ID=debian\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nVERSION_ID=\"12\"\n");
-    assert_true(facts_parse_os_release(text, "ID", name, sizeof name));
+    assert_true(facts_parse_os_release(text, "ID", name, sizeof(name)));
     assert_string_equal(name, "debian");
-    assert_true(facts_parse_os_release(text, "PRETTY_NAME", name, sizeof name));
+    assert_true(facts_parse_os_release(text, "PRETTY_NAME", name, sizeof(name)));
     assert_string_equal(name, "Debian GNU/Linu"); /* cut, and ended */
-    assert_false(facts_parse_os_release(text, "NAME", name, sizeof name));
+    assert_false(facts_parse_os_release(text, "NAME", name, sizeof(name)));
     assert_string_equal(name, "Debian GNU/Linu");
 }
 

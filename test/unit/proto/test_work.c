@@ -19,7 +19,7 @@ static int setup(void **state)
 {
     (void)state;
     parser = json_parser_new();
-    answer = calloc(1, sizeof *answer);
+    answer = calloc(1, sizeof(*answer));
     buf_init(&scratch, 1 << 20);
     buf_init(&text, 1 << 20);
     return parser != NULL && answer != NULL ? 0 : -1;
@@ -48,8 +48,9 @@ static void assert_token(struct lease_token a, struct lease_token b)
 
 static void assert_slice(struct slice s, const char *expected)
 {
-    if (!slice_equal_str(s, expected))
+    if (!slice_equal_str(s, expected)) {
         fail_msg("got \"%.*s\", expected \"%s\"", SLICE_ARG(s), expected);
+    }
 }
 
 static enum status decode(struct slice bytes)
@@ -146,12 +147,13 @@ static void test_report(void **state)
          .lease_ms = 7000},
         {.type = OUTCOME_RELEASE, .token = token_a, .message = SLICE("draining")},
     };
-    const size_t count = sizeof outcomes / sizeof outcomes[0];
+    const size_t count = sizeof(outcomes) / sizeof(outcomes[0]);
     struct buf list;
     buf_init(&list, 1 << 16);
     for (size_t i = 0; i < count; i++) {
-        if (i > 0)
+        if (i > 0) {
             buf_append_char(&list, ',');
+        }
         work_write_outcome(&list, &outcomes[i]);
     }
     buf_reset(&text);
@@ -167,10 +169,11 @@ static void test_report(void **state)
         assert_true(outcome_next(&reader, &got));
         assert_int_equal(got.type, outcomes[i].type);
         assert_token(got.token, outcomes[i].token);
-        if (i == 1)
+        if (i == 1) {
             assert_slice(got.payload, "null");
-        else
+        } else {
             assert_true(slice_equal(got.payload, outcomes[i].payload));
+        }
         assert_true(slice_equal(got.error_kind, outcomes[i].error_kind));
         assert_true(slice_equal(got.message, outcomes[i].message));
         assert_int_equal(got.is_final, outcomes[i].is_final);
@@ -263,11 +266,12 @@ static void test_bad_messages(void **state)
         {"{\"type\":\"report\",\"outcomes\":[{\"token\":\"zz\"}]}", STATUS_INVALID, "/outcomes/0/token"},
         {"{\"type\":\"report\",\"outcomes\":[],\"extra\":1}", STATUS_UNKNOWN_FIELD, "/extra"},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         enum status status = decode(slice_str(rows[i].text));
         if (status != rows[i].status || strcmp(error.pointer, rows[i].pointer) != 0 || error.status != status ||
-            error.detail[0] == '\0')
+            error.detail[0] == '\0') {
             fail_msg("%s: %s at \"%s\" (%s)", rows[i].text, status_slug(status), error.pointer, error.detail);
+        }
     }
 }
 
@@ -297,12 +301,13 @@ static void test_bad_outcomes(void **state)
         {",\"outcome\":\"progress\",\"note\":null", STATUS_INVALID, "/outcomes/0/note"},
         {",\"outcome\":\"release\",\"message\":[]", STATUS_INVALID, "/outcomes/0/message"},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         buf_reset(&text);
         buf_printf(&text, "{\"type\":\"report\",\"outcomes\":[{\"token\":\"%s\"%s}]}", token, rows[i].rest);
         enum status status = decode(buf_slice(&text));
-        if (status != rows[i].status || strcmp(error.pointer, rows[i].pointer) != 0)
+        if (status != rows[i].status || strcmp(error.pointer, rows[i].pointer) != 0) {
             fail_msg("%s: %s at \"%s\"", rows[i].rest, status_slug(status), error.pointer);
+        }
     }
 }
 
@@ -316,27 +321,31 @@ static void test_limits(void **state)
         buf_reset(&text);
         buf_printf(&text, "{\"type\":\"report\",\"outcomes\":[{\"token\":\"%s\",\"outcome\":\"complete\",\"result\":\"",
                    token);
-        for (int i = 0; i < LIMIT_INPUT_SIZE - 2 + over; i++)
+        for (int i = 0; i < LIMIT_INPUT_SIZE - 2 + over; i++) {
             buf_append_char(&text, 'x');
+        }
         buf_append_str(&text, "\"}]}");
         assert_int_equal(decode(buf_slice(&text)), over ? STATUS_TOO_LARGE : STATUS_OK);
-        if (over)
+        if (over) {
             assert_string_equal(error.pointer, "/outcomes/0/result");
+        }
 
         buf_reset(&text);
         buf_printf(
             &text,
             "{\"type\":\"report\",\"outcomes\":[{\"token\":\"%s\",\"outcome\":\"fail\",\"error\":{\"message\":\"",
             token);
-        for (int i = 0; i < LIMIT_ERROR_SIZE + over; i++)
+        for (int i = 0; i < LIMIT_ERROR_SIZE + over; i++) {
             buf_append_char(&text, 'x');
+        }
         buf_append_str(&text, "\"}}]}");
         assert_int_equal(decode(buf_slice(&text)), over ? STATUS_INVALID : STATUS_OK);
 
         buf_reset(&text);
         buf_append_str(&text, "{\"type\":\"hello\",\"instance\":\"1\",\"node\":\"n\",\"kinds\":[");
-        for (int i = 0; i < LIMIT_KINDS_PER_NODE + over; i++)
+        for (int i = 0; i < LIMIT_KINDS_PER_NODE + over; i++) {
             buf_append_str(&text, i > 0 ? ",\"k\"" : "\"k\"");
+        }
         buf_append_str(&text, "]}");
         assert_int_equal(decode(buf_slice(&text)), over ? STATUS_INVALID : STATUS_OK);
     }
@@ -485,10 +494,11 @@ static void test_strange_answers(void **state)
         {"{\"type\":\"reported\",\"refused\":[{}]}", STATUS_INVALID},
         {"{\"type\":\"beat\",\"directives\":[{\"do\":\"cancel\"}]}", STATUS_INVALID},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         enum status status = work_answer_decode(parser, slice_str(rows[i].text), answer);
-        if (status != rows[i].status)
+        if (status != rows[i].status) {
             fail_msg("%s: %s", rows[i].text, status_slug(status));
+        }
         if (i == 1) {
             assert_int_equal(answer->directive_count, 1);
             assert_true(answer->directives[0].on);

@@ -71,9 +71,9 @@ static void on_violated(void *ctx, uint64_t line, const char *rule, const char *
 {
     struct found *found = ctx;
     size_t len = strlen(found->rules);
-    snprintf(found->rules + len, sizeof found->rules - len, " %s:%llu", rule, (unsigned long long)line);
+    snprintf(found->rules + len, sizeof(found->rules) - len, " %s:%llu", rule, (unsigned long long)line);
     if (found->count++ == 0) {
-        snprintf(found->why, sizeof found->why, "%s", why);
+        snprintf(found->why, sizeof(found->why), "%s", why);
     }
 }
 

@@ -20,19 +20,22 @@ bool code_fixture_open(struct code_fixture *fixture, const char *hub_url)
     fixture->env = (struct node_env){&fixture->loop, fixture->data_dir, hub_url, FIXTURE_SLOTS};
     fixture->parser = json_parser_new();
     buf_append_char(&fixture->facts, '{');
-    if (code_run_launcher.open(&fixture->env, &fixture->state, &fixture->facts, &fixture->why) != STATUS_OK)
+    if (code_run_launcher.open(&fixture->env, &fixture->state, &fixture->facts, &fixture->why) != STATUS_OK) {
         return false;
+    }
     buf_append_char(&fixture->facts, '}');
 
     struct json_value root, sandbox, value;
     struct slice text;
     assert_int_equal(json_parse(fixture->parser, buf_slice(&fixture->facts), &root, NULL, NULL), STATUS_OK);
     assert_true(json_member(root, "sandbox", &sandbox));
-    if (json_member(sandbox, "groups", &value) && json_get_str(value, &text))
-        snprintf(fixture->groups, sizeof fixture->groups, "%.*s", SLICE_ARG(text));
+    if (json_member(sandbox, "groups", &value) && json_get_str(value, &text)) {
+        snprintf(fixture->groups, sizeof(fixture->groups), "%.*s", SLICE_ARG(text));
+    }
     assert_true(json_member(sandbox, "users", &value) && json_get_str(value, &text));
-    if (fixture->is_root)
+    if (fixture->is_root) {
         assert_int_equal(sscanf(text.data, "%u", &fixture->uid_base), 1);
+    }
     return true;
 }
 
@@ -42,14 +45,17 @@ static void remove_tree(const char *path)
     struct dirent *entry;
     while (list != NULL && (entry = readdir(list)) != NULL) {
         char child[1024];
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) {
             continue;
-        snprintf(child, sizeof child, "%s/%s", path, entry->d_name);
-        if (unlink(child) != 0)
+        }
+        snprintf(child, sizeof(child), "%s/%s", path, entry->d_name);
+        if (unlink(child) != 0) {
             remove_tree(child);
+        }
     }
-    if (list != NULL)
+    if (list != NULL) {
         closedir(list);
+    }
     rmdir(path);
 }
 
@@ -57,8 +63,9 @@ void code_fixture_close(struct code_fixture *fixture)
 {
     if (fixture->state != NULL) {
         code_run_launcher.close(fixture->state);
-        if (fixture->groups[0] != 0) /* the node's own group goes with it */
+        if (fixture->groups[0] != 0) { /* the node's own group goes with it */
             assert_int_not_equal(access(fixture->groups, F_OK), 0);
+        }
     }
     uv_run(&fixture->loop.uv, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&fixture->loop.uv), 0);
@@ -71,34 +78,41 @@ void code_fixture_close(struct code_fixture *fixture)
 static void check_store(const char *data_dir, const char *name)
 {
     char path[256];
-    snprintf(path, sizeof path, "%s/code.run/%s", data_dir, name);
+    snprintf(path, sizeof(path), "%s/code.run/%s", data_dir, name);
     DIR *list = opendir(path);
     assert_non_null(list);
     struct dirent *entry;
-    while ((entry = readdir(list)) != NULL)
-        if (entry->d_name[0] != '.' && (strlen(entry->d_name) != 64 || strspn(entry->d_name, "0123456789abcdef") != 64))
+    while ((entry = readdir(list)) != NULL) {
+        if (entry->d_name[0] != '.' &&
+            (strlen(entry->d_name) != 64 || strspn(entry->d_name, "0123456789abcdef") != 64)) {
             fail_msg("%s holds %s", path, entry->d_name);
+        }
+    }
     closedir(list);
 }
 
 void code_fixture_check_clean(struct code_fixture *fixture)
 {
-    for (uint32_t slot = 0; fixture->is_root && slot < FIXTURE_SLOTS; slot++)
+    for (uint32_t slot = 0; fixture->is_root && slot < FIXTURE_SLOTS; slot++) {
         if (process_tree_of_users(fixture->uid_base + slot, 1, 0) > 0) {
             char command[128]; /* for whoever reads the failure */
-            snprintf(command, sizeof command, "ps -o pid,ppid,stat,etimes,wchan:20,args -u %u >&2",
+            snprintf(command, sizeof(command), "ps -o pid,ppid,stat,etimes,wchan:20,args -u %u >&2",
                      fixture->uid_base + slot);
-            if (system(command) != 0)
+            if (system(command) != 0) {
                 perror("ps");
+            }
             fail_msg("processes of slot %u are left", slot);
         }
+    }
     if (fixture->groups[0] != 0) {
         DIR *list = opendir(fixture->groups);
         assert_non_null(list);
         struct dirent *entry;
-        while ((entry = readdir(list)) != NULL)
-            if (entry->d_type == DT_DIR && entry->d_name[0] != '.')
+        while ((entry = readdir(list)) != NULL) {
+            if (entry->d_type == DT_DIR && entry->d_name[0] != '.') {
                 fail_msg("the control group %s is left", entry->d_name);
+            }
+        }
         closedir(list);
     }
     struct process_usage usage;
@@ -106,13 +120,15 @@ void code_fixture_check_clean(struct code_fixture *fixture)
     assert_int_equal(usage.count, 1);
 
     char path[128];
-    snprintf(path, sizeof path, "%s/code.run", fixture->data_dir);
+    snprintf(path, sizeof(path), "%s/code.run", fixture->data_dir);
     DIR *list = opendir(path);
     assert_non_null(list);
     struct dirent *entry;
-    while ((entry = readdir(list)) != NULL)
-        if (entry->d_name[0] != '.' && strcmp(entry->d_name, "cache") != 0 && strcmp(entry->d_name, "blobs") != 0)
+    while ((entry = readdir(list)) != NULL) {
+        if (entry->d_name[0] != '.' && strcmp(entry->d_name, "cache") != 0 && strcmp(entry->d_name, "blobs") != 0) {
             fail_msg("%s holds %s", path, entry->d_name);
+        }
+    }
     closedir(list);
     check_store(fixture->data_dir, "cache");
     check_store(fixture->data_dir, "blobs");
@@ -124,8 +140,8 @@ static void on_done(void *ctx, const struct work_done *done)
     outcome->calls++;
     outcome->is_success = done->is_success;
     outcome->is_final = done->is_final;
-    snprintf(outcome->error_kind, sizeof outcome->error_kind, "%.*s", SLICE_ARG(done->error_kind));
-    snprintf(outcome->message, sizeof outcome->message, "%.*s", SLICE_ARG(done->message));
+    snprintf(outcome->error_kind, sizeof(outcome->error_kind), "%.*s", SLICE_ARG(done->error_kind));
+    snprintf(outcome->message, sizeof(outcome->message), "%.*s", SLICE_ARG(done->message));
     buf_reset(&outcome->result);
     buf_append_slice(&outcome->result, done->result);
 }
@@ -164,22 +180,24 @@ static int64_t get_number(struct json_value root, const char *name)
 
 void code_finish(struct code_fixture *fixture, struct code_outcome *outcome)
 {
-    while (outcome->calls == 0)
+    while (outcome->calls == 0) {
         uv_run(&fixture->loop.uv, UV_RUN_ONCE);
+    }
     assert_int_equal(outcome->calls, 1);
     if (outcome->is_success) {
         struct json_value root, value;
         assert_true(outcome->result.len <= LIMIT_INPUT_SIZE);
         assert_int_equal(json_parse(fixture->parser, buf_slice(&outcome->result), &root, NULL, NULL), STATUS_OK);
-        get_text(root, "phase", outcome->phase, sizeof outcome->phase);
-        get_text(root, "verdict", outcome->verdict, sizeof outcome->verdict);
-        outcome->out_len = get_text(root, "stdout", outcome->out, sizeof outcome->out);
-        outcome->err_len = get_text(root, "stderr", outcome->err, sizeof outcome->err);
+        get_text(root, "phase", outcome->phase, sizeof(outcome->phase));
+        get_text(root, "verdict", outcome->verdict, sizeof(outcome->verdict));
+        outcome->out_len = get_text(root, "stdout", outcome->out, sizeof(outcome->out));
+        outcome->err_len = get_text(root, "stderr", outcome->err, sizeof(outcome->err));
         outcome->exit = get_number(root, "exit");
         outcome->signal = get_number(root, "signal");
         assert_true(json_member(root, "truncated", &value) && json_get_bool(value, &outcome->is_truncated));
-        if (json_member(root, "compile", &value))
+        if (json_member(root, "compile", &value)) {
             assert_true(json_member(value, "cached", &value) && json_get_bool(value, &outcome->is_cached));
+        }
         assert_true(json_member(root, "stats", &value));
         outcome->wall_ms = get_number(value, "wall_ms");
         outcome->cpu_ms = get_number(value, "cpu_ms");
@@ -205,9 +223,11 @@ struct code_outcome *code_try_source(struct code_fixture *fixture, const char *l
     } names[] = {
         {"python", "main.py"}, {"javascript", "main.js"}, {"c", "main.c"}, {"cpp", "main.cpp"}, {"java", "Main.java"}};
     const char *path = "";
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (strcmp(names[i].lang, lang) == 0)
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+        if (strcmp(names[i].lang, lang) == 0) {
             path = names[i].path;
+        }
+    }
     struct buf input;
     buf_init(&input, 1 << 20);
     buf_printf(&input, "{\"lang\":\"%s\",\"files\":[{\"path\":\"%s\",\"text\":", lang, path);
@@ -220,16 +240,18 @@ struct code_outcome *code_try_source(struct code_fixture *fixture, const char *l
 
 void assert_verdict(const struct code_outcome *outcome, const char *verdict)
 {
-    if (!outcome->is_success)
+    if (!outcome->is_success) {
         fail_msg("failed with %s: %s", outcome->error_kind, outcome->message);
-    if (strcmp(outcome->verdict, verdict) != 0)
+    }
+    if (strcmp(outcome->verdict, verdict) != 0) {
         fail_msg("%s wanted, got %.*s", verdict, (int)(outcome->result.len < 2000 ? outcome->result.len : 2000),
                  outcome->result.data);
+    }
 }
 
 bool code_has_lang(const struct code_fixture *fixture, const char *lang)
 {
     char member[32];
-    snprintf(member, sizeof member, "\"%s\":", lang);
+    snprintf(member, sizeof(member), "\"%s\":", lang);
     return memmem(fixture->facts.data, fixture->facts.len, member, strlen(member)) != NULL;
 }

@@ -15,8 +15,9 @@ static struct code_fixture fixture;
 static int group_setup(void **ctx)
 {
     (void)ctx;
-    if (!code_fixture_open(&fixture, NULL))
+    if (!code_fixture_open(&fixture, NULL)) {
         fail_msg("code.run cannot be offered here: %s", buf_cstr(&fixture.why));
+    }
     if (!code_has_lang(&fixture, "python") || !code_has_lang(&fixture, "c")) {
         code_fixture_close(&fixture);
         printf("skipped: the attempts are written in Python and C, and not both are offered here\n");
@@ -91,13 +92,14 @@ static void test_memory_bombs(void **ctx)
         "for (;;) { char *p = malloc(1 << 22); if (p) memset(p, 1, 1 << 22); }",
         /* shared memory, memory files and the tmpfs count as well */
         "for (;;) { char *p = mmap(0, 1 << 22, 3, MAP_SHARED | MAP_ANONYMOUS, -1, 0); if (p != MAP_FAILED) memset(p, 1, 1 << 22); }",
-        "int fd = memfd_create(\"x\", 0); static char b[1 << 20]; signal(SIGXFSZ, SIG_IGN); for (;;) { memset(b, 1, sizeof b);\n"
-        " if (write(fd, b, sizeof b) < 0) fd = memfd_create(\"x\", 0); }",
+        "int fd = memfd_create(\"x\", 0); static char b[1 << 20]; signal(SIGXFSZ, SIG_IGN); for (;;) { memset(b, 1, sizeof(b));\n"
+        " if (write(fd, b, sizeof(b)) < 0) fd = memfd_create(\"x\", 0); }",
         /* many processes with a little each */
         "for (int i = 0; i < 30; i++) if (fork() == 0) { char *p = malloc(8 << 20); memset(p, 1, 8 << 20); pause(); } pause();",
     };
-    for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++)
+    for (size_t i = 0; i < sizeof(bodies) / sizeof(*bodies); i++) {
         assert_verdict(c(bodies[i], "\"limits\":{\"mem_mib\":64,\"wall_ms\":10000,\"fs_mib\":16}"), "MLE");
+    }
 }
 
 static void test_disk_fill(void **ctx)
@@ -114,8 +116,9 @@ static void test_disk_fill(void **ctx)
         "print(total >> 20)",
         "\"limits\":{\"fs_mib\":4,\"mem_mib\":128}");
     assert_verdict(outcome, "OK");
-    if (atoi(outcome->out) < 7 || atoi(outcome->out) > 20) /* a single file ends at fs_mib, in /dev/shm too */
+    if (atoi(outcome->out) < 7 || atoi(outcome->out) > 20) { /* a single file ends at fs_mib, in /dev/shm too */
         fail_msg("%s MiB could be written", outcome->out);
+    }
     /* files without content */
     outcome =
         python("import os\nn = 0\ntry:\n  while n < 2000000:\n    os.close(os.open('f%d' % n, os.O_CREAT)); n += 1\n"
@@ -156,13 +159,13 @@ static void test_limits_cannot_be_raised(void **ctx)
     assert_verdict(outcome, "OK");
     /* nor may it be starved by a policy for idle times, so that a run would not end; numbers count by their lower half */
     outcome = c(
-        "struct sched_param p = {0}; cpu_set_t cpus; sched_getaffinity(0, sizeof cpus, &cpus);\n"
+        "struct sched_param p = {0}; cpu_set_t cpus; sched_getaffinity(0, sizeof(cpus), &cpus);\n"
         "if (sched_setscheduler(1, SCHED_IDLE, &p) == 0 || errno != EPERM) return 1;\n"
         "if (syscall(SYS_sched_setscheduler, 0x700000001L, SCHED_IDLE, &p) == 0 || errno != EPERM) return 2;\n"
-        "if (sched_setaffinity(1, sizeof cpus, &cpus) == 0 || sched_setparam(1, &p) == 0) return 3;\n"
+        "if (sched_setaffinity(1, sizeof(cpus), &cpus) == 0 || sched_setparam(1, &p) == 0) return 3;\n"
         "if (setpriority(PRIO_PROCESS, 1, 19) == 0 || setpriority(PRIO_PGRP, 0, 19) == 0 || setpriority(PRIO_USER, 0, 19) == 0) return 4;\n"
         "if (syscall(SYS_setpriority, PRIO_PROCESS, 0x100000001L, 19) == 0) return 5;\n"
-        "if (sched_setaffinity(getpid(), sizeof cpus, &cpus) != 0 || sched_setaffinity(0, sizeof cpus, &cpus) != 0) return 6;\n"
+        "if (sched_setaffinity(getpid(), sizeof(cpus), &cpus) != 0 || sched_setaffinity(0, sizeof(cpus), &cpus) != 0) return 6;\n"
         "if (setpriority(PRIO_PROCESS, getpid(), 5) != 0 || nice(1) != 6 || sched_setscheduler(0, SCHED_IDLE, &p) != 0) return 7;\n"
         "return 0;",
         NULL);
@@ -251,14 +254,16 @@ static void test_forbidden_calls(void **ctx)
     char number[32];
     buf_init(&source, 65536);
     buf_append_str(&source, "int which; scanf(\"%d\", &which); switch (which) {\n");
-    for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++)
+    for (size_t i = 0; i < sizeof(bodies) / sizeof(*bodies); i++) {
         buf_printf(&source, "case %zu: %s break;\n", i, bodies[i]);
+    }
     buf_append_str(&source, "}\nputs(strerror(errno)); return 0;");
-    for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
-        snprintf(number, sizeof number, "\"stdin\":\"%zu\"", i);
+    for (size_t i = 0; i < sizeof(bodies) / sizeof(*bodies); i++) {
+        snprintf(number, sizeof(number), "\"stdin\":\"%zu\"", i);
         struct code_outcome *outcome = c(buf_cstr(&source), number);
-        if (!outcome->is_success || strcmp(outcome->verdict, "SECURITY") != 0)
+        if (!outcome->is_success || strcmp(outcome->verdict, "SECURITY") != 0) {
             fail_msg("%s: %s", bodies[i], buf_cstr(&outcome->result));
+        }
         assert_int_equal(outcome->signal, 31);
     }
     buf_free(&source);
@@ -290,7 +295,7 @@ static void test_files_of_the_machine(void **ctx)
     assert_int_equal(write(fd, "secret", 6), 6);
     close(fd);
     snprintf(
-        source, sizeof source,
+        source, sizeof(source),
         "import os\nfound = []\n"
         "for p in ['%s', '%s', '/etc/shadow', '/etc/ssh', '/etc/hostname', '/root', '/home', '/var', '/run', '/sys', '/boot', '/mnt', '/proc/1/root/etc/shadow',\n"
         "          '/proc/1/cwd', '/proc/1/environ', '/proc/1/mem', '/proc/1/fd/3', '/dev/sda', '/dev/vda', '/dev/kmsg', '/dev/mem', '/dev/fuse', '/dev/kvm',\n"
@@ -307,8 +312,9 @@ static void test_files_of_the_machine(void **ctx)
     struct code_outcome *outcome = python(source, NULL);
     unlink(secret);
     assert_verdict(outcome, "OK");
-    if (strncmp(outcome->out, "[]\n", 3) != 0)
+    if (strncmp(outcome->out, "[]\n", 3) != 0) {
         fail_msg("reached: %s", outcome->out);
+    }
     assert_null(strstr(outcome->out, "shadow"));
     assert_non_null(strstr(outcome->out, "['1', '2']"));
 }
@@ -427,16 +433,18 @@ static void test_long_arguments(void **ctx)
     struct buf members;
     buf_init(&members, 1 << 20);
     buf_append_str(&members, "\"args\":[");
-    for (int i = 0; i < 256; i++)
+    for (int i = 0; i < 256; i++) {
         buf_printf(&members, "%s\"%0*d\"", i > 0 ? "," : "", 200, i);
+    }
     buf_append_str(&members, "]");
     struct code_outcome *outcome = python("import sys\nprint(len(sys.argv), len(sys.argv[256]))", buf_cstr(&members));
     assert_verdict(outcome, "OK");
     assert_string_equal(outcome->out, "257 200\n");
     buf_reset(&members);
     buf_append_str(&members, "\"args\":[");
-    for (int i = 0; i < 257; i++)
+    for (int i = 0; i < 257; i++) {
         buf_printf(&members, "%s\"\"", i > 0 ? "," : "");
+    }
     buf_append_str(&members, "]");
     outcome = python("", buf_cstr(&members));
     assert_string_equal(outcome->error_kind, "input");
@@ -455,23 +463,25 @@ static void test_paths(void **ctx)
                                       "a/.",   "..",          ".",         "a/",      "-x",       "@x",
                                       "a\\nb", "a\\u0000b",   "a\\\\b",    "main.py", "main.py/x"};
     char input[1024];
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
         snprintf(
-            input, sizeof input,
+            input, sizeof(input),
             "{\"lang\":\"python\",\"files\":[{\"path\":\"main.py\",\"text\":\"\"},{\"path\":\"%s\",\"text\":\"x\"}]}",
             bad[i]);
         struct code_outcome *outcome = code_try(&fixture, input);
         if (outcome->is_success || strcmp(outcome->error_kind, "input") != 0 || !outcome->is_final ||
-            strncmp(outcome->message, "/files/1/path", 13) != 0)
+            strncmp(outcome->message, "/files/1/path", 13) != 0) {
             fail_msg("\"%s\" gave %s %s", bad[i], outcome->error_kind, outcome->message);
+        }
     }
     static const char *const good[] = {"a b", "--- /x",         "...",     "..a", "a/..b/c", "$HOME", "`id`",
                                        "a;b", "\\u00fc\\u4e2d", "a:b,c=d", "%s%n"};
-    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
-        if (good[i][0] == '-')
+    for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++) {
+        if (good[i][0] == '-') {
             continue;
+        }
         snprintf(
-            input, sizeof input,
+            input, sizeof(input),
             "{\"lang\":\"python\",\"files\":[{\"path\":\"main.py\",\"text\":\"import sys\\nprint(open(sys.argv[1]).read())\"},"
             "{\"path\":\"%s\",\"text\":\"x\"}],\"args\":[\"%s\"]}",
             good[i], good[i]);
@@ -504,11 +514,12 @@ static void test_flags(void **ctx)
                                       "-save-temps",
                                       ""};
     char members[256];
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        snprintf(members, sizeof members, "\"flags\":[\"%s\"]", bad[i]);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+        snprintf(members, sizeof(members), "\"flags\":[\"%s\"]", bad[i]);
         struct code_outcome *outcome = c("return 0;", members);
-        if (outcome->is_success || strncmp(outcome->message, "/flags/0", 8) != 0)
+        if (outcome->is_success || strncmp(outcome->message, "/flags/0", 8) != 0) {
             fail_msg("\"%s\" was let through", bad[i]);
+        }
     }
 }
 
@@ -518,7 +529,7 @@ static void test_compiler_bombs(void **ctx)
     /* includes itself without end, reads without end: ends, and as the compile phase */
     static const char *const sources[] = {"#include \"main.c\"\n", "#include \"/dev/zero\"\n",
                                           "#include \"/dev/random\"\n"};
-    for (size_t i = 0; i < sizeof sources / sizeof *sources; i++) {
+    for (size_t i = 0; i < sizeof(sources) / sizeof(*sources); i++) {
         struct code_outcome *outcome = code_try_source(&fixture, "c", sources[i], NULL);
         assert_true(outcome->is_success);
         assert_string_equal(outcome->phase, "compile");

@@ -37,8 +37,9 @@ static void refused(const char *text, enum status status, const char *beginning)
     struct buf why;
     buf_init(&why, 4096);
     enum status got = code_input_read(parser, slice_str(text), &input, &why);
-    if (got != status || strncmp(buf_cstr(&why), beginning, strlen(beginning)) != 0)
+    if (got != status || strncmp(buf_cstr(&why), beginning, strlen(beginning)) != 0) {
         fail_msg("%s gave %s: %s", text, status_slug(got), buf_cstr(&why));
+    }
     assert_int_equal(input.file_count, 0);
     buf_free(&why);
 }
@@ -144,8 +145,9 @@ static void test_many_files(void **ctx)
     for (int count = CODE_FILES_MAX; count <= CODE_FILES_MAX + 1; count++) {
         buf_reset(&text);
         buf_append_str(&text, "{\"lang\":\"c\",\"files\":[");
-        for (int i = 0; i < count; i++)
+        for (int i = 0; i < count; i++) {
             buf_printf(&text, "%s{\"path\":\"f%d.c\",\"text\":\"\"}", i > 0 ? "," : "", i);
+        }
         buf_append_str(&text, "]}");
         if (count > CODE_FILES_MAX) {
             refused(buf_cstr(&text), STATUS_INVALID, "/files");
@@ -173,14 +175,15 @@ static void test_mutations(void **ctx)
     rng_seed(&rng, 20);
     int good = 0;
     for (int i = 0; i < 20000; i++) {
-        char text[sizeof seed];
-        memcpy(text, seed, sizeof seed);
-        for (uint64_t n = rng_below(&rng, 4); n > 0; n--)
-            text[rng_below(&rng, sizeof seed - 1)] = (char)"{}[]\",:x0/.\\-"[rng_below(&rng, 13)];
+        char text[sizeof(seed)];
+        memcpy(text, seed, sizeof(seed));
+        for (uint64_t n = rng_below(&rng, 4); n > 0; n--) {
+            text[rng_below(&rng, sizeof(seed) - 1)] = (char)"{}[]\",:x0/.\\-"[rng_below(&rng, 13)];
+        }
         struct code_input input;
         struct buf why;
         buf_init(&why, 4096);
-        if (code_input_read(parser, slice_of(text, sizeof seed - 1), &input, &why) == STATUS_OK) {
+        if (code_input_read(parser, slice_of(text, sizeof(seed) - 1), &input, &why) == STATUS_OK) {
             good++;
             code_input_free(&input);
         } else {
@@ -224,9 +227,11 @@ static void test_flags(void **ctx)
                  {LANG_JAVA, "-g", FLAG_COMPILE},
                  {LANG_JAVA, "-J-version", FLAG_REFUSED},
                  {LANG_JAVA, "", FLAG_REFUSED}};
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        if (code_flag_use(cases[i].lang, slice_str(cases[i].flag)) != cases[i].use)
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        if (code_flag_use(cases[i].lang, slice_str(cases[i].flag)) != cases[i].use) {
             fail_msg("%s for %s", cases[i].flag, code_langs[cases[i].lang].name);
+        }
+    }
 }
 
 /* The prefix, written as JSON, is as long as it may be, and cuts no character. */
@@ -241,14 +246,16 @@ static void test_inline_len(void **ctx)
         struct buf text, json;
         buf_init(&text, 4096);
         buf_init(&json, 65536);
-        for (uint64_t n = rng_below(&rng, 60); n > 0; n--)
+        for (uint64_t n = rng_below(&rng, 60); n > 0; n--) {
             buf_append_str(&text, pieces[rng_below(&rng, round % 2 == 0 ? 8 : 10)]);
+        }
         size_t max = 2 + rng_below(&rng, 120), len = code_inline_len(buf_slice(&text), max);
         assert_true(len <= text.len);
         json_write_str(&json, slice_of(text.data, len));
         assert_true(json.len <= max);
-        if (round % 2 == 0) /* all valid: then the prefix is valid as well, and nothing became U+FFFD */
+        if (round % 2 == 0) { /* all valid: then the prefix is valid as well, and nothing became U+FFFD */
             assert_null(memmem(json.data, json.len, "\xef\xbf\xbd", 3));
+        }
         buf_free(&text);
         buf_free(&json);
     }

@@ -37,12 +37,14 @@ static size_t read_head(int fd, char *text, size_t size)
     size_t len = 0;
     while (len < size - 1) {
         ssize_t got = read(fd, text + len, size - 1 - len);
-        if (got <= 0)
+        if (got <= 0) {
             break;
+        }
         len += (size_t)got;
         text[len] = 0;
-        if (strstr(text, "\r\n\r\n") != NULL)
+        if (strstr(text, "\r\n\r\n") != NULL) {
             break;
+        }
     }
     return len;
 }
@@ -52,34 +54,38 @@ static void *hub_main(void *arg)
     (void)arg;
     for (;;) {
         int fd = accept(hub.fd, NULL, NULL);
-        if (fd < 0)
+        if (fd < 0) {
             return NULL;
+        }
         static char text[65536];
-        size_t len = read_head(fd, text, sizeof text);
+        size_t len = read_head(fd, text, sizeof(text));
         char hex[SHA256_HEX_SIZE] = "", head[256];
         if (sscanf(text, "GET /v1/blobs/%64s", hex) == 1) {
             hub.gets++;
             bool is_known = strcmp(hex, hub.content_hex) == 0 || hub.is_lying;
             int head_len =
-                snprintf(head, sizeof head, "HTTP/1.1 %s\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n",
+                snprintf(head, sizeof(head), "HTTP/1.1 %s\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n",
                          is_known ? "200 OK" : "404 Not Found", is_known ? hub.content_len : 0);
-            if (write(fd, head, (size_t)head_len) > 0 && is_known && write(fd, hub.content, hub.content_len) < 0)
+            if (write(fd, head, (size_t)head_len) > 0 && is_known && write(fd, hub.content, hub.content_len) < 0) {
                 perror("blob hub");
+            }
         } else if (sscanf(text, "PUT /v1/blobs/%64s", hex) == 1) {
             const char *length = strstr(text, "Content-Length: "), *body = strstr(text, "\r\n\r\n") + 4;
             size_t want = strtoul(length + 16, NULL, 10), have = len - (size_t)(body - text);
             memcpy(hub.uploaded, body, have);
             while (have < want) {
                 ssize_t got = read(fd, hub.uploaded + have, want - have);
-                if (got <= 0)
+                if (got <= 0) {
                     break;
+                }
                 have += (size_t)got;
             }
             hub.uploaded_len = have;
-            memcpy(hub.uploaded_hex, hex, sizeof hex);
+            memcpy(hub.uploaded_hex, hex, sizeof(hex));
             const char *answer = "HTTP/1.1 201 Created\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-            if (write(fd, answer, strlen(answer)) < 0)
+            if (write(fd, answer, strlen(answer)) < 0) {
                 perror("blob hub");
+            }
         }
         close(fd);
     }
@@ -88,12 +94,12 @@ static void *hub_main(void *arg)
 static void hub_start(void)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof address;
+    socklen_t len = sizeof(address);
     hub.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(bind(hub.fd, (struct sockaddr *)&address, len), 0);
     assert_int_equal(listen(hub.fd, 16), 0);
     assert_int_equal(getsockname(hub.fd, (struct sockaddr *)&address, &len), 0);
-    snprintf(hub.url, sizeof hub.url, "http://127.0.0.1:%d", ntohs(address.sin_port));
+    snprintf(hub.url, sizeof(hub.url), "http://127.0.0.1:%d", ntohs(address.sin_port));
     assert_int_equal(pthread_create(&hub.thread, NULL, hub_main, NULL), 0);
 }
 
@@ -110,7 +116,7 @@ static void hub_has(const char *content)
     hub.content_len = strlen(content);
     memcpy(hub.content, content, hub.content_len);
     sha256(slice_str(content), digest);
-    hex_encode(digest, sizeof digest, hub.content_hex);
+    hex_encode(digest, sizeof(digest), hub.content_hex);
 }
 
 /* --- set-up ---------------------------------------------------------------------------------------------------- */
@@ -119,8 +125,9 @@ static int group_setup(void **ctx)
 {
     (void)ctx;
     hub_start();
-    if (!code_fixture_open(&fixture, hub.url))
+    if (!code_fixture_open(&fixture, hub.url)) {
         fail_msg("code.run cannot be offered here: %s", buf_cstr(&fixture.why));
+    }
     return 0;
 }
 
@@ -238,22 +245,24 @@ static void test_examples(void **ctx)
                     {"primes", "c", "1 to 50000000: 3001134 primes, the last is 49999991\n"},
                     {"route", "cpp", "250 min  Berlin - Leipzig - Erfurt - Nuernberg - Muenchen\n"},
                     {"nbody", "java", "energy before -0.167520134\n"}};
-    for (size_t i = 0; i < sizeof examples / sizeof *examples; i++) {
+    for (size_t i = 0; i < sizeof(examples) / sizeof(*examples); i++) {
         char path[512];
-        if (!code_has_lang(&fixture, examples[i].lang))
+        if (!code_has_lang(&fixture, examples[i].lang)) {
             continue;
+        }
         static char input[65536];
-        snprintf(path, sizeof path, "%s/examples/%s.task.json", SOURCE_ROOT, examples[i].name);
+        snprintf(path, sizeof(path), "%s/examples/%s.task.json", SOURCE_ROOT, examples[i].name);
         int fd = open(path, O_RDONLY);
         assert_true(fd >= 0);
-        ssize_t got = read(fd, input, sizeof input - 1);
+        ssize_t got = read(fd, input, sizeof(input) - 1);
         close(fd);
         assert_true(got > 0);
         input[got] = 0;
         struct code_outcome *outcome = code_try(&fixture, input);
         assert_verdict(outcome, "OK");
-        if (strstr(outcome->out, examples[i].part) == NULL)
+        if (strstr(outcome->out, examples[i].part) == NULL) {
             fail_msg("%s wrote %s", examples[i].name, outcome->out);
+        }
 
         /* the files inside are those beside it */
         struct json_value root, files, file, value;
@@ -265,10 +274,10 @@ static void test_examples(void **ctx)
             static char beside[65536];
             assert_true(json_member(file, "path", &value) && json_get_str(value, &name));
             assert_true(json_member(file, "text", &value) && json_get_str(value, &text));
-            snprintf(path, sizeof path, "%s/examples/%.*s", SOURCE_ROOT, SLICE_ARG(name));
+            snprintf(path, sizeof(path), "%s/examples/%.*s", SOURCE_ROOT, SLICE_ARG(name));
             fd = open(path, O_RDONLY);
             assert_true(fd >= 0);
-            got = read(fd, beside, sizeof beside);
+            got = read(fd, beside, sizeof(beside));
             close(fd);
             assert_true(slice_equal(slice_of(beside, (size_t)got), text));
         }
@@ -312,9 +321,10 @@ static void test_uncaught_errors(void **ctx)
                  {"javascript", "let = = 3", "SyntaxError"},
                  {"java", "public class Main { public static void main(String[] a) { int[] x = {}; x[1] = 2; } }",
                   "ArrayIndexOutOfBounds"}};
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        if (!code_has_lang(&fixture, cases[i].lang))
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        if (!code_has_lang(&fixture, cases[i].lang)) {
             continue;
+        }
         struct code_outcome *outcome = code_try_source(&fixture, cases[i].lang, cases[i].source, NULL);
         assert_verdict(outcome, "RE");
         assert_int_equal(outcome->exit, 1);
@@ -331,15 +341,17 @@ static void test_compile_error(void **ctx)
                  {"c", "int nothing(void) { return 0; }", "undefined reference to `main'"},
                  {"cpp", "int main() { std::string s; }", "main.cpp:1:"},
                  {"java", "public class Main { int f() { return \"x\"; } }", "Main.java:1: error:"}};
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        if (!code_has_lang(&fixture, cases[i].lang))
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        if (!code_has_lang(&fixture, cases[i].lang)) {
             continue;
+        }
         struct code_outcome *outcome = code_try_source(&fixture, cases[i].lang, cases[i].source, NULL);
         assert_verdict(outcome, "CE");
         assert_string_equal(outcome->phase, "compile");
         assert_int_equal(outcome->exit, 1);
-        if (strstr(outcome->err, cases[i].text) == NULL)
+        if (strstr(outcome->err, cases[i].text) == NULL) {
             fail_msg("%s is not in %s", cases[i].text, outcome->err);
+        }
     }
 }
 
@@ -385,9 +397,10 @@ static void test_memory(void **ctx)
         {"java",
          "import java.util.*;\npublic class Main { public static void main(String[] a) {\n"
          "List<byte[]> x = new ArrayList<>(); for (;;) { byte[] b = new byte[1 << 20]; Arrays.fill(b, (byte) 1); x.add(b); } } }"}};
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        if (!code_has_lang(&fixture, cases[i].lang))
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        if (!code_has_lang(&fixture, cases[i].lang)) {
             continue;
+        }
         struct code_outcome *outcome =
             code_try_source(&fixture, cases[i].lang, cases[i].source, "\"limits\":{\"mem_mib\":128,\"cpu_ms\":20000}");
         assert_verdict(outcome, "MLE");
@@ -445,7 +458,7 @@ static void test_long_output_is_a_blob(void **ctx)
     assert_int_equal(hub.uploaded_len, 300000);
     assert_memory_equal(hub.uploaded, "01234567890123456789", 20);
     char member[128];
-    snprintf(member, sizeof member, "\"stdout_blob\":\"sha256:%s\",\"stdout_size\":300000", hub.uploaded_hex);
+    snprintf(member, sizeof(member), "\"stdout_blob\":\"sha256:%s\",\"stdout_size\":300000", hub.uploaded_hex);
     assert_non_null(strstr(buf_cstr(&outcome->result), member));
     /* the worst case for JSON still fits into a result */
     outcome =
@@ -462,7 +475,7 @@ static void test_files_limit(void **ctx)
     struct code_outcome *outcome = code_try_source(
         &fixture, "c",
         "#include <stdio.h>\n#include <errno.h>\nint main(void) { FILE *f = fopen(\"big\", \"w\"); long n = 0; static char b[65536];\n"
-        "while (fwrite(b, 1, sizeof b, f) == sizeof b && fflush(f) == 0) n += sizeof b;\n"
+        "while (fwrite(b, 1, sizeof(b), f) == sizeof(b) && fflush(f) == 0) n += sizeof(b);\n"
         "printf(\"%ld %d\\n\", n >> 20, errno); return 7; }",
         "\"limits\":{\"fs_mib\":8,\"mem_mib\":64}");
     assert_verdict(outcome, "RE");
@@ -540,7 +553,7 @@ static void test_cache(void **ctx)
 static struct code_outcome *try_blob(const char *hex)
 {
     char input[512];
-    snprintf(input, sizeof input,
+    snprintf(input, sizeof(input),
              "{\"lang\":\"python\",\"files\":[{\"path\":\"main.py\",\"text\":\"print(open('b').read())\"},"
              "{\"path\":\"b\",\"blob\":\"sha256:%s\"}]}",
              hex);
@@ -595,8 +608,8 @@ static void test_cancel(void **ctx)
         "{\"lang\":\"cpp\",\"files\":[{\"path\":\"main.cpp\",\"text\":\"#include <regex>\\n#include <map>\\n#include <iostream>\\n"
         "int main() { std::regex r(\\\"a\\\"); while (1); } // cancelled\"}]}"};
     static const unsigned delays_ms[] = {0, 1, 3, 10, 30, 200};
-    for (size_t i = 0; i < 2; i++)
-        for (size_t j = 0; j < sizeof delays_ms / sizeof *delays_ms; j++) {
+    for (size_t i = 0; i < 2; i++) {
+        for (size_t j = 0; j < sizeof(delays_ms) / sizeof(*delays_ms); j++) {
             struct code_outcome outcome;
             struct work_run *run = code_start(&fixture, 0, inputs[i], &outcome);
             uv_timer_t timer;
@@ -612,6 +625,7 @@ static void test_cancel(void **ctx)
             code_fixture_check_clean(&fixture);
             buf_free(&outcome.result);
         }
+    }
     /* cancel twice, and right after start */
     struct code_outcome outcome;
     struct work_run *run = code_start(&fixture, 1, inputs[0], &outcome);
@@ -633,7 +647,7 @@ static void test_slots_side_by_side(void **ctx)
     for (uint32_t slot = 0; slot < FIXTURE_SLOTS; slot++) {
         char input[256];
         snprintf(
-            input, sizeof input,
+            input, sizeof(input),
             "{\"lang\":\"python\",\"files\":[{\"path\":\"main.py\",\"text\":\"import time\\ntime.sleep(0.2)\\nprint(%u)\"}]}",
             slot);
         code_start(&fixture, slot, input, &outcomes[slot]);
@@ -642,7 +656,7 @@ static void test_slots_side_by_side(void **ctx)
         char text[16];
         code_finish(&fixture, &outcomes[slot]);
         assert_verdict(&outcomes[slot], "OK");
-        snprintf(text, sizeof text, "%u\n", slot);
+        snprintf(text, sizeof(text), "%u\n", slot);
         assert_string_equal(outcomes[slot].out, text);
         buf_free(&outcomes[slot].result);
     }

@@ -23,8 +23,8 @@ static struct code_store *store;
 static void key_of(int n, char ret_key[SHA256_HEX_SIZE])
 {
     uint8_t digest[SHA256_SIZE];
-    sha256(slice_of(&n, sizeof n), digest);
-    hex_encode(digest, sizeof digest, ret_key);
+    sha256(slice_of(&n, sizeof(n)), digest);
+    hex_encode(digest, sizeof(digest), ret_key);
 }
 
 static void put(int n, size_t size)
@@ -44,14 +44,16 @@ static bool has(int n, size_t size)
     char key[SHA256_HEX_SIZE];
     int fd;
     key_of(n, key);
-    if (code_store_get(store, key, &fd) != STATUS_OK)
+    if (code_store_get(store, key, &fd) != STATUS_OK) {
         return false;
+    }
     struct buf bytes;
     buf_init(&bytes, 1 << 26);
     assert_int_equal(memfile_read(fd, &bytes), STATUS_OK);
     assert_int_equal(bytes.len, size);
-    for (size_t i = 0; i < size; i++)
+    for (size_t i = 0; i < size; i++) {
         assert_int_equal(bytes.data[i], 'a' + n % 26);
+    }
     assert_int_equal(write(fd, "x", 1), -1); /* sealed */
     buf_free(&bytes);
     close(fd);
@@ -69,8 +71,9 @@ static int setup(void **ctx)
 {
     (void)ctx;
     strcpy(dir, "/tmp/shoal-test-store.XXXXXX");
-    if (mkdtemp(dir) == NULL)
+    if (mkdtemp(dir) == NULL) {
         return 1;
+    }
     return code_store_open(dir, 1 << 20, &store) != STATUS_OK;
 }
 
@@ -80,7 +83,7 @@ static int teardown(void **ctx)
     code_store_close(store);
     store = NULL;
     char command[128];
-    snprintf(command, sizeof command, "rm -r %s", dir);
+    snprintf(command, sizeof(command), "rm -r %s", dir);
     return system(command);
 }
 
@@ -102,8 +105,9 @@ static void test_keeps(void **ctx)
 static void test_forgets_the_oldest(void **ctx)
 {
     (void)ctx;
-    for (int i = 0; i < 10; i++)
+    for (int i = 0; i < 10; i++) {
         put(i, 100000);
+    }
     assert_true(has(0, 100000)); /* now the most recently used */
     put(10, 100000);
     assert_true(has(0, 100000));
@@ -111,12 +115,13 @@ static void test_forgets_the_oldest(void **ctx)
     assert_false(has(1, 100000));
     char path[256], key[SHA256_HEX_SIZE];
     key_of(1, key);
-    snprintf(path, sizeof path, "%s/%s", dir, key);
+    snprintf(path, sizeof(path), "%s/%s", dir, key);
     assert_int_not_equal(access(path, F_OK), 0);
     reopen(250000);
     int count = 0;
-    for (int i = 0; i <= 10; i++)
+    for (int i = 0; i <= 10; i++) {
         count += has(i, 100000);
+    }
     assert_int_equal(count, 2);
     /* larger than the whole store: not on disk, but had for a while */
     put(11, 500000);
@@ -129,18 +134,19 @@ static void test_damage(void **ctx)
 {
     (void)ctx;
     char path[256], key[SHA256_HEX_SIZE];
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 3; i++) {
         put(i, 1000);
+    }
     key_of(0, key);
-    snprintf(path, sizeof path, "%s/%s", dir, key);
+    snprintf(path, sizeof(path), "%s/%s", dir, key);
     int fd = open(path, O_WRONLY);
     assert_int_equal(pwrite(fd, "!", 1, 500), 1); /* one byte inside */
     close(fd);
     key_of(1, key);
-    snprintf(path, sizeof path, "%s/%s", dir, key);
+    snprintf(path, sizeof(path), "%s/%s", dir, key);
     assert_int_equal(truncate(path, 700), 0);
     /* left over from a crash, and things that do not belong here */
-    snprintf(path, sizeof path, "%s/%s.7.new", dir, key);
+    snprintf(path, sizeof(path), "%s/%s.7.new", dir, key);
     assert_int_equal(symlink("/etc/passwd", path), 0);
     reopen(1 << 20);
     assert_int_not_equal(access(path, F_OK), 0);
@@ -151,7 +157,7 @@ static void test_damage(void **ctx)
     assert_true(has(0, 1000));
     /* a link in place of content is not followed */
     key_of(2, key);
-    snprintf(path, sizeof path, "%s/%s", dir, key);
+    snprintf(path, sizeof(path), "%s/%s", dir, key);
     assert_int_equal(unlink(path), 0);
     assert_int_equal(symlink("/etc/passwd", path), 0);
     reopen(1 << 20);
@@ -169,8 +175,9 @@ static void *hammer(void *arg)
         size_t size = 10000 + (size_t)n * 200;
         if (code_store_get(store, key, &fd) == STATUS_OK) {
             struct stat st;
-            if (fstat(fd, &st) != 0 || st.st_size != (off_t)size)
+            if (fstat(fd, &st) != 0 || st.st_size != (off_t)size) {
                 abort();
+            }
         } else {
             memset(content, 'a' + n % 26, size);
             fd = memfile_of("test", slice_of(content, size));
@@ -186,13 +193,16 @@ static void test_threads(void **ctx)
     (void)ctx;
     pthread_t threads[4];
     reopen(200000); /* room for about half */
-    for (uintptr_t i = 0; i < 4; i++)
+    for (uintptr_t i = 0; i < 4; i++) {
         assert_int_equal(pthread_create(&threads[i], NULL, hammer, (void *)(i + 1)), 0);
-    for (int i = 0; i < 4; i++)
+    }
+    for (int i = 0; i < 4; i++) {
         pthread_join(threads[i], NULL);
+    }
     int count = 0;
-    for (int i = 0; i < 30; i++)
+    for (int i = 0; i < 30; i++) {
         count += has(i, 10000 + (size_t)i * 200);
+    }
     assert_true(count > 0);
 }
 

@@ -20,9 +20,9 @@ static void on_done(void *ctx, const struct work_done *done)
     done_count++;
     is_success = done->is_success;
     is_final = done->is_final;
-    snprintf(result, sizeof result, "%.*s", SLICE_ARG(done->result));
-    snprintf(error_kind, sizeof error_kind, "%.*s", SLICE_ARG(done->error_kind));
-    snprintf(message, sizeof message, "%.*s", SLICE_ARG(done->message));
+    snprintf(result, sizeof(result), "%.*s", SLICE_ARG(done->result));
+    snprintf(error_kind, sizeof(error_kind), "%.*s", SLICE_ARG(done->error_kind));
+    snprintf(message, sizeof(message), "%.*s", SLICE_ARG(done->message));
 }
 
 static struct work_run *begin(const char *input)
@@ -39,8 +39,9 @@ static struct work_run *begin(const char *input)
 
 static void finish(void)
 {
-    while (done_count == 0)
+    while (done_count == 0) {
         uv_run(&loop.uv, UV_RUN_ONCE);
+    }
     assert_int_equal(done_count, 1);
 }
 
@@ -105,7 +106,7 @@ static void test_fails(void **state)
                                       "{\"sleep_ms\":3600001}",
                                       "{\"fail\":3}",
                                       "{\"final\":\"no\"}"};
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         begin(bad[i]);
         finish();
         assert_false(is_success);

@@ -40,21 +40,23 @@ static void on_done(void *ctx, const struct sandbox_result *result)
     struct ended *ended = ctx;
     ended->calls++;
     ended->result = *result;
-    snprintf(ended->out, sizeof ended->out, "%.*s", SLICE_ARG(result->out));
-    snprintf(ended->err, sizeof ended->err, "%.*s", SLICE_ARG(result->err));
+    snprintf(ended->out, sizeof(ended->out), "%.*s", SLICE_ARG(result->out));
+    snprintf(ended->err, sizeof(ended->err), "%.*s", SLICE_ARG(result->err));
 }
 
 /* In a forked child: never outlives a test that failed, which would leave the runner waiting for the end of its output. */
 static void end_with_parent(pid_t parent)
 {
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent) {
         _exit(1);
+    }
 }
 
 static void finish(uv_loop_t *loop, struct ended *ended)
 {
-    while (ended->calls == 0)
+    while (ended->calls == 0) {
         uv_run(loop, UV_RUN_ONCE);
+    }
     assert_int_equal(ended->calls, 1);
 }
 
@@ -70,8 +72,9 @@ static void run(struct sandbox_host *host, uv_loop_t *loop, struct sandbox_spec 
 static int open_fds(void)
 {
     int count = 0;
-    for (int fd = 0; fd < 1024; fd++)
+    for (int fd = 0; fd < 1024; fd++) {
         count += fcntl(fd, F_GETFD) >= 0;
+    }
     return count;
 }
 
@@ -81,14 +84,16 @@ static pid_t child_of(pid_t parent)
     pid_t found = -1;
     for (pid_t pid = parent + 1; pid < parent + 50000 && found < 0; pid++) {
         char path[32], text[512];
-        snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+        snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
         FILE *file = fopen(path, "r");
         int of = 0;
-        if (file != NULL && fgets(text, sizeof text, file) != NULL && strrchr(text, ')') != NULL &&
-            sscanf(strrchr(text, ')') + 1, " %*c %d", &of) == 1 && of == parent)
+        if (file != NULL && fgets(text, sizeof(text), file) != NULL && strrchr(text, ')') != NULL &&
+            sscanf(strrchr(text, ')') + 1, " %*c %d", &of) == 1 && of == parent) {
             found = pid;
-        if (file != NULL)
+        }
+        if (file != NULL) {
             fclose(file);
+        }
     }
     return found;
 }
@@ -107,20 +112,22 @@ static void host_open(uv_loop_t *loop, struct sandbox_host **ret_host)
     buf_init(&why, 4096);
     assert_int_equal(uv_loop_init(loop), 0);
     enum status status = sandbox_host_open(loop, 2, ret_host, &why);
-    if (status != STATUS_OK)
+    if (status != STATUS_OK) {
         fail_msg("no sandbox here, where there was one before: %s", buf_cstr(&why));
+    }
     buf_free(&why);
 }
 
 static void host_close(uv_loop_t *loop, struct sandbox_host *host)
 {
     char group[256];
-    snprintf(group, sizeof group, "%s", host->cgroups.path[0]);
+    snprintf(group, sizeof(group), "%s", host->cgroups.path[0]);
     sandbox_host_close(host);
     uv_run(loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(loop), 0);
-    if (group[0] != 0)
+    if (group[0] != 0) {
         assert_int_not_equal(access(group, F_OK), 0);
+    }
 }
 
 /* The whole proof in one mode; then that nothing is left. */
@@ -141,8 +148,9 @@ static void prove(const char *mode)
     buf_init(&why, 4096);
     int fds = open_fds();
     enum status status = sandbox_probe(host, &loop, &facts, &why);
-    if (status != STATUS_OK)
+    if (status != STATUS_OK) {
         fail_msg("mode %s: %s", mode, buf_cstr(&why));
+    }
     assert_int_equal(open_fds(), fds);
     struct process_usage usage;
     process_tree_usage(getpid(), &usage);
@@ -186,8 +194,9 @@ static void test_proof_without_root(void **ctx)
         struct buf facts, why;
         buf_init(&facts, 4096);
         buf_init(&why, 4096);
-        if (setgid(1899999999) != 0 || setuid(1899999999) != 0)
+        if (setgid(1899999999) != 0 || setuid(1899999999) != 0) {
             _exit(3);
+        }
         if (uv_loop_init(&loop) != 0 || sandbox_host_open(&loop, 2, &host, &why) != STATUS_OK ||
             sandbox_probe(host, &loop, &facts, &why) != STATUS_OK) {
             fprintf(stderr, "without root: %s\n", buf_cstr(&why));
@@ -203,8 +212,9 @@ static void test_proof_without_root(void **ctx)
     int status;
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_true(WIFEXITED(status));
-    if (WEXITSTATUS(status) == 77)
+    if (WEXITSTATUS(status) == 77) {
         skip();
+    }
     assert_int_equal(WEXITSTATUS(status), 0);
 }
 
@@ -304,8 +314,9 @@ static void test_supervisor_is_killed(void **ctx)
         child_kill(getpid());
         finish(&loop, &ended);
         assert_int_equal(ended.result.end, SANDBOX_FAULT);
-        if (sandbox_host_is_root(host))
+        if (sandbox_host_is_root(host)) {
             assert_int_equal(process_tree_of_users(sandbox_host_slot_uid(host, 0), 1, 0), 0);
+        }
     }
 }
 
@@ -323,15 +334,17 @@ static void test_node_is_killed(void **ctx)
         struct sandbox_host *inner;
         struct buf why;
         buf_init(&why, 4096);
-        if (uv_loop_init(&own) != 0 || sandbox_host_open(&own, 1, &inner, &why) != STATUS_OK)
+        if (uv_loop_init(&own) != 0 || sandbox_host_open(&own, 1, &inner, &why) != STATUS_OK) {
             _exit(1);
+        }
         const char *argv[] = {"/bin/sleep", "60", NULL};
         struct sandbox_spec spec = {.argv = argv, .stdin_fd = -1, .out_fd = -1, .limits = usual};
         spec.limits.wall_ms = 60000;
         struct sandbox_run *started;
         struct ended ended = {0};
-        if (sandbox_start(inner, &spec, on_done, &ended, &started) != STATUS_OK)
+        if (sandbox_start(inner, &spec, on_done, &ended, &started) != STATUS_OK) {
             _exit(1);
+        }
         for (int i = 0; i < 20; i++) {
             uv_run(&own, UV_RUN_NOWAIT);
             usleep(10000);
@@ -340,20 +353,23 @@ static void test_node_is_killed(void **ctx)
             uid_t uid;
             char group[256];
         } words = {.uid = sandbox_host_slot_uid(inner, 0)};
-        memcpy(words.group, inner->cgroups.path[0], sizeof words.group);
-        if (write(report[1], &words, sizeof words) != sizeof words)
+        memcpy(words.group, inner->cgroups.path[0], sizeof(words.group));
+        if (write(report[1], &words, sizeof(words)) != sizeof(words)) {
             _exit(1);
-        for (;;)
+        }
+        for (;;) {
             pause();
+        }
     }
     close(report[1]); /* a child that ends early is an end of file, not a wait without end */
     struct {
         uid_t uid;
         char group[256];
     } words;
-    assert_int_equal(read(report[0], &words, sizeof words), sizeof words);
-    if (sandbox_host_is_root(host))
+    assert_int_equal(read(report[0], &words, sizeof(words)), sizeof(words));
+    if (sandbox_host_is_root(host)) {
         assert_true(process_tree_of_users(words.uid, 1, 0) >= 2);
+    }
     assert_int_equal(kill(pid, SIGKILL), 0);
     assert_int_equal(waitpid(pid, NULL, 0), pid);
     int left = 1;
@@ -361,13 +377,15 @@ static void test_node_is_killed(void **ctx)
         left = (int)process_tree_of_users(words.uid, 1, 0);
         usleep(10000);
     }
-    if (sandbox_host_is_root(host))
+    if (sandbox_host_is_root(host)) {
         assert_int_equal(left, 0);
+    }
     uv_loop_t other;
     struct sandbox_host *next;
     host_open(&other, &next);
-    if (words.group[0] != 0)
+    if (words.group[0] != 0) {
         assert_int_not_equal(access(words.group, F_OK), 0);
+    }
     /* ours is not stale: it still works */
     const char *argv[] = {"/bin/true", NULL};
     struct sandbox_spec spec = {.argv = argv, .stdin_fd = -1, .out_fd = -1, .limits = usual};
@@ -381,8 +399,9 @@ static void test_node_is_killed(void **ctx)
 static void test_users_differ(void **ctx)
 {
     (void)ctx;
-    if (!sandbox_host_is_root(host))
+    if (!sandbox_host_is_root(host)) {
         skip();
+    }
     uv_loop_t other;
     struct sandbox_host *second;
     host_open(&other, &second);
@@ -412,8 +431,9 @@ static void test_cancel_at_any_moment(void **ctx)
             finish(&loop, &ended);
         }
         assert_true(ended.result.end == SANDBOX_CANCELLED || ended.result.end == SANDBOX_EXITED);
-        if (sandbox_host_is_root(host))
+        if (sandbox_host_is_root(host)) {
             assert_int_equal(process_tree_of_users(sandbox_host_slot_uid(host, 0), 1, 0), 0);
+        }
     }
     uv_run(&loop, UV_RUN_NOWAIT);
     assert_int_equal(open_fds(), fds);
@@ -431,16 +451,18 @@ static void test_process_tree(void **ctx)
         end_with_parent(parent);
         parent = getpid();
         pid_t inner = fork();
-        if (inner < 0)
+        if (inner < 0) {
             _exit(1);
+        }
         if (inner == 0) {
             end_with_parent(parent);
             char *memory = malloc(20 << 20);
             memset(memory, 1, 20 << 20);
             for (volatile long i = 0; i < 50000000; i++) {
             }
-            if (write(ready[1], memory, 1) != 1)
+            if (write(ready[1], memory, 1) != 1) {
                 _exit(1);
+            }
             pause();
         }
         pause();
