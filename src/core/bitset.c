@@ -72,6 +72,18 @@ uint32_t bitset_next_common(const struct bitset *a, const struct bitset *b, uint
     return BITSET_NONE;
 }
 
+uint32_t bitset_next(const struct bitset *set, uint32_t from)
+{
+    uint64_t mask = ~UINT64_C(0) << (from % 64);
+    for (uint32_t at = from / 64; at < set->len; at++, mask = ~UINT64_C(0)) {
+        uint64_t word = set->words[at] & mask;
+        if (word != 0) {
+            return at * 64 + (uint32_t)__builtin_ctzll(word);
+        }
+    }
+    return BITSET_NONE;
+}
+
 bool bitset_is_empty(const struct bitset *set)
 {
     for (uint32_t i = 0; i < set->len; i++) {

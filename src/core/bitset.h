@@ -30,6 +30,8 @@ void bitset_clear_all(struct bitset *set);
 void bitset_add(struct bitset *into, const struct bitset *from);
 /* The first bit of a ∩ b at or cyclically after `from`; BITSET_NONE when the intersection is empty. */
 uint32_t bitset_next_common(const struct bitset *a, const struct bitset *b, uint32_t from);
+/* The first bit at or after `from`; BITSET_NONE when there is none. */
+uint32_t bitset_next(const struct bitset *set, uint32_t from);
 bool bitset_is_empty(const struct bitset *set);
 
 #endif

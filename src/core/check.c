@@ -176,7 +176,11 @@ static const char *check_ready(struct check *check)
         }
         const struct heap *cell = &signature_at(core, slot->signature)->cell[slot->priority];
         bool is_paused = queue_at(core, flow->queue)->is_paused;
-        if (!is_list || count != slot->count || count == 0 || slot->tail != prev) {
+        bool is_listed = slot->prev_of_queue == NONE ? queue_at(core, flow->queue)->slots == s
+                                                     : slot_at(core, slot->prev_of_queue)->next_of_queue == s;
+        if (!is_listed) {
+            why = "R2: a slot is not in the list of its queue";
+        } else if (!is_list || count != slot->count || count == 0 || slot->tail != prev) {
             why = "R1: a slot does not hold exactly its ready tasks";
         } else if (is_paused != (slot->position == HEAP_NONE)) {
             why = "R2: a slot is in a heap although its queue is paused, or not although it is not";
@@ -210,6 +214,9 @@ static const char *check_cells(struct check *check)
     for (EACH(s, core->signatures)) {
         const struct signature *signature = signature_at(core, s);
         bool has_work = false;
+        CHECK(signature->prev_of_kind == NONE ? symbol_at(core, signature->kind)->signatures == s
+                                              : signature_at(core, signature->prev_of_kind)->next_of_kind == s,
+              "signature %u is not in the list of its kind", s);
         for (uint32_t p = 0; p < PRIORITY_COUNT; p++) {
             CHECK(heap_is_ordered(&signature->cell[p]), "R2: a cell is out of order");
             CHECK((signature->cell[p].len > 0) == bitset_has(&core->backlog[p], s), "R3: a backlog bit is wrong");
@@ -217,7 +224,7 @@ static const char *check_cells(struct check *check)
         }
         for (EACH(n, core->nodes)) {
             const struct node *node = node_at(core, n);
-            bool is_matched = signature_is_matched(signature, node);
+            bool is_matched = node->session != 0 && signature_is_matched(signature, node);
             CHECK(is_matched == bitset_has(&signature->nodes, n) && is_matched == bitset_has(&node->match, s),
                   "a match of node %u and signature %u is wrong", n, s);
             CHECK(!has_work || !is_matched || !bitset_has(&core->idle, n),
@@ -254,6 +261,10 @@ static const char *check_nodes(struct check *check)
         CHECK(node->credit + node->leases <= LIMIT_CREDIT, "node %u has too much credit", n);
         bool is_idle = node->session != 0 && node->credit > 0 && !node->is_draining && !node->is_quiet;
         CHECK(is_idle == bitset_has(&core->idle, n), "T6: the idle bit of node %u is wrong", n);
+        CHECK((node->session != 0) == bitset_has(&core->live, n), "the live bit of node %u is wrong", n);
+        CHECK((node->session != 0) == (node->gone_position == HEAP_NONE) &&
+                  (node->session != 0 || core->gone.items[node->gone_position] == n),
+              "node %u is not where the heap of those that are gone says", n);
         leased += count;
         sessions += node->session != 0;
         check->symbol_refs[node->symbol]++;
@@ -269,6 +280,8 @@ static const char *check_nodes(struct check *check)
     }
     CHECK(leased == core->counts[TASK_LEASED], "T2: a leased task is in no node's list");
     CHECK(sessions == core->sessions, "T5: sessions are counted wrong");
+    CHECK(core->gone.len == core->nodes.used - sessions && heap_is_ordered(&core->gone),
+          "the heap of nodes that are gone is wrong");
     return NULL;
 }
 
@@ -297,7 +310,9 @@ static const char *check_keys(struct check *check)
           "the list of idempotency keys lacks some");
     for (EACH(t, core->tasks)) {
         const struct task *task = task_at(core, t);
-        for (uint32_t i = task->idempotency; i != NONE; i = idempotency_at(core, i)->next_of_task) {
+        uint32_t newer = NONE;
+        for (uint32_t i = task->idempotency; i != NONE; newer = i, i = idempotency_at(core, i)->next_of_task) {
+            CHECK(idempotency_at(core, i)->prev_of_task == newer, "the keys of a task are chained wrong");
             CHECK(idempotency_at(core, i)->task_id == task->id && ++check->key_refs[i] == 1,
                   "a task's idempotency keys are not its own");
         }

@@ -43,6 +43,7 @@ struct core *core_alloc(void)
     slab_init(&core->nodes, sizeof(struct node), LIMIT_NODES);
     timer_init(core);
     unique_init(core);
+    node_init(core);
     buf_init(&core->row, SCRATCH_SIZE_MAX);
     buf_init(&core->refused, SCRATCH_SIZE_MAX);
     return core;
@@ -132,6 +133,8 @@ void core_free(struct core *core)
     }
     heap_free(&core->timers);
     heap_free(&core->unique_ends);
+    heap_free(&core->gone);
+    bitset_free(&core->live);
     bitset_free(&core->idle);
     bitset_free(&core->servable);
     for (uint32_t p = 0; p < PRIORITY_COUNT; p++) {
@@ -255,6 +258,11 @@ uint64_t core_seq(const struct core *core)
 int64_t core_time_ns(const struct core *core)
 {
     return core->time_ns;
+}
+
+uint64_t core_steps(const struct core *core)
+{
+    return core->steps;
 }
 
 int64_t core_next_deadline_ns(const struct core *core)

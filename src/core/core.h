@@ -48,6 +48,9 @@ int64_t core_time_ns(const struct core *core);
 /* When time alone will change something next; INT64_MAX for never. It can lie in the past: one entry does a bounded
  * amount of what is due, and the next entry goes on. */
 int64_t core_next_deadline_ns(const struct core *core);
+/* Steps of loops over nodes, signatures, slots and keys that this process has made for it: a measure of cost that no
+ * clock disturbs. Not part of the state. */
+uint64_t core_steps(const struct core *core);
 /* Verifies the invariants in O(state). NULL when they hold, else a sentence that names the first that does not. */
 const char *core_check(struct core *core);
 /* SHA-256 of the canonical state. O(state). */

@@ -39,9 +39,10 @@ struct symbol {
     uint32_t len;
     uint32_t refs;
     uint64_t hash;
-    uint32_t queue; /* the queue of this name, or NONE */
-    uint32_t node;  /* the node of this name, or NONE */
-    bool is_kind;   /* a known kind */
+    uint32_t queue;      /* the queue of this name, or NONE */
+    uint32_t node;       /* the node of this name, or NONE */
+    uint32_t signatures; /* derived: the first signature of the kind of this name, or NONE */
+    bool is_kind;        /* a known kind */
 };
 
 /* --- queue.c --- */
@@ -52,6 +53,7 @@ struct queue {
     uint64_t changed_seq;
     uint64_t counts[TASK_STATE_COUNT];
     uint64_t submitted, succeeded, dead, cancelled, expired, retried;
+    uint32_t slots; /* derived: the first of its slots, or NONE */
 };
 
 /* --- ready.c: flows, slots --- */
@@ -68,8 +70,9 @@ struct slot { /* the ready tasks of one lane (flow, priority) with one signature
     uint32_t signature;
     uint32_t head, tail;
     uint32_t count;
-    uint32_t position; /* in its cell's heap, HEAP_NONE while its queue is paused */
-    uint64_t tag;      /* the lane's vtime as the heap knows it; never ahead of the lane */
+    uint32_t position;                     /* in its cell's heap, HEAP_NONE while its queue is paused */
+    uint64_t tag;                          /* the lane's vtime as the heap knows it; never ahead of the lane */
+    uint32_t next_of_queue, prev_of_queue; /* derived: the slots of its queue, in no order that anything depends on */
     uint8_t priority;
 };
 
@@ -79,10 +82,11 @@ struct signature {
     uint32_t refs; /* tasks */
     uint32_t cpu_milli, memory_mib, gpu;
     uint32_t label_count;
-    uint32_t *labels;                 /* symbols in ascending order; owned */
-    struct bitset nodes;              /* derived: those that can run it, live or not */
-    struct heap cell[PRIORITY_COUNT]; /* derived: slots by (tag, flow) */
-    uint64_t vtime[PRIORITY_COUNT];   /* start tag of the last task served from the cell */
+    uint32_t *labels;                    /* symbols in ascending order; owned */
+    uint32_t next_of_kind, prev_of_kind; /* derived: the signatures of its kind, in no order that anything depends on */
+    struct bitset nodes;                 /* derived: those that have a session and can run it */
+    struct heap cell[PRIORITY_COUNT];    /* derived: slots by (tag, flow) */
+    uint64_t vtime[PRIORITY_COUNT];      /* start tag of the last task served from the cell */
 };
 
 /* --- retry.c --- */
@@ -166,7 +170,8 @@ struct idempotency {
     uint64_t task_id;
     int64_t created_ns;
     uint32_t newer;        /* all keys in order of arrival */
-    uint32_t next_of_task; /* other keys of the same task */
+    uint32_t next_of_task; /* other keys of the same task, the older ones */
+    uint32_t prev_of_task; /* derived */
     uint8_t state;         /* as in struct unique */
 };
 
@@ -186,7 +191,8 @@ struct node {
     uint32_t *labels; /* symbols, ascending; owned */
     uint32_t cpu_milli, memory_mib, gpu;
     struct block *info;
-    struct bitset match;            /* derived: signatures it can run */
+    struct bitset match;            /* derived: signatures it can run; empty without a session */
+    uint32_t gone_position;         /* derived: in core->gone; HEAP_NONE while it has a session */
     uint64_t vtime[PRIORITY_COUNT]; /* start tag of the last task it was given */
 };
 #define NODE_INDEX_BITS 16
@@ -221,11 +227,14 @@ struct core {
     struct map symbol_map, flow_map, slot_map, signature_map, retry_map, unique_map, idempotency_map;
     struct heap timers;                    /* tasks by (deadline, id) */
     struct heap unique_ends;               /* unique records by (until, index) */
+    struct heap gone;                      /* nodes without a session by (since when, index) */
+    struct bitset live;                    /* nodes with one */
     struct bitset idle;                    /* nodes that can be given a task now */
     struct bitset backlog[PRIORITY_COUNT]; /* signatures whose cell is not empty */
     struct bitset servable;                /* signatures that may have both; empty between entries */
     uint32_t *kinds;                       /* symbols of known kinds in order of becoming known; saved */
     uint32_t kinds_cap;
+    uint64_t steps; /* of the loops over nodes, signatures, slots and keys: what the tests hold cost by; core_steps() */
     /* --- of the entry being applied --- */
     struct buf *effects;
     struct buf row;     /* of history */
@@ -277,8 +286,8 @@ uint32_t signature_acquire(struct core *core, uint32_t kind, const struct requir
 void signature_ref(struct core *core, uint32_t signature);
 void signature_unref(struct core *core, uint32_t signature);
 void signature_index(struct core *core, uint32_t signature);
-void signature_match_node(struct core *core, uint32_t node);   /* facts changed: both bitsets anew */
-void signature_unmatch_node(struct core *core, uint32_t node); /* clears both */
+void signature_match_node(struct core *core, uint32_t node);   /* new session or facts: both bitsets anew */
+void signature_unmatch_node(struct core *core, uint32_t node); /* clears both: its session is over */
 bool signature_is_matched(const struct signature *signature, const struct node *node);
 void symbols_sort(uint32_t *symbols, uint32_t *count); /* ascending, without repeats */
 
@@ -377,6 +386,8 @@ void node_report(struct core *core, const struct command_node_report *command, s
 enum status node_lost(struct core *core, const struct command_node_lost *command);
 enum status node_set(struct core *core, const struct command_node_set *command);
 void node_update_idle(struct core *core, uint32_t node);
+void node_init(struct core *core);
+void node_index(struct core *core, uint32_t node); /* into the live ones or the gone ones, while loading */
 
 /* unique.c */
 void unique_init(struct core *core);

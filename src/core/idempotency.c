@@ -25,14 +25,16 @@ static void drop_oldest(struct core *core)
     uint32_t index = core->idempotency_oldest;
     struct idempotency *gone = idempotency_at(core, index);
     uint32_t task = task_find(core, gone->task_id);
-    if (task != NONE) {
-        uint32_t *link = &task_at(core, task)->idempotency;
-        while (*link != index) {
-            ensure(*link != NONE);
-            link = &idempotency_at(core, *link)->next_of_task;
-        }
-        *link = gone->next_of_task;
+    if (gone->prev_of_task != NONE) {
+        idempotency_at(core, gone->prev_of_task)->next_of_task = gone->next_of_task;
+    } else if (task != NONE) {
+        ensure(task_at(core, task)->idempotency == index);
+        task_at(core, task)->idempotency = gone->next_of_task;
     }
+    if (gone->next_of_task != NONE) {
+        idempotency_at(core, gone->next_of_task)->prev_of_task = gone->prev_of_task;
+    }
+    core->steps++;
     core->idempotency_oldest = gone->newer;
     if (gone->newer == NONE) {
         core->idempotency_newest = NONE;
@@ -77,7 +79,11 @@ void idempotency_add(struct core *core, struct slice key, uint64_t body_hash, ui
                                                         .created_ns = core->time_ns,
                                                         .newer = NONE,
                                                         .next_of_task = task->idempotency,
+                                                        .prev_of_task = NONE,
                                                         .state = task->state};
+    if (task->idempotency != NONE) {
+        idempotency_at(core, task->idempotency)->prev_of_task = index;
+    }
     task->idempotency = index;
     if (core->idempotency_newest != NONE) {
         idempotency_at(core, core->idempotency_newest)->newer = index;
@@ -93,6 +99,7 @@ void idempotency_on_final(struct core *core, uint32_t task_index)
     const struct task *task = task_at(core, task_index);
     for (uint32_t i = task->idempotency; i != NONE; i = idempotency_at(core, i)->next_of_task) {
         idempotency_at(core, i)->state = task->state;
+        core->steps++;
     }
 }
 
@@ -102,7 +109,8 @@ void idempotency_forget(struct core *core, uint32_t task_index)
     for (uint32_t i = task->idempotency; i != NONE;) {
         struct idempotency *key = idempotency_at(core, i);
         i = key->next_of_task;
-        key->next_of_task = NONE;
+        key->next_of_task = key->prev_of_task = NONE;
+        core->steps++;
     }
     task->idempotency = NONE;
 }
@@ -119,5 +127,9 @@ void idempotency_purge(struct core *core)
 
 void idempotency_index(struct core *core, uint32_t index)
 {
+    uint32_t next = idempotency_at(core, index)->next_of_task;
+    if (next != NONE) {
+        idempotency_at(core, next)->prev_of_task = index;
+    }
     ensure(map_add(&core->idempotency_map, hash_of(core, index), index, hash_of, core));
 }

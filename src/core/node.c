@@ -39,6 +39,34 @@ uint32_t node_of_session(const struct core *core, uint64_t session)
                : NONE;
 }
 
+static bool is_gone_before(void *ctx, uint32_t a, uint32_t b)
+{
+    const struct node *left = node_at(ctx, a);
+    const struct node *right = node_at(ctx, b);
+    return left->session_ns != right->session_ns ? left->session_ns < right->session_ns : a < b;
+}
+
+static void set_gone_position(void *ctx, uint32_t item, uint32_t position)
+{
+    node_at(ctx, item)->gone_position = position;
+}
+
+void node_init(struct core *core)
+{
+    heap_init(&core->gone, is_gone_before, set_gone_position, core);
+}
+
+void node_index(struct core *core, uint32_t index)
+{
+    struct node *node = node_at(core, index);
+    node->gone_position = HEAP_NONE;
+    if (node->session != 0) {
+        bitset_set(&core->live, index);
+    } else {
+        ensure(heap_push(&core->gone, index));
+    }
+}
+
 void node_update_idle(struct core *core, uint32_t index)
 {
     const struct node *node = node_at(core, index);
@@ -115,8 +143,8 @@ static void replace_list(struct core *core, uint32_t **list, uint32_t *list_coun
     }
 }
 
-/* Takes over facts and info of a hello; matches the node anew if its facts changed. */
-static void set_facts(struct core *core, uint32_t index, const struct command_node_hello *hello)
+/* Takes over facts and info of a hello; matches the node anew if its facts changed, or it is new to the matching. */
+static void set_facts(struct core *core, uint32_t index, const struct command_node_hello *hello, bool is_matched)
 {
     struct node *node = node_at(core, index);
     struct facts facts;
@@ -138,6 +166,8 @@ static void set_facts(struct core *core, uint32_t index, const struct command_no
         for (uint32_t i = 0; i < hello->kind_count; i++) {
             ensure(kind_add(core, hello->kinds[i])); /* the symbol is there already */
         }
+    }
+    if (!is_same || !is_matched) {
         signature_match_node(core, index);
     }
 }
@@ -181,6 +211,9 @@ static void end_session(struct core *core, uint32_t index, enum lost_reason reas
     node->changed_seq = core->seq;
     core->sessions--;
     node_update_idle(core, index);
+    signature_unmatch_node(core, index);
+    bitset_clear(&core->live, index);
+    ensure(heap_push(&core->gone, index));
 }
 
 static void open_session(struct core *core, uint32_t index, const struct command_node_hello *hello)
@@ -189,20 +222,11 @@ static void open_session(struct core *core, uint32_t index, const struct command
     node->session = ++core->session_number << NODE_INDEX_BITS | index;
     node->instance = hello->instance;
     node->is_worker = hello->is_worker;
-    node->session_ns = core->time_ns;
-}
-
-/* The place of the node that has been gone for longest; NONE when all are connected. */
-static uint32_t longest_gone(const struct core *core)
-{
-    uint32_t best = NONE;
-    for (uint32_t i = slab_next(&core->nodes, 0); i != SLAB_NONE; i = slab_next(&core->nodes, i + 1)) {
-        if (node_at(core, i)->session == 0 &&
-            (best == NONE || node_at(core, i)->session_ns < node_at(core, best)->session_ns)) {
-            best = i;
-        }
+    if (node->gone_position != HEAP_NONE) {
+        heap_remove(&core->gone, node->gone_position); /* it is ordered by the time that changes now */
     }
-    return best;
+    node->session_ns = core->time_ns;
+    bitset_set(&core->live, index);
 }
 
 /* A record for a new name: a fresh one, or at LIMIT_NODES the one of the node that has been gone for longest. */
@@ -213,16 +237,15 @@ static uint32_t make_node(struct core *core, struct slice name)
         index = slab_alloc(&core->nodes);
         ensure(index != SLAB_NONE);
     } else {
-        index = longest_gone(core);
-        if (index == NONE) {
+        index = heap_top(&core->gone);
+        if (index == HEAP_NONE) {
             return NONE;
         }
         struct node *gone = node_at(core, index);
-        signature_unmatch_node(core, index);
+        heap_remove(&core->gone, gone->gone_position);
         replace_list(core, &gone->kinds, &gone->kind_count, NULL, 0);
         replace_list(core, &gone->labels, &gone->label_count, NULL, 0);
         block_drop(core, &gone->info);
-        bitset_free(&gone->match);
         symbol_at(core, gone->symbol)->node = NONE;
         symbol_unref(core, gone->symbol);
     }
@@ -232,6 +255,7 @@ static uint32_t make_node(struct core *core, struct slice name)
     *node_at(core, index) = (struct node){.symbol = symbol,
                                           .joined_ns = core->time_ns,
                                           .session_ns = core->time_ns,
+                                          .gone_position = HEAP_NONE,
                                           .lease_head = NONE,
                                           .lease_tail = NONE};
     return index;
@@ -291,7 +315,7 @@ void node_hello(struct core *core, const struct command_node_hello *hello, struc
         }
         open_session(core, index, hello);
     }
-    set_facts(core, index, hello);
+    set_facts(core, index, hello, is_resumed);
     if (!is_resumed) {
         ready_node_joined(core, index);
     }

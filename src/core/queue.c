@@ -25,6 +25,7 @@ uint32_t queue_make(struct core *core, struct slice name, int64_t now_ns)
     queue->symbol = symbol;
     queue->created_ns = now_ns;
     queue->changed_seq = core->seq;
+    queue->slots = NONE;
     symbol_at(core, symbol)->queue = index;
     return index;
 }

@@ -171,6 +171,31 @@ static void cell_remove(struct core *core, uint32_t index)
     }
 }
 
+/* The list of the slots of a queue, for pausing it. */
+static void queue_list_add(struct core *core, uint32_t index)
+{
+    struct slot *slot = slot_at(core, index);
+    struct queue *queue = queue_at(core, flow_at(core, slot->flow)->queue);
+    slot->prev_of_queue = NONE;
+    slot->next_of_queue = queue->slots;
+    if (queue->slots != NONE) {
+        slot_at(core, queue->slots)->prev_of_queue = index;
+    }
+    queue->slots = index;
+}
+
+static void queue_list_remove(struct core *core, const struct slot *slot)
+{
+    if (slot->prev_of_queue != NONE) {
+        slot_at(core, slot->prev_of_queue)->next_of_queue = slot->next_of_queue;
+    } else {
+        queue_at(core, flow_at(core, slot->flow)->queue)->slots = slot->next_of_queue;
+    }
+    if (slot->next_of_queue != NONE) {
+        slot_at(core, slot->next_of_queue)->prev_of_queue = slot->prev_of_queue;
+    }
+}
+
 /* The slot of a cell that comes first, its tag up to date. */
 static uint32_t cell_first(struct core *core, struct heap *cell)
 {
@@ -212,6 +237,7 @@ static uint32_t slot_of(struct core *core, const struct task *task)
                                           .position = HEAP_NONE,
                                           .priority = task->priority};
     ensure(map_add(&core->slot_map, hash, index, slot_hash_of, core));
+    queue_list_add(core, index);
     if (!queue_at(core, flow->queue)->is_paused) {
         cell_add(core, index);
     }
@@ -270,6 +296,7 @@ void ready_remove(struct core *core, uint32_t index)
         if (slot->position != HEAP_NONE) {
             cell_remove(core, slot_index);
         }
+        queue_list_remove(core, slot);
         map_remove(&core->slot_map, slot_hash_of(core, slot_index), slot_index, slot_hash_of, core);
         slab_free(&core->slots, slot_index);
     }
@@ -277,26 +304,23 @@ void ready_remove(struct core *core, uint32_t index)
 
 void ready_pause(struct core *core, uint32_t queue)
 {
-    for (uint32_t i = slab_next(&core->slots, 0); i != SLAB_NONE; i = slab_next(&core->slots, i + 1)) {
-        struct slot *slot = slot_at(core, i);
-        if (flow_at(core, slot->flow)->queue == queue) {
-            cell_remove(core, i);
-        }
+    for (uint32_t i = queue_at(core, queue)->slots; i != NONE; i = slot_at(core, i)->next_of_queue) {
+        cell_remove(core, i);
+        core->steps++;
     }
 }
 
 void ready_resume(struct core *core, uint32_t queue)
 {
-    for (uint32_t i = slab_next(&core->slots, 0); i != SLAB_NONE; i = slab_next(&core->slots, i + 1)) {
+    for (uint32_t i = queue_at(core, queue)->slots; i != NONE; i = slot_at(core, i)->next_of_queue) {
         struct slot *slot = slot_at(core, i);
         struct flow *flow = flow_at(core, slot->flow);
-        if (flow->queue == queue) {
-            uint64_t served = signature_at(core, slot->signature)->vtime[slot->priority];
-            if (flow->vtime[slot->priority] < served) { /* time does not pile up during a pause */
-                flow->vtime[slot->priority] = served;
-            }
-            cell_add(core, i);
+        uint64_t served = signature_at(core, slot->signature)->vtime[slot->priority];
+        if (flow->vtime[slot->priority] < served) { /* time does not pile up during a pause */
+            flow->vtime[slot->priority] = served;
         }
+        cell_add(core, i);
+        core->steps++;
     }
 }
 
@@ -305,6 +329,7 @@ void ready_index(struct core *core, uint32_t index)
     struct slot *slot = slot_at(core, index);
     slot->position = HEAP_NONE;
     ensure(map_add(&core->slot_map, slot_hash_of(core, index), index, slot_hash_of, core));
+    queue_list_add(core, index);
     if (!queue_at(core, flow_at(core, slot->flow)->queue)->is_paused) {
         cell_add(core, index);
     }
@@ -313,12 +338,14 @@ void ready_index(struct core *core, uint32_t index)
 void ready_node_joined(struct core *core, uint32_t index)
 {
     struct node *node = node_at(core, index);
-    for (uint32_t p = 0; p < PRIORITY_COUNT; p++) {
-        for (uint32_t i = slab_next(&core->signatures, 0); i != SLAB_NONE; i = slab_next(&core->signatures, i + 1)) {
-            if (bitset_has(&node->match, i) && signature_at(core, i)->vtime[p] > node->vtime[p]) {
-                node->vtime[p] = signature_at(core, i)->vtime[p];
+    for (uint32_t i = bitset_next(&node->match, 0); i != BITSET_NONE; i = bitset_next(&node->match, i + 1)) {
+        const struct signature *signature = signature_at(core, i);
+        for (uint32_t p = 0; p < PRIORITY_COUNT; p++) {
+            if (signature->vtime[p] > node->vtime[p]) {
+                node->vtime[p] = signature->vtime[p];
             }
         }
+        core->steps++;
     }
 }
 

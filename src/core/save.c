@@ -170,7 +170,7 @@ static void symbol_fields(struct archive *archive, void *record)
     if (archive->is_loading) {
         struct slice text = reader_lv(&archive->reader);
         symbol->len = (uint32_t)text.len;
-        symbol->queue = symbol->node = NONE;
+        symbol->queue = symbol->node = symbol->signatures = NONE;
         symbol->text = malloc(text.len > 0 ? text.len : 1);
         ensure(symbol->text != NULL);
         if (text.len > 0) {
@@ -185,6 +185,9 @@ static void symbol_fields(struct archive *archive, void *record)
 static void queue_fields(struct archive *archive, void *record)
 {
     struct queue *queue = record;
+    if (archive->is_loading) {
+        queue->slots = NONE;
+    }
     field_u32(archive, &queue->symbol);
     field_bool(archive, &queue->is_paused);
     field_i64(archive, &queue->created_ns);
@@ -347,6 +350,9 @@ static void idempotency_fields(struct archive *archive, void *record)
     field_u32(archive, &key->newer);
     field_u32(archive, &key->next_of_task);
     field_u8(archive, &key->state);
+    if (archive->is_loading) {
+        key->prev_of_task = NONE;
+    }
 }
 
 static void node_fields(struct archive *archive, void *record)
@@ -671,6 +677,7 @@ static void index_rest(struct core *core)
 {
     for (uint32_t i = slab_next(&core->nodes, 0); i != SLAB_NONE; i = slab_next(&core->nodes, i + 1)) {
         core->sessions += node_at(core, i)->session != 0;
+        node_index(core, i);
     }
     for (uint32_t i = slab_next(&core->flows, 0); i != SLAB_NONE; i = slab_next(&core->flows, i + 1)) {
         flow_index(core, i);

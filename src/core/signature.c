@@ -2,7 +2,10 @@
  *
  * A signature is a distinct (kind, labels, cpu, memory, gpu). Each is matched against each node once, when either comes;
  * the answer is a bit in both directions. Finding a node for a task, or work for a node, is then an intersection of
- * bitsets, whatever the number of tasks. A signature goes with its last task. */
+ * bitsets, whatever the number of tasks. A signature goes with its last task.
+ *
+ * Only nodes with a session are matched: those that are gone are many, and cost nothing. A node that comes (back) is matched
+ * against the signatures of its kinds, a new signature against the live nodes. */
 #include <stdlib.h>
 
 #include "base/hash.h"
@@ -86,33 +89,66 @@ bool signature_is_matched(const struct signature *signature, const struct node *
 
 static void match(struct core *core, uint32_t signature, uint32_t node)
 {
+    core->steps++;
     if (signature_is_matched(signature_at(core, signature), node_at(core, node))) {
         bitset_set(&signature_at(core, signature)->nodes, node);
         bitset_set(&node_at(core, node)->match, signature);
     }
 }
 
-void signature_match_node(struct core *core, uint32_t node)
+void signature_match_node(struct core *core, uint32_t index)
 {
-    signature_unmatch_node(core, node);
-    for (uint32_t i = slab_next(&core->signatures, 0); i != SLAB_NONE; i = slab_next(&core->signatures, i + 1)) {
-        match(core, i, node);
+    signature_unmatch_node(core, index);
+    const struct node *node = node_at(core, index);
+    for (uint32_t k = 0; k < node->kind_count; k++) {
+        uint32_t i = symbol_at(core, node->kinds[k])->signatures;
+        for (; i != NONE; i = signature_at(core, i)->next_of_kind) {
+            match(core, i, index);
+        }
     }
 }
 
-void signature_unmatch_node(struct core *core, uint32_t node)
+void signature_unmatch_node(struct core *core, uint32_t index)
 {
-    for (uint32_t i = slab_next(&core->signatures, 0); i != SLAB_NONE; i = slab_next(&core->signatures, i + 1)) {
-        bitset_clear(&signature_at(core, i)->nodes, node);
+    struct node *node = node_at(core, index);
+    for (uint32_t i = bitset_next(&node->match, 0); i != BITSET_NONE; i = bitset_next(&node->match, i + 1)) {
+        bitset_clear(&signature_at(core, i)->nodes, index);
+        core->steps++;
     }
-    bitset_clear_all(&node_at(core, node)->match);
+    bitset_free(&node->match);
+}
+
+/* The list of the signatures of a kind. */
+static void kind_list_add(struct core *core, uint32_t index)
+{
+    struct signature *signature = signature_at(core, index);
+    struct symbol *kind = symbol_at(core, signature->kind);
+    signature->prev_of_kind = NONE;
+    signature->next_of_kind = kind->signatures;
+    if (kind->signatures != NONE) {
+        signature_at(core, kind->signatures)->prev_of_kind = index;
+    }
+    kind->signatures = index;
+}
+
+static void kind_list_remove(struct core *core, struct signature *signature)
+{
+    if (signature->prev_of_kind != NONE) {
+        signature_at(core, signature->prev_of_kind)->next_of_kind = signature->next_of_kind;
+    } else {
+        symbol_at(core, signature->kind)->signatures = signature->next_of_kind;
+    }
+    if (signature->next_of_kind != NONE) {
+        signature_at(core, signature->next_of_kind)->prev_of_kind = signature->prev_of_kind;
+    }
 }
 
 void signature_index(struct core *core, uint32_t index)
 {
     ensure(map_add(&core->signature_map, hash_of(core, index), index, hash_of, core));
     ready_init_signature(core, signature_at(core, index));
-    for (uint32_t i = slab_next(&core->nodes, 0); i != SLAB_NONE; i = slab_next(&core->nodes, i + 1)) {
+    kind_list_add(core, index);
+    for (uint32_t i = bitset_next(&core->live, 0); i != BITSET_NONE; i = bitset_next(&core->live, i + 1)) {
         match(core, index, i);
     }
 }
@@ -181,8 +217,10 @@ void signature_unref(struct core *core, uint32_t index)
         return;
     }
     map_remove(&core->signature_map, hash_of(core, index), index, hash_of, core);
-    for (uint32_t i = slab_next(&core->nodes, 0); i != SLAB_NONE; i = slab_next(&core->nodes, i + 1)) {
+    kind_list_remove(core, signature);
+    for (uint32_t i = bitset_next(&signature->nodes, 0); i != BITSET_NONE; i = bitset_next(&signature->nodes, i + 1)) {
         bitset_clear(&node_at(core, i)->match, index);
+        core->steps++;
     }
     bitset_clear(&core->servable, index);
     for (uint32_t p = 0; p < PRIORITY_COUNT; p++) {

@@ -38,7 +38,8 @@ uint32_t symbol_acquire(struct core *core, struct slice text)
         return NONE;
     }
     struct symbol *symbol = symbol_at(core, index);
-    *symbol = (struct symbol){.len = (uint32_t)text.len, .refs = 1, .hash = hash, .queue = NONE, .node = NONE};
+    *symbol = (struct symbol){
+        .len = (uint32_t)text.len, .refs = 1, .hash = hash, .queue = NONE, .node = NONE, .signatures = NONE};
     symbol->text = malloc(text.len > 0 ? text.len : 1);
     ensure(symbol->text != NULL);
     if (text.len > 0) {

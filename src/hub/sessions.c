@@ -142,6 +142,7 @@ static void list_remove(struct session *session)
         list->tail = session->before;
     }
     session->next = session->before = SLAB_NONE;
+    list->count--;
 }
 
 static void start_ticking(struct sessions *sessions)
@@ -173,6 +174,7 @@ void session_set_phase(struct session *session, enum session_phase phase)
         list->head = session->index;
     }
     list->tail = session->index;
+    list->count++;
 }
 
 void session_free(struct session *session)
@@ -806,10 +808,7 @@ void sessions_stats(const struct sessions *sessions, struct sessions_stats *ret_
     *ret_stats = sessions->stats;
     ret_stats->polls = sessions->polls;
     ret_stats->workers = sessions->by_name.len;
-    ret_stats->suspect = 0;
-    for (uint32_t at = sessions->lists[SESSION_SUSPECT].head; at != SLAB_NONE; at = session_at(sessions, at)->next) {
-        ret_stats->suspect++;
-    }
+    ret_stats->suspect = sessions->lists[SESSION_SUSPECT].count;
 }
 
 /* --- life --- */
@@ -827,7 +826,7 @@ enum status sessions_make(struct hub *hub, const struct session_port *port, stru
     map_init(&sessions->by_session);
     map_init(&sessions->by_name);
     for (unsigned i = 0; i < SESSION_PHASE_COUNT; i++) {
-        sessions->lists[i] = (struct session_list){SLAB_NONE, SLAB_NONE};
+        sessions->lists[i] = (struct session_list){.head = SLAB_NONE, .tail = SLAB_NONE};
     }
     buf_init(&sessions->scratch, SCRATCH_SIZE_MAX);
     buf_init(&sessions->out, OUT_SIZE_MAX);

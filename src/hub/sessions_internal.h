@@ -44,6 +44,7 @@ struct session {
 
 struct session_list {
     uint32_t head, tail; /* SLAB_NONE when empty */
+    uint32_t count;
 };
 
 struct report_call;
