@@ -96,6 +96,20 @@ static bool may_call(struct call *call)
     return false;
 }
 
+/* Keeps the kinds that are known: asking for work must not make names that stay. What becomes known later is matched by the
+ * worker's next poll. False when none is left. */
+static bool keep_known_kinds(const struct core *core, struct command_node_hello *hello)
+{
+    uint32_t known = 0;
+    for (uint32_t i = 0; i < hello->kind_count; i++) {
+        if (core_kind_is_known(core, hello->kinds[i])) {
+            hello->kinds[known++] = hello->kinds[i];
+        }
+    }
+    hello->kind_count = known;
+    return known > 0;
+}
+
 void handle_lease_poll(struct call *call)
 {
     struct problem problem;
@@ -105,11 +119,18 @@ void handle_lease_poll(struct call *call)
     if (!may_call(call)) {
         return;
     }
-    if (read_poll(call, &problem, &hello, &wait_ms)) {
-        workers_poll(call->hub->sessions, call, &hello, wait_ms);
-    } else {
+    if (!read_poll(call, &problem, &hello, &wait_ms)) {
         call_refuse(call, &problem);
+        return;
     }
+    struct slice first = hello.kinds[0];
+    if (!keep_known_kinds(sequencer_core(call->hub->sequencer), &hello)) {
+        problem_add(&problem, STATUS_KIND_UNKNOWN, "/kinds", (struct slice){0},
+                    "none of them is known; PUT /v1/kinds/%.*s makes that one known", SLICE_ARG(first));
+        call_refuse(call, &problem);
+        return;
+    }
+    workers_poll(call->hub->sessions, call, &hello, wait_ms);
 }
 
 struct report_body {

@@ -154,6 +154,7 @@ await run({
     equal([head.status, Number(head.headers['content-length'])], [200, bytes.length], 'HEAD');
   },
   async 'a long poll whose client goes away gives its lease back'() {
+    await hub.ok('PUT', '/v1/kinds/test.leave');
     const { request: rawRequest } = await import('node:http');
     const req = rawRequest({ host: '127.0.0.1', port: hub.port, method: 'POST', path: '/v1/leases', headers: { 'content-type': 'application/json' } });
     req.on('error', () => {});
