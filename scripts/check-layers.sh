@@ -73,5 +73,12 @@ while IFS= read -r file; do
     [ "$file" = src/base/json.cc ] || complain "$file: src/base/json.cc is the only C++ file"
 done < <(find src -name '*.cc' -o -name '*.cpp' -o -name '*.cxx')
 
+# What the commands print for people goes through output.c, which escapes what strangers wrote. up.c hands on its own children's
+# lines.
+while IFS= read -r line; do
+    complain "$line: src/cli prints through output.c only"
+done < <(grep -nE '(^|[^_a-z])(printf|fprintf|vfprintf|puts|fputs|putchar|dprintf) *\(|write\(STD(OUT|ERR)_FILENO' src/cli/*.c |
+    grep -vE '^src/cli/(output|up)\.c:|write\(STDERR_FILENO, farewell')
+
 [ $status -eq 0 ] && echo "layers: includes go downwards only"
 exit $status

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/printable.h"
 #include "base/timefmt.h"
 
 #define LINE_SIZE 2048
@@ -73,13 +74,15 @@ void log_line(enum log_level level, const char *event, const char *format, ...)
         len = snprintf(line, sizeof(line), "{\"time\":\"%s\",\"level\":\"%s\",\"event\":\"%s\",\"fields\":\"%s\"}\n",
                        time, names[level], event, escaped);
     } else {
+        struct buf safe;                  /* what it quotes may be a stranger's; a log is read in a terminal */
+        buf_init(&safe, LINE_SIZE - 256); /* longer: cut */
         for (char *c = fields; *c != '\0'; c++) {
-            if (*c == '\n' || *c == '\r') {
-                *c = ' ';
-            }
+            *c = *c == '\n' || *c == '\r' ? ' ' : *c;
         }
-        len = snprintf(line, sizeof(line), "%s %s %s%s%s\n", time, names[level], event, fields[0] != '\0' ? " " : "",
-                       fields);
+        printable_append(&safe, slice_str(fields), PRINTABLE_LINE);
+        len = snprintf(line, sizeof(line), "%s %s %s%s%.*s\n", time, names[level], event, fields[0] != '\0' ? " " : "",
+                       SLICE_ARG(buf_slice(&safe)));
+        buf_free(&safe);
     }
     if (len > 0) {
         ssize_t written = write(STDERR_FILENO, line, (size_t)len < sizeof(line) ? (size_t)len : sizeof(line) - 1);

@@ -233,11 +233,50 @@ static const struct {
                 {WORDS_TIME, "s", NS_PER_S},
                 {WORDS_TIME, "m", 60 * NS_PER_S},
                 {WORDS_TIME, "h", 3600 * NS_PER_S},
+                {WORDS_TIME, "d", 86400 * NS_PER_S},
                 {WORDS_SIZE, "", 1},
                 {WORDS_SIZE, "k", INT64_C(1) << 10},
                 {WORDS_SIZE, "M", INT64_C(1) << 20},
                 {WORDS_SIZE, "G", INT64_C(1) << 30},
                 {WORDS_PERMILLE, "%", 10}};
+
+/* The factor of a suffix of this unit, 0 when it has none. */
+static int64_t factor_of(enum words_unit unit, struct slice suffix)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(suffixes); i++) {
+        if (suffixes[i].unit == unit && slice_equal_str(suffix, suffixes[i].suffix)) {
+            return suffixes[i].factor;
+        }
+    }
+    return 0;
+}
+
+/* "1h30m": numbers with units that grow smaller. */
+static bool read_time(struct slice text, int64_t *ret)
+{
+    int64_t total = 0, last_factor = INT64_MAX;
+    do {
+        struct number number;
+        if (!read_number(text, &number)) {
+            return false;
+        }
+        size_t len = 0;
+        while (len < number.suffix.len && !(number.suffix.data[len] >= '0' && number.suffix.data[len] <= '9')) {
+            len++;
+        }
+        int64_t factor = factor_of(WORDS_TIME, slice_of(number.suffix.data, len));
+        __int128 scaled = (__int128)number.digits * factor;
+        if (factor == 0 || factor >= last_factor || scaled % number.divisor != 0 ||
+            scaled / number.divisor > INT64_MAX - total) {
+            return false;
+        }
+        total += (int64_t)(scaled / number.divisor);
+        last_factor = factor;
+        text = slice_of(number.suffix.data + len, number.suffix.len - len);
+    } while (text.len > 0);
+    *ret = total;
+    return true;
+}
 
 bool words_value(struct slice text, enum words_unit unit, int64_t *ret)
 {
@@ -249,17 +288,16 @@ bool words_value(struct slice text, enum words_unit unit, int64_t *ret)
         *ret = 0;
         return true;
     }
-    for (size_t i = 0; i < ARRAY_COUNT(suffixes); i++) {
-        if (suffixes[i].unit == unit && slice_equal_str(number.suffix, suffixes[i].suffix)) {
-            __int128 scaled = (__int128)number.digits * suffixes[i].factor;
-            if (scaled % number.divisor != 0 || scaled / number.divisor > INT64_MAX) {
-                return false;
-            }
-            *ret = (int64_t)(scaled / number.divisor);
-            return true;
-        }
+    if (unit == WORDS_TIME) {
+        return read_time(text, ret);
     }
-    return false;
+    int64_t factor = factor_of(unit, number.suffix);
+    __int128 scaled = (__int128)number.digits * factor;
+    if (factor == 0 || scaled % number.divisor != 0 || scaled / number.divisor > INT64_MAX) {
+        return false;
+    }
+    *ret = (int64_t)(scaled / number.divisor);
+    return true;
 }
 
 /* The two sides of "a..b"; false when there is no "..". */
@@ -378,7 +416,7 @@ const char *words_unit_help(enum words_unit unit)
     case WORDS_COUNT:
         return "a whole number such as 20 or 5k";
     case WORDS_TIME:
-        return "a duration such as 250ms, 1.5s or 2m";
+        return "a duration such as 250ms, 1.5s, 2m or 1h30m";
     case WORDS_SIZE:
         return "a size such as 512, 4k or 1M";
     case WORDS_PERMILLE:

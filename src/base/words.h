@@ -57,7 +57,7 @@ const char *words_nearest(struct slice word, const char *const *names);
 
 enum words_unit {
     WORDS_COUNT,   /* 20, 5k, 1.5M */
-    WORDS_TIME,    /* ns: 50us, 250ms, 1.5s, 2m, 1h; 0 alone */
+    WORDS_TIME,    /* ns: 50us, 250ms, 1.5s, 2m, 1h30m, 2d; 0 alone */
     WORDS_SIZE,    /* bytes: 512, 4k, 1M, 2G, of 1024 */
     WORDS_PERMILLE /* 5%, 0.1% */
 };

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/printable.h"
 #include "base/timefmt.h"
 #include "base/version.h"
 #include "bench/report.h"
@@ -121,8 +122,8 @@ static void event_times(const struct bench_event *event, char *ret, size_t size)
 
 void report_terminal(const struct bench_result *result, bool has_color, struct buf *out)
 {
-    const char *good = has_color ? "\033[32m" : "", *bad = has_color ? "\033[31m" : "",
-               *end = has_color ? "\033[0m" : "";
+    const char *good = has_color ? PAINT_GREEN : "", *bad = has_color ? PAINT_RED : "",
+               *end = has_color ? PAINT_PLAIN : "";
     char name[128], text[128], duration[32];
     bench_value_text((double)result->duration_ns, "ns", duration, sizeof(duration));
     buf_printf(out, "%s%s%s, %s\n\n", result->scenario, result->title[0] != '\0' ? ": " : "", result->title, duration);

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <ftw.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -298,6 +299,27 @@ static bool is_word(const char *text)
     return strpbrk(text, "\"\n\r") == NULL;
 }
 
+/* "@FILE" is a file's content, as --input has it; anything else the body itself. */
+static enum status http_body(const struct cli *cli, const char *body, struct buf *out)
+{
+    char path[PATH_MAX];
+    if (body == NULL) {
+        return STATUS_OK;
+    }
+    if (body[0] == '@' && realpath(body + 1, path) == NULL) {
+        return cli_fail(cli, errno == ENOENT ? STATUS_NOT_FOUND : STATUS_IO, "--body: cannot read %s: %s", body + 1,
+                        strerror(errno));
+    }
+    const char *text = body[0] == '@' ? path : body;
+    if (strpbrk(text, "'\n\r") != NULL) {
+        return cli_fail(cli, STATUS_USAGE,
+                        "%s cannot have single quotes or line breaks here; --body @FILE takes any body",
+                        body[0] == '@' ? "the name of a file" : "a body");
+    }
+    buf_printf(out, body[0] == '@' ? " body-file '%s'" : " body '%s'", text);
+    return STATUS_OK;
+}
+
 static enum status http_text(const struct cli *cli, struct buf *out)
 {
     struct slice base, path;
@@ -318,11 +340,9 @@ static enum status http_text(const struct cli *cli, struct buf *out)
         }
         buf_printf(out, " header \"%s\"", header);
     }
-    if (body != NULL && strpbrk(body, "'\n\r") != NULL) {
-        return cli_fail(cli, STATUS_USAGE, "a body cannot have single quotes or line breaks here; write a scenario");
-    }
-    if (body != NULL) {
-        buf_printf(out, " body '%s'", body);
+    enum status status = http_body(cli, body, out);
+    if (status != STATUS_OK) {
+        return status;
     }
     buf_append_str(out, "\nphase load ");
     if (rate != NULL) {

@@ -24,7 +24,7 @@
 static void progress(const struct cli *cli, const char *text)
 {
     if (!cli_flag(cli, "json") && !cli_flag(cli, "no-live")) {
-        fprintf(stderr, "%s\n", text);
+        cli_say("%s\n", text);
     }
 }
 
@@ -342,7 +342,7 @@ enum status bench_verb_capacity(struct cli *cli)
             written = cli_print(buf_slice(cli_flag(cli, "json") ? &json : &text));
         }
         if (written == STATUS_OK && dir[0] != '\0' && !cli_flag(cli, "json")) {
-            fprintf(stderr, "The report is in %s.\n", dir);
+            cli_say("The report is in %s.\n", dir);
         }
         status = status == STATUS_OK ? written : status;
         if (status == STATUS_OK && capacity->sustained <= 0) {

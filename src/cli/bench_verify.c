@@ -69,7 +69,7 @@ static void on_begin(void *ctx, const struct verify_step *step)
     if (view->is_quiet) {
         return;
     }
-    fprintf(stderr, "%3" PRIu32 " of %" PRIu32 "  %-14s %s%s\n", step->index + 1, step->count, step->run->name,
+    cli_say("%3" PRIu32 " of %" PRIu32 "  %-14s %s%s\n", step->index + 1, step->count, step->run->name,
             step->is_again ? "again, since the first run was invalid: " : "",
             step->scenario != NULL ? step->scenario->title : "");
     if (view->is_live) {
@@ -93,13 +93,13 @@ static void on_end(void *ctx, const struct verify_step *step)
     if (step->why != NULL) {
         view->without_result++;
         if (!view->is_quiet) {
-            fprintf(stderr, "           gives no result: %s\n", step->why);
+            cli_say("           gives no result: %s\n", step->why);
         }
     } else if (step->result->verdict == BENCH_GATE_MISSED) {
         view->gates_missed++;
         for (uint32_t i = 0; i < step->result->gate_count && !view->is_quiet; i++) {
             if (!step->result->gates[i].is_met) {
-                fprintf(stderr, "           missed: %s\n", step->result->gates[i].text);
+                cli_say("           missed: %s\n", step->result->gates[i].text);
             }
         }
     }
@@ -113,7 +113,7 @@ static void on_end(void *ctx, const struct verify_step *step)
         status = report_write(dir, &context, step->result, why, sizeof(why));
     }
     if (status != STATUS_OK && why[0] != '\0') {
-        fprintf(stderr, "           its report could not be written: %s\n", why);
+        cli_say("           its report could not be written: %s\n", why);
     }
 }
 

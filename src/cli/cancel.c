@@ -35,7 +35,7 @@ static enum status act(struct cli *cli, const char *verb, const char *reason)
                 buf_printf(&out, "%.*s  %.*s", SLICE_ARG(client_str(answer.root, "id")),
                            SLICE_ARG(client_str(answer.root, "state")));
             }
-            buf_append_char(&out, '\n');
+            paint_end_line(&out, 0);
             one = cli_print(buf_slice(&out));
         }
         if (status == STATUS_OK) {

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "base/printable.h"
 #include "base/status.h"
 
 #define CLI_HUB_DEFAULT "http://127.0.0.1:7433"
@@ -20,7 +21,7 @@ enum cli_type {
     CLI_TEXT,     /* the last one counts */
     CLI_LIST,     /* may be given many times */
     CLI_NUMBER,   /* whole number within min..max */
-    CLI_DURATION, /* milliseconds, or a number with ms, s, m, h or d, within min..max ms */
+    CLI_DURATION, /* 500ms, 1.5h, 1h30m (words_value of a time) within min..max ms; as a number: ms */
     CLI_SIZE      /* bytes, or a number with k, m, g (powers of 1024) */
 };
 
@@ -92,21 +93,26 @@ void cli_help_overview(struct buf *out);
 void cli_help_command(struct buf *out, const struct cli_command *command, int columns);
 void cli_help_man(struct buf *out);
 
-/* --- output.c --- */
+/* --- output.c: all that the commands print for people goes through here, so that what came from a hub, a worker or a file is
+ * escaped on the way and colours are the marks of base/printable.h. What a program printed is its user's, and goes out as it is
+ * (task_text.c). --- */
 /* One plain sentence on standard error, "shoal COMMAND: …", or a JSON object with --json. Returns the status. */
 enum status cli_fail(const struct cli *cli, enum status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* Words for people on standard error, as they are. */
+void cli_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Writes everything to standard output; IO when it cannot (a closed pipe ends quietly). */
+STATUS_MUST_CHECK enum status cli_print(struct slice text);
+/* Text of several lines; those after the first are indented, so that none looks like a line of ours. */
+void cli_write_indented(struct buf *out, struct slice text, int columns);
 /* Whether standard output (1) or error (2) is a terminal that takes colours (NO_COLOR, TERM=dumb are honoured). */
 bool cli_has_color(int fd);
 bool cli_is_terminal(int fd);
 int cli_columns(void);
-/* Writes everything to standard output; IO when it cannot (a closed pipe ends quietly). */
-STATUS_MUST_CHECK enum status cli_print(struct slice text);
 /* "3.2 s", "4 min", "2 d" */
 void cli_duration_text(int64_t ms, char *ret, size_t size);
-/* The escape sequence of a task's state and of the end of colouring, "" without colour. */
-const char *cli_state_color(bool has_color, struct slice state);
-const char *cli_color_end(bool has_color);
+/* The colour mark of a task's, node's or check's state, "" when it has none; PAINT_PLAIN ends it. */
+const char *cli_state_color(struct slice state);
 
 /* --- one for each subcommand, in the file of its name --- */
 enum status cli_hub(struct cli *cli);

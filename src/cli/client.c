@@ -24,6 +24,7 @@ struct client {
     char curl_error[CURL_ERROR_SIZE];
     enum status status; /* of the newest call */
     int upload_fd;
+    int64_t patience_ms; /* of the next call, 0: as usual */
 };
 
 static size_t on_body(char *data, size_t size, size_t count, void *ctx)
@@ -82,6 +83,11 @@ const char *client_hub(const struct client *client)
     return client->hub;
 }
 
+void client_patience(struct client *client, int64_t patience_ms)
+{
+    client->patience_ms = patience_ms > 0 ? patience_ms : 1;
+}
+
 void client_header(struct client *client, const char *line)
 {
     struct curl_slist *list = curl_slist_append(client->headers, line);
@@ -94,6 +100,12 @@ void client_header(struct client *client, const char *line)
 static void prepare(struct client *client, const char *path, int64_t patience_ms)
 {
     char url[9000];
+    int64_t connect_ms = CONNECT_MS;
+    if (client->patience_ms > 0) {
+        patience_ms = client->patience_ms;
+        connect_ms = patience_ms < CONNECT_MS ? patience_ms : CONNECT_MS;
+        client->patience_ms = 0;
+    }
     snprintf(url, sizeof(url), "%s%s", client->hub, path);
     CURL *curl = client->curl;
     curl_easy_reset(curl);
@@ -102,7 +114,7 @@ static void prepare(struct client *client, const char *path, int64_t patience_ms
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, client);
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS);
+    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms);
     curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)patience_ms);
     curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(curl, CURLOPT_USERAGENT, "shoal");
@@ -234,7 +246,7 @@ void client_tell(struct client *client)
     } else if (answer->is_json && json_type_of(answer->root) == JSON_OBJECT &&
                (client_str(answer->root, "detail").len > 0 || client_str(answer->root, "title").len > 0)) {
         if (cli_flag(client->cli, "json")) {
-            fprintf(stderr, "%.*s\n", SLICE_ARG(answer->body));
+            cli_say("%.*s\n", SLICE_ARG(answer->body));
             return;
         }
         struct buf text;

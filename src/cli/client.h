@@ -33,6 +33,8 @@ STATUS_MUST_CHECK enum status client_call_thing(struct client *client, const cha
 STATUS_MUST_CHECK enum status client_try(struct client *client, const char *method, const char *path, const char *type,
                                          struct slice body, int64_t wait_ms, struct client_answer *ret_answer);
 void client_tell(struct client *client);
+/* The next call takes no longer than this, whatever it waits for; at least a moment. */
+void client_patience(struct client *client, int64_t patience_ms);
 /* A header for the next call only, "Name: value". */
 void client_header(struct client *client, const char *line);
 /* Streams a file to PUT /v1/blobs; `ret_blob` receives "sha256:<hex>". Failures are told. */

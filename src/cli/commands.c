@@ -112,7 +112,7 @@ static const struct cli_option up_options[] = {
 static const struct cli_option submit_options[] = {
     {"input", CLI_TEXT, "JSON|@FILE|-", NULL, NULL, "The input: JSON, a file of JSON, or standard input.", 0, 0},
     {"file", CLI_LIST, "PATH[=NAME]", NULL, NULL,
-     "code.run: a file for the program, under NAME. The first that is a source file is run.", 0, 0},
+     "code.run: a file for the program, under NAME. Without a FILE, the first that is a source file is run.", 0, 0},
     {"lang", CLI_TEXT, "LANG", NULL, NULL,
      "code.run: python, javascript, c, cpp or java; without the option, told by the file's name.", 0, 0},
     {"entry", CLI_TEXT, "NAME", NULL, NULL, "code.run: the file to run, when it is not the first source file.", 0, 0},
@@ -245,7 +245,7 @@ static const struct cli_option bench_options[] = {
     {"rate", CLI_TEXT, "R", NULL, NULL, "http: requests a second, whatever the answers take.", 0, 0},
     {"timeout", CLI_DURATION, "TIME", "10s", NULL, "http: when a request counts as failed.", 1, DURATION_MAX},
     {"header", CLI_LIST, "LINE", NULL, NULL, "http: a header, such as \"Accept: text/plain\".", 0, 0},
-    {"body", CLI_TEXT, "TEXT", NULL, NULL, "http: posts this.", 0, 0},
+    {"body", CLI_TEXT, "TEXT|@FILE", NULL, NULL, "http: posts this, or what is in a file.", 0, 0},
     {"rounds", CLI_NUMBER, "N", "5", NULL, "compare: how often A and B run, in turn.", 1, 1000},
     {"scenario", CLI_TEXT, "FILE", NULL, NULL, "compare: what two programs run.", 0, 0},
     {"a-set", CLI_LIST, "NAME=VALUE", NULL, NULL, "compare: as --set, for A alone.", 0, 0},
@@ -282,11 +282,21 @@ const struct cli_command cli_commands[] = {
      "keeps working and reports when it is back. The first SIGINT or SIGTERM lets running work end, the second gives it "
      "back at once.",
      "  shoal node --hub http://hub:7433 --name blue --slots 4 --labels ssd,room=2\n", node_options, cli_node},
-    {"submit", "KIND", 1, 1, "submit a task",
-     "Submits a task and prints its id; with --wait, what comes out of it. The exit code is 0 when the task (and, for "
-     "code.run, its program) succeeded.\nFiles of up to 16 KiB of text travel inside the task, others as blobs.",
-     "  shoal submit code.run --file hello.py --wait\n"
-     "  shoal submit code.run --file sum.c --flag=-O2 --stdin numbers.txt --wait\n"
+    {"run", "FILE [ARG...]", 1, 1000, "run a program and print what it prints",
+     "Runs a program on a node, in a sandbox, and prints what it prints; the exit code is 0 when it succeeded. The language is told "
+     "by the file's name. Standard input is handed on when it is a pipe or a file. Words behind FILE are the program's "
+     "arguments; those that begin with a dash stand behind \" -- \". Ctrl-C stops waiting, not the task.\n"
+     "It is \"shoal submit FILE --wait\".",
+     "  shoal run hello.py\n"
+     "  echo 3 4 | shoal run sum.c --flag=-O2\n"
+     "  shoal run words.py --file walden.txt walden.txt -- --top 5\n",
+     submit_options, cli_submit},
+    {"submit", "KIND | FILE [ARG...]", 1, 1000, "submit a task",
+     "Submits a task and prints its id; with --wait, what comes out of it. A FILE with the name of a source file is a program "
+     "for code.run, and so is any word with a slash in it; words behind it are its arguments. The exit code is 0 when the task "
+     "(and, for code.run, its program) succeeded.\nFiles of up to 16 KiB of text travel inside the task, others as blobs.",
+     "  shoal submit hello.py\n"
+     "  shoal submit sum.c --flag=-O2 --stdin numbers.txt --wait\n"
      "  shoal submit code.run --input @task.json --queue night --delay 2h\n",
      submit_options, cli_submit},
     {"get", "ID", 1, 1, "show one task",

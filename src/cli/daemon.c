@@ -148,6 +148,6 @@ void daemon_advise(const struct cli *cli, enum status status)
         : status == STATUS_PERMISSION ? "ports below 1024 are for root; choose one above 1023 with --listen"
                                       : NULL;
     if (advice != NULL && !cli_flag(cli, "json")) {
-        fprintf(stderr, "shoal %s: %s.\n", cli->command->name, advice);
+        cli_say("shoal %s: %s.\n", cli->command->name, advice);
     }
 }

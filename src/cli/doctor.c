@@ -36,7 +36,7 @@ static const char *const verdict_names[] = {"ok", "warn", "fail"};
 struct doctor {
     const struct cli *cli;
     struct buf out;
-    bool has_color, is_json;
+    bool has_failed, is_json;
     uint32_t counts[3];
 };
 
@@ -61,12 +61,15 @@ __attribute__((format(printf, 5, 6))) static void say(struct doctor *doctor, con
         }
         buf_append_char(&doctor->out, '}');
     } else {
-        printf("%s%-4s%s  %-12s %.*s\n", cli_state_color(doctor->has_color, slice_str(verdict_names[verdict])),
-               verdict_names[verdict], cli_color_end(doctor->has_color), check, SLICE_ARG(buf_slice(&text)));
+        struct buf line;
+        buf_init(&line, 65536);
+        buf_printf(&line, "%s%-4s%s  %-12s %.*s\n", cli_state_color(slice_str(verdict_names[verdict])),
+                   verdict_names[verdict], PAINT_PLAIN, check, SLICE_ARG(buf_slice(&text)));
         if (advice != NULL) {
-            printf("                    → %s\n", advice);
+            buf_printf(&line, "                    → %s\n", advice);
         }
-        fflush(stdout);
+        doctor->has_failed |= cli_print(buf_slice(&line)) != STATUS_OK;
+        buf_free(&line);
     }
     doctor->counts[verdict]++;
     buf_free(&text);
@@ -456,7 +459,7 @@ static void check_kinds(struct doctor *doctor)
 
 enum status cli_doctor(struct cli *cli)
 {
-    struct doctor doctor = {.cli = cli, .has_color = cli_has_color(STDOUT_FILENO), .is_json = cli_flag(cli, "json")};
+    struct doctor doctor = {.cli = cli, .is_json = cli_flag(cli, "json")};
     buf_init(&doctor.out, 1u << 20);
     check_machine(&doctor);
     check_open_files(&doctor);
@@ -480,8 +483,11 @@ enum status cli_doctor(struct cli *cli)
         status = cli_print(buf_slice(&all));
         buf_free(&all);
     } else {
-        printf("\n%" PRIu32 " ok, %" PRIu32 " to look at, %" PRIu32 " missing.\n", doctor.counts[CHECK_OK],
-               doctor.counts[CHECK_WARN], doctor.counts[CHECK_FAIL]);
+        buf_reset(&doctor.out);
+        buf_printf(&doctor.out, "\n%" PRIu32 " ok, %" PRIu32 " to look at, %" PRIu32 " missing.\n",
+                   doctor.counts[CHECK_OK], doctor.counts[CHECK_WARN], doctor.counts[CHECK_FAIL]);
+        status = cli_print(buf_slice(&doctor.out));
+        status = doctor.has_failed ? STATUS_IO : status;
     }
     buf_free(&doctor.out);
     return status != STATUS_OK ? status : is_well ? STATUS_OK : STATUS_UNSUPPORTED_HOST;

@@ -45,14 +45,16 @@ enum status cli_get(struct cli *cli)
             buf_append_str(&out, "ATTEMPT  OUTCOME     NODE              STARTED                   ENDED\n");
             if (json_member(answer.root, "items", &items)) {
                 for (struct json_iter it = json_iter_of(items); json_next(&it, &key, &item);) {
-                    buf_printf(&out, "%-7lld  %-10.*s  %-16.*s  %-24.*s  %.*s\n",
+                    size_t begin = out.len;
+                    buf_printf(&out, "%-7lld  %-10.*s  %-16.*s  %-24.*s  %.*s",
                                (long long)client_i64(item, "attempt", 0), SLICE_ARG(client_str(item, "outcome")),
                                SLICE_ARG(client_str(item, "node")), SLICE_ARG(client_str(item, "started_at")),
                                SLICE_ARG(client_str(item, "ended_at")));
+                    paint_end_line(&out, begin);
                 }
             }
         } else {
-            task_write(&out, answer.root, cli_has_color(STDOUT_FILENO));
+            task_write(&out, answer.root);
         }
         status = cli_print(buf_slice(&out));
         buf_free(&out);

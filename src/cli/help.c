@@ -44,7 +44,7 @@ static void wrap(struct buf *out, const char *text, int indent, int columns, int
     buf_append_char(out, '\n');
 }
 
-#define TIME_HELP "TIME is a number with ms, s, m, h or d, such as 90s; without a unit it is milliseconds."
+#define TIME_HELP "TIME has a unit: ms, s, m, h or d, such as 500ms, 1.5h or 1h30m."
 
 /* Exit codes, each with the outcomes of status.def that end in it. */
 static void write_exit_codes(struct buf *out)
@@ -78,7 +78,7 @@ void cli_help_overview(struct buf *out)
         buf_printf(out, "  %-9s %s\n", command->name, command->summary);
     }
     buf_append_str(out, "\nStart with:   shoal up\n"
-                        "and then:     shoal submit code.run --file hello.py --wait\n\n"
+                        "and then:     shoal run hello.py\n\n"
                         "\"shoal help COMMAND\" tells more. --json works with every command; the hub is --hub URL or\n"
                         "SHOAL_HUB, by default " CLI_HUB_DEFAULT ".\n"
                         "\"shoal help exit-codes\" lists the exit codes.\n");

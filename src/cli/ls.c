@@ -18,23 +18,23 @@ static void add_filter(struct buf *path, const struct cli *cli, const char *name
     client_escape(path, slice_str(value));
 }
 
-static void write_row(struct buf *out, struct json_value task, bool has_color)
+static void write_row(struct buf *out, struct json_value task)
 {
+    size_t begin = out->len;
     struct slice state = client_str(task, "state");
     int64_t created_ns = client_time_ns(task, "created_at");
     char age[32];
     cli_duration_text((clock_wall_ns() - created_ns) / NS_PER_MS, age, sizeof(age));
     buf_printf(out, "%-13.*s  %s%-9.*s%s  %-16.*s  %-12.*s  %4" PRId64 "  %8s", SLICE_ARG(client_str(task, "id")),
-               cli_state_color(has_color, state), SLICE_ARG(state), cli_color_end(has_color),
-               SLICE_ARG(client_str(task, "kind")), SLICE_ARG(client_str(task, "queue")),
-               client_i64(task, "attempts", 0), age);
+               cli_state_color(state), SLICE_ARG(state), PAINT_PLAIN, SLICE_ARG(client_str(task, "kind")),
+               SLICE_ARG(client_str(task, "queue")), client_i64(task, "attempts", 0), age);
     struct json_value value;
     if (json_member(task, "lease", &value) && json_type_of(value) == JSON_OBJECT) {
         buf_printf(out, "  on %.*s", SLICE_ARG(client_str(value, "node")));
     } else if (json_member(task, "error", &value) && json_type_of(value) == JSON_OBJECT) {
         buf_printf(out, "  %.*s", SLICE_ARG(client_str(value, "kind")));
     }
-    buf_append_char(out, '\n');
+    paint_end_line(out, begin);
 }
 
 static enum status check_state(const struct cli *cli)
@@ -76,7 +76,6 @@ enum status cli_ls(struct cli *cli)
     bool is_all = cli_flag(cli, "all");
     bool is_json = cli_flag(cli, "json");
     int64_t limit = is_all ? LIMIT_PAGE_MAX : cli_number(cli, "limit");
-    bool has_color = cli_has_color(STDOUT_FILENO);
     struct buf out, path, cursor;
     buf_init(&out, 1u << 30);
     buf_init(&path, 8000);
@@ -110,7 +109,7 @@ enum status cli_ls(struct cli *cli)
                     }
                     json_print(&out, item);
                 } else {
-                    write_row(&out, item, has_color);
+                    write_row(&out, item);
                 }
             }
         }

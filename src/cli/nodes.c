@@ -27,13 +27,14 @@ static void write_list(struct buf *out, struct json_value object, const char *na
     }
 }
 
-static void write_row(struct buf *out, struct json_value node, bool has_color)
+static void write_row(struct buf *out, struct json_value node)
 {
+    size_t begin = out->len;
     struct slice state = client_str(node, "state");
     struct json_value load = {NULL, 0};
     bool has_load = json_member(node, "load", &load) && json_type_of(load) == JSON_OBJECT;
-    buf_printf(out, "%-18.*s  %s%-8.*s%s", SLICE_ARG(client_str(node, "name")), cli_state_color(has_color, state),
-               SLICE_ARG(state), cli_color_end(has_color));
+    buf_printf(out, "%-18.*s  %s%-8.*s%s", SLICE_ARG(client_str(node, "name")), cli_state_color(state),
+               SLICE_ARG(state), PAINT_PLAIN);
     buf_printf(out, "  %7" PRId64 "  %4" PRId64 "  %9" PRId64 "  %6" PRId64 "  %5" PRId64,
                client_i64(node, "leases", 0), client_i64(node, "credit", 0), client_i64(node, "succeeded", 0),
                client_i64(node, "failed", 0), client_i64(node, "lost", 0));
@@ -50,23 +51,25 @@ static void write_row(struct buf *out, struct json_value node, bool has_color)
     if (client_bool(node, "quiet")) {
         buf_append_str(out, " (quiet)");
     }
-    buf_append_char(out, '\n');
+    paint_end_line(out, begin);
 }
 
-static void write_node(struct buf *out, struct json_value node, bool has_color)
+static void write_node(struct buf *out, struct json_value node)
 {
     struct slice state = client_str(node, "state");
     buf_printf(out, "%-10s %.*s\n", "node", SLICE_ARG(client_str(node, "name")));
-    buf_printf(out, "%-10s %s%.*s%s%s%s\n", "state", cli_state_color(has_color, state), SLICE_ARG(state),
-               cli_color_end(has_color), client_bool(node, "draining") ? ", draining" : "",
-               client_bool(node, "quiet") ? ", quiet" : "");
+    buf_printf(out, "%-10s %s%.*s%s%s%s\n", "state", cli_state_color(state), SLICE_ARG(state), PAINT_PLAIN,
+               client_bool(node, "draining") ? ", draining" : "", client_bool(node, "quiet") ? ", quiet" : "");
     buf_printf(out, "%-10s %.*s\n%-10s %.*s\n", "since", SLICE_ARG(client_str(node, "since")), "joined",
                SLICE_ARG(client_str(node, "joined_at")));
-    buf_printf(out, "%-10s ", "kinds");
-    write_list(out, node, "kinds");
-    buf_printf(out, "\n%-10s ", "labels");
-    write_list(out, node, "labels");
-    buf_printf(out, "\n%-10s %" PRId64 " running, %" PRId64 " free\n", "slots", client_i64(node, "leases", 0),
+    static const char *const lists[] = {"kinds", "labels"};
+    for (size_t i = 0; i < 2; i++) {
+        size_t begin = out->len;
+        buf_printf(out, "%-10s ", lists[i]);
+        write_list(out, node, lists[i]);
+        paint_end_line(out, begin);
+    }
+    buf_printf(out, "%-10s %" PRId64 " running, %" PRId64 " free\n", "slots", client_i64(node, "leases", 0),
                client_i64(node, "credit", 0));
     buf_printf(out, "%-10s %" PRId64 " succeeded, %" PRId64 " failed, %" PRId64 " lost\n", "attempts",
                client_i64(node, "succeeded", 0), client_i64(node, "failed", 0), client_i64(node, "lost", 0));
@@ -75,13 +78,14 @@ static void write_node(struct buf *out, struct json_value node, bool has_color)
     if (json_member(node, "info", &info)) {
         for (struct json_iter it = json_iter_of(info); json_next(&it, &key, &value);) {
             struct slice text;
+            size_t begin = out->len;
             buf_printf(out, "%-10.*s ", SLICE_ARG(key));
             if (json_get_str(value, &text)) {
                 buf_append_slice(out, text);
             } else {
                 json_print(out, value);
             }
-            buf_append_char(out, '\n');
+            paint_end_line(out, begin);
         }
     }
 }
@@ -105,7 +109,6 @@ enum status cli_nodes(struct cli *cli)
     struct client_answer answer;
     status = client_call_thing(client, "/v1/nodes", query, verb, name, &answer);
     if (status == STATUS_OK) {
-        bool has_color = cli_has_color(STDOUT_FILENO);
         struct json_value items, item;
         struct slice key;
         if (cli_flag(cli, "json")) {
@@ -119,10 +122,10 @@ enum status cli_nodes(struct cli *cli)
                                "NODE                STATE     RUNNING  FREE  SUCCEEDED  FAILED   LOST    CPU  KINDS\n");
             }
             for (struct json_iter it = json_iter_of(items); json_next(&it, &key, &item);) {
-                write_row(&out, item, has_color);
+                write_row(&out, item);
             }
         } else {
-            write_node(&out, answer.root, has_color);
+            write_node(&out, answer.root);
         }
         status = cli_print(buf_slice(&out));
     }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/ensure.h"
 #include "base/words.h"
 #include "cli/cli.h"
@@ -45,17 +46,18 @@ enum status cli_unknown_command(const char *word)
     names[count] = NULL;
     const char *nearest = cli_nearest(word, names);
     if (nearest != NULL) {
-        fprintf(stderr, "shoal: there is no command \"%s\"; did you mean \"%s\"?\n", word, nearest);
+        cli_say("shoal: there is no command \"%s\"; did you mean \"%s\"?\n", word, nearest);
     } else {
-        fprintf(stderr, "shoal: there is no command \"%s\"; \"shoal help\" lists them.\n", word);
+        cli_say("shoal: there is no command \"%s\"; \"shoal help\" lists them.\n", word);
     }
     return STATUS_USAGE;
 }
 
-static enum status unknown_option(const struct cli_command *command, const char *word, size_t len)
+/* `word` with its `dashes`, perhaps with "=VALUE" behind it. */
+static enum status unknown_option(const struct cli_command *command, const char *word, size_t dashes)
 {
     char name[NAME_SIZE_MAX];
-    snprintf(name, sizeof(name), "%.*s", (int)len, word);
+    snprintf(name, sizeof(name), "%.*s", (int)strcspn(word + dashes, "="), word + dashes);
     const char *names[64];
     size_t count = 0;
     for (const struct cli_option *option = command->options; option->name != NULL && count < 63; option++) {
@@ -63,12 +65,16 @@ static enum status unknown_option(const struct cli_command *command, const char 
     }
     names[count] = NULL;
     const char *nearest = cli_nearest(name, names);
+    bool takes_words = strstr(command->arguments, "[ARG...]") != NULL;
+    cli_say("shoal %s: there is no option \"%.*s%s\"; ", command->name, (int)dashes, "--", name);
     if (nearest != NULL) {
-        fprintf(stderr, "shoal %s: there is no option \"--%s\"; did you mean \"--%s\"?\n", command->name, name,
-                nearest);
+        cli_say("did you mean \"--%s\"?%s\n", nearest,
+                takes_words ? " Words for the program stand behind \" -- \"." : "");
     } else {
-        fprintf(stderr, "shoal %s: there is no option \"--%s\"; \"shoal help %s\" lists them.\n", command->name, name,
-                command->name);
+        cli_say("\"shoal help %s\" lists them%s.\n", command->name,
+                takes_words   ? "; words for the program stand behind \" -- \""
+                : dashes == 1 ? ", all with two dashes"
+                              : "");
     }
     return STATUS_USAGE;
 }
@@ -76,11 +82,29 @@ static enum status unknown_option(const struct cli_command *command, const char 
 static const struct {
     const char *suffix;
     int64_t factor;
-} duration_units[] = {{"", 1}, {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}},
-  size_units[] = {{"", 1}, {"k", 1 << 10}, {"m", 1 << 20}, {"g", 1 << 30}};
+} size_units[] = {{"", 1}, {"k", 1 << 10}, {"m", 1 << 20}, {"g", 1 << 30}};
+
+static bool is_within(const struct cli_option *option, int64_t value)
+{
+    return value >= option->min && (option->max == 0 || value <= option->max);
+}
+
+/* In whole milliseconds; a number without a unit is none, since nobody can tell which was meant. */
+static bool read_duration(const struct cli_option *option, const char *text, int64_t *ret_ms)
+{
+    int64_t ns;
+    if (!words_value(slice_str(text), WORDS_TIME, &ns) || ns % NS_PER_MS != 0 || !is_within(option, ns / NS_PER_MS)) {
+        return false;
+    }
+    *ret_ms = ns / NS_PER_MS;
+    return true;
+}
 
 bool cli_read_number(const struct cli_option *option, const char *text, int64_t *ret)
 {
+    if (option->type == CLI_DURATION) {
+        return read_duration(option, text, ret);
+    }
     if (*text < '0' || *text > '9') {
         return false;
     }
@@ -93,10 +117,6 @@ bool cli_read_number(const struct cli_option *option, const char *text, int64_t 
     int64_t factor = 0;
     if (option->type == CLI_NUMBER) {
         factor = *end == '\0' ? 1 : 0;
-    } else if (option->type == CLI_DURATION) {
-        for (size_t i = 0; i < ARRAY_COUNT(duration_units); i++) {
-            factor = strcmp(end, duration_units[i].suffix) == 0 ? duration_units[i].factor : factor;
-        }
     } else {
         for (size_t i = 0; i < ARRAY_COUNT(size_units); i++) {
             factor = strcasecmp(end, size_units[i].suffix) == 0 ? size_units[i].factor : factor;
@@ -106,7 +126,7 @@ bool cli_read_number(const struct cli_option *option, const char *text, int64_t 
     if (factor == 0 || __builtin_mul_overflow((int64_t)number, factor, &value)) {
         return false;
     }
-    if (value < option->min || (option->max != 0 && value > option->max)) {
+    if (!is_within(option, value)) {
         return false;
     }
     *ret = value;
@@ -125,19 +145,19 @@ static enum status check_value(const struct cli_command *command, const struct c
     if (!takes_number(option) || cli_read_number(option, text, &number)) {
         return STATUS_OK;
     }
-    const char *what = option->type == CLI_DURATION ? "a time such as 500ms, 30s or 5m"
+    const char *what = option->type == CLI_DURATION ? "a time with its unit such as 500ms, 30s, 1.5h or 1h30m"
                        : option->type == CLI_SIZE   ? "a size such as 4096, 64k or 1g"
                                                     : "a whole number";
-    fprintf(stderr, "shoal %s: %s must be %s", command->name, source, what);
+    cli_say("shoal %s: %s must be %s", command->name, source, what);
     if (option->type == CLI_DURATION && option->max != 0) {
         char least_text[32], most_text[32];
         cli_duration_text(option->min, least_text, sizeof(least_text));
         cli_duration_text(option->max, most_text, sizeof(most_text));
-        fprintf(stderr, ", from %s to %s", least_text, most_text);
+        cli_say(", from %s to %s", least_text, most_text);
     } else if (option->max != 0) {
-        fprintf(stderr, ", from %lld to %lld", (long long)option->min, (long long)option->max);
+        cli_say(", from %lld to %lld", (long long)option->min, (long long)option->max);
     }
-    fprintf(stderr, ", not \"%s\".\n", text);
+    cli_say(", not \"%s\".\n", text);
     return STATUS_USAGE;
 }
 
@@ -155,11 +175,11 @@ static enum status parse_option(struct cli *cli, int argc, const char *const *ar
     size_t len = equals != NULL ? (size_t)(equals - word) : strlen(word);
     const struct cli_option *option = option_find(command, word, len);
     if (option == NULL) {
-        return unknown_option(command, word, len);
+        return unknown_option(command, argv[*at], 2);
     }
     if (option->type == CLI_FLAG) {
         if (equals != NULL) {
-            fprintf(stderr, "shoal %s: --%s takes no value.\n", command->name, option->name);
+            cli_say("shoal %s: --%s takes no value.\n", command->name, option->name);
             return STATUS_USAGE;
         }
         add_value(cli, option, "");
@@ -168,7 +188,7 @@ static enum status parse_option(struct cli *cli, int argc, const char *const *ar
     const char *value = equals != NULL ? equals + 1 : NULL;
     if (value == NULL) {
         if (*at + 1 >= argc) {
-            fprintf(stderr, "shoal %s: --%s needs a value, %s.\n", command->name, option->name, option->value);
+            cli_say("shoal %s: --%s needs a value, %s.\n", command->name, option->name, option->value);
             return STATUS_USAGE;
         }
         value = argv[++*at];
@@ -215,9 +235,7 @@ static enum status parse_words(struct cli *cli, int argc, const char *const *arg
                 return status;
             }
         } else if (!only_args && word[0] == '-' && word[1] != '\0') {
-            fprintf(stderr, "shoal %s: there is no option \"%s\"; options are written with two dashes.\n",
-                    cli->command->name, word);
-            return STATUS_USAGE;
+            return unknown_option(cli->command, word, 1);
         } else {
             cli->args[cli->arg_count++] = word;
         }
@@ -227,17 +245,29 @@ static enum status parse_words(struct cli *cli, int argc, const char *const *arg
     }
     const struct cli_command *command = cli->command;
     if (cli->arg_count < command->args_min) {
-        fprintf(stderr, "shoal %s: %s is missing: shoal %s %s\n", command->name,
+        cli_say("shoal %s: %s is missing: shoal %s %s\n", command->name,
                 command->args_min == 1 ? "a word" : "something", command->name, command->arguments);
         return STATUS_USAGE;
     }
     if (cli->arg_count > command->args_max) {
-        fprintf(stderr, "shoal %s: \"%s\" is one word too many: shoal %s%s%s\n", command->name,
-                cli->args[command->args_max], command->name, *command->arguments != '\0' ? " " : "",
-                command->arguments);
+        cli_say("shoal %s: \"%s\" is one word too many: shoal %s%s%s\n", command->name, cli->args[command->args_max],
+                command->name, *command->arguments != '\0' ? " " : "", command->arguments);
         return STATUS_USAGE;
     }
     return check_environment(cli);
+}
+
+/* An option before the command, of which only a few may stand there. */
+static enum status misplaced_option(const char *word)
+{
+    static const char *const names[] = {"json", "hub", "help", "version", NULL};
+    const char *nearest = cli_nearest(word + strspn(word, "-"), names);
+    if (nearest != NULL) {
+        cli_say("shoal: there is no option \"%s\" before a command; did you mean \"--%s\"?\n", word, nearest);
+    } else {
+        cli_say("shoal: the option \"%s\" stands after the command: shoal COMMAND %s\n", word, word);
+    }
+    return STATUS_USAGE;
 }
 
 enum status cli_parse(int argc, const char *const *argv, struct cli *ret_cli)
@@ -260,8 +290,7 @@ enum status cli_parse(int argc, const char *const *argv, struct cli *ret_cli)
         if (strcmp(word, "--hub") == 0 && command_at + 1 < argc) {
             command_at++;
         } else if (strcmp(word, "--json") != 0 && strncmp(word, "--hub=", 6) != 0) {
-            fprintf(stderr, "shoal: the option \"%s\" stands after the command: shoal COMMAND %s\n", word, word);
-            return STATUS_USAGE;
+            return misplaced_option(word);
         }
         command_at++;
     }

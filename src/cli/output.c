@@ -8,7 +8,64 @@
 #include <unistd.h>
 
 #include "base/json.h"
+#include "base/printable.h"
 #include "cli/cli.h"
+
+static enum status write_all(int fd, struct slice text)
+{
+    while (text.len > 0) {
+        ssize_t written = write(fd, text.data, text.len);
+        if (written < 0 && errno == EINTR) {
+            continue;
+        }
+        if (written < 0) {
+            return errno == EPIPE ? STATUS_OK : STATUS_IO;
+        }
+        text.data += written;
+        text.len -= (size_t)written;
+    }
+    return STATUS_OK;
+}
+
+/* The one way out for everything that is printed for people. */
+static enum status print_to(int fd, struct slice text)
+{
+    struct buf safe;
+    buf_init(&safe, SIZE_MAX / 4);
+    fflush(fd == STDERR_FILENO ? stderr : stdout); /* what cli_print_bytes left there comes first */
+    paint_append(&safe, text, cli_has_color(fd));
+    enum status status = buf_status(&safe) == STATUS_OK ? write_all(fd, buf_slice(&safe)) : STATUS_NO_MEMORY;
+    buf_free(&safe);
+    return status;
+}
+
+enum status cli_print(struct slice text)
+{
+    return print_to(STDOUT_FILENO, text);
+}
+
+void cli_say(const char *format, ...)
+{
+    struct buf text;
+    buf_init(&text, 1u << 20);
+    va_list args;
+    va_start(args, format);
+    buf_vprintf(&text, format, args);
+    va_end(args);
+    enum status status = print_to(STDERR_FILENO, buf_slice(&text));
+    (void)status; /* nowhere left to tell it */
+    buf_free(&text);
+}
+
+void cli_write_indented(struct buf *out, struct slice text, int columns)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        buf_append_char(out, text.data[i]);
+        if (text.data[i] == '\n' && i + 1 < text.len) {
+            buf_printf(out, "%*s", columns, "");
+        }
+    }
+}
 
 enum status cli_fail(const struct cli *cli, enum status status, const char *format, ...)
 {
@@ -33,7 +90,8 @@ enum status cli_fail(const struct cli *cli, enum status status, const char *form
         }
         buf_append_char(&out, '\n');
     }
-    fwrite(out.data, 1, out.len, stderr);
+    enum status printed = print_to(STDERR_FILENO, buf_slice(&out));
+    (void)printed;
     buf_free(&text);
     buf_free(&out);
     return status;
@@ -60,23 +118,6 @@ int cli_columns(void)
     return size.ws_col > 110 ? 110 : size.ws_col;
 }
 
-enum status cli_print(struct slice text)
-{
-    fflush(stdout);
-    while (text.len > 0) {
-        ssize_t written = write(STDOUT_FILENO, text.data, text.len);
-        if (written < 0 && errno == EINTR) {
-            continue;
-        }
-        if (written < 0) {
-            return errno == EPIPE ? STATUS_OK : STATUS_IO;
-        }
-        text.data += written;
-        text.len -= (size_t)written;
-    }
-    return STATUS_OK;
-}
-
 void cli_duration_text(int64_t ms, char *ret, size_t size)
 {
     if (ms < 0) {
@@ -95,25 +136,20 @@ void cli_duration_text(int64_t ms, char *ret, size_t size)
     }
 }
 
-const char *cli_state_color(bool has_color, struct slice state)
+const char *cli_state_color(struct slice state)
 {
     static const struct {
         const char *state, *color;
     } colors[] = {
-        {"succeeded", "\033[32m"}, {"live", "\033[32m"},      {"ok", "\033[32m"},      {"leased", "\033[36m"},
-        {"ready", "\033[34m"},     {"scheduled", "\033[34m"}, {"dead", "\033[31m"},    {"gone", "\033[31m"},
-        {"fail", "\033[31m"},      {"cancelled", "\033[33m"}, {"expired", "\033[33m"}, {"suspect", "\033[33m"},
-        {"warn", "\033[33m"},
+        {"succeeded", PAINT_GREEN}, {"live", PAINT_GREEN},       {"ok", PAINT_GREEN},       {"leased", PAINT_CYAN},
+        {"ready", PAINT_BLUE},      {"scheduled", PAINT_BLUE},   {"dead", PAINT_RED},       {"gone", PAINT_RED},
+        {"fail", PAINT_RED},        {"cancelled", PAINT_YELLOW}, {"expired", PAINT_YELLOW}, {"suspect", PAINT_YELLOW},
+        {"warn", PAINT_YELLOW},
     };
-    for (size_t i = 0; has_color && i < sizeof(colors) / sizeof(colors[0]); i++) {
+    for (size_t i = 0; i < sizeof(colors) / sizeof(colors[0]); i++) {
         if (slice_equal_str(state, colors[i].state)) {
             return colors[i].color;
         }
     }
     return "";
-}
-
-const char *cli_color_end(bool has_color)
-{
-    return has_color ? "\033[0m" : "";
 }

@@ -6,7 +6,7 @@
 
 #include "cli/client.h"
 
-static void write_row(struct buf *out, struct json_value queue, bool has_color)
+static void write_row(struct buf *out, struct json_value queue)
 {
     struct json_value counts = {NULL, 0}, totals = {NULL, 0};
     bool has_counts = json_member(queue, "counts", &counts);
@@ -18,10 +18,9 @@ static void write_row(struct buf *out, struct json_value queue, bool has_color)
         waiting += client_i64(counts, waiting_states[i], 0);
     }
     buf_printf(out, "%-20.*s  %s%-7s%s  %9" PRId64 "  %8" PRId64 "  %10" PRId64 "  %8" PRId64 "\n",
-               SLICE_ARG(client_str(queue, "name")), has_color && is_paused ? "\033[33m" : "",
-               is_paused ? "paused" : "open", has_color && is_paused ? "\033[0m" : "", waiting,
-               has_counts ? client_i64(counts, "leased", 0) : 0, has_totals ? client_i64(totals, "succeeded", 0) : 0,
-               has_totals ? client_i64(totals, "dead", 0) : 0);
+               SLICE_ARG(client_str(queue, "name")), is_paused ? PAINT_YELLOW : "", is_paused ? "paused" : "open",
+               is_paused ? PAINT_PLAIN : "", waiting, has_counts ? client_i64(counts, "leased", 0) : 0,
+               has_totals ? client_i64(totals, "succeeded", 0) : 0, has_totals ? client_i64(totals, "dead", 0) : 0);
 }
 
 enum status cli_queues(struct cli *cli)
@@ -45,16 +44,15 @@ enum status cli_queues(struct cli *cli)
             json_print(&out, answer.root);
             buf_append_char(&out, '\n');
         } else {
-            bool has_color = cli_has_color(STDOUT_FILENO);
             struct json_value items, item;
             struct slice key;
             buf_append_str(&out, "QUEUE                 STATE      WAITING   RUNNING   SUCCEEDED      DEAD\n");
             if (json_member(answer.root, "items", &items)) {
                 for (struct json_iter it = json_iter_of(items); json_next(&it, &key, &item);) {
-                    write_row(&out, item, has_color);
+                    write_row(&out, item);
                 }
             } else {
-                write_row(&out, answer.root, has_color);
+                write_row(&out, answer.root);
             }
         }
         status = cli_print(buf_slice(&out));

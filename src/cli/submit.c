@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +22,13 @@
 
 /* A file up to this size travels inside the task if it is text, as long as all of them leave room in the input. */
 #define INLINE_FILE_SIZE_MAX 16384
+#define STDIN_PATIENCE_MS 1500 /* then somebody who did not know is told what is waited for */
 #define INLINE_TOTAL_SIZE_MAX (LIMIT_INPUT_SIZE - 8192)
+
+static bool is_run(const struct cli *cli)
+{
+    return strcmp(cli->command->name, "run") == 0;
+}
 
 static const char *base_name(const char *path)
 {
@@ -39,6 +46,11 @@ static enum status read_file(const struct cli *cli, const char *path, struct buf
                         strerror(errno));
     }
     enum status status = STATUS_OK;
+    struct pollfd readable = {.fd = fd, .events = POLLIN};
+    if (is_stdin && poll(&readable, 1, STDIN_PATIENCE_MS) == 0) {
+        cli_say("shoal %s: reading the input from standard input; Ctrl-D ends it, --stdin /dev/null gives none.\n",
+                cli->command->name);
+    }
     for (;;) {
         if (buf_reserve(out, 65536) != STATUS_OK) {
             status = cli_fail(cli, STATUS_TOO_LARGE, "%s is larger than %zu bytes", is_stdin ? "the input" : path,
@@ -65,6 +77,29 @@ static enum status read_file(const struct cli *cli, const char *path, struct buf
 
 /* --- the input of code.run --- */
 
+static bool is_source_name(const char *name)
+{
+    bool is_source = false;
+    for (int lang = 0; lang < LANG_COUNT; lang++) {
+        is_source |= code_is_source((enum code_lang)lang, slice_str(name));
+    }
+    return is_source;
+}
+
+/* The word that names a program instead of a kind: that of `shoal run`; of `shoal submit` one with a slash or with the name of a
+ * source file. NULL: there is none. */
+static const char *source_word(const struct cli *cli)
+{
+    const char *word = cli->args[0];
+    bool is_program = is_run(cli) || strchr(word, '/') != NULL || (is_source_name(word) && !cli_is_given(cli, "input"));
+    return is_program ? word : NULL;
+}
+
+static const char *task_kind(const struct cli *cli)
+{
+    return source_word(cli) != NULL ? "code.run" : cli->args[0];
+}
+
 #define BLOB_NAME_SIZE (sizeof("sha256:") - 1 + SHA256_HEX_SIZE - 1)
 
 /* A file that goes up as a blob once everything is found in order; until then 64 zeros stand for its digest. */
@@ -75,6 +110,7 @@ struct upload {
 
 struct code_parts {
     const struct cli *cli;
+    const char *source; /* the word that names the program, or NULL: then --file does */
     struct buf *out;
     size_t inline_size;
     char entry[256]; /* name of the first source file */
@@ -176,12 +212,14 @@ static enum status add_file(struct code_parts *parts, const char *spec)
     return STATUS_OK;
 }
 
-static void add_words(struct buf *out, const struct cli *cli, const char *option, const char *member)
+/* The words of a LIST, and those of the command line from `from` on. */
+static void add_words(struct buf *out, const struct cli *cli, const char *option, const char *member, int from)
 {
     int at = 0;
     const char *word;
     bool is_first = true;
-    while ((word = cli_list_next(cli, option, &at)) != NULL) {
+    while ((word = cli_list_next(cli, option, &at)) != NULL ||
+           (word = from < cli->arg_count ? cli->args[from++] : NULL) != NULL) {
         buf_printf(out, is_first ? ",\"%s\":[" : ",", member);
         json_write_str(out, slice_str(word));
         is_first = false;
@@ -286,6 +324,30 @@ static enum status check_code_input(const struct cli *cli, struct slice text, bo
     return status;
 }
 
+static enum status add_files(struct code_parts *parts)
+{
+    int at = 0;
+    const char *spec = parts->source;
+    bool is_first = true;
+    buf_append_str(parts->out, "{\"files\":[");
+    for (;;) {
+        spec = is_first && parts->source != NULL ? parts->source : cli_list_next(parts->cli, "file", &at);
+        if (spec == NULL) {
+            break;
+        }
+        if (!is_first) {
+            buf_append_char(parts->out, ',');
+        }
+        is_first = false;
+        enum status status = add_file(parts, spec);
+        if (status != STATUS_OK) {
+            return status;
+        }
+    }
+    buf_append_char(parts->out, ']');
+    return STATUS_OK;
+}
+
 static enum status send_blobs(struct code_parts *parts, struct client *client)
 {
     enum status status = STATUS_OK;
@@ -295,29 +357,26 @@ static enum status send_blobs(struct code_parts *parts, struct client *client)
     return status;
 }
 
+/* Whether standard input is a pipe, a socket (as some parents make them) or a file: `shoal run` hands it on then, as any program would read it. */
+static bool is_stdin_data(void)
+{
+    struct stat facts;
+    return fstat(STDIN_FILENO, &facts) == 0 &&
+           (S_ISFIFO(facts.st_mode) || S_ISSOCK(facts.st_mode) || S_ISREG(facts.st_mode));
+}
+
 static enum status write_code_input(const struct cli *cli, struct client *client, struct buf *out)
 {
     static struct code_parts parts; /* too large for a stack */
-    parts = (struct code_parts){.cli = cli, .out = out, .lang = cli_text(cli, "lang")};
+    parts = (struct code_parts){.cli = cli, .out = out, .source = source_word(cli), .lang = cli_text(cli, "lang")};
     enum code_lang lang;
     if (parts.lang != NULL && !code_lang_of(slice_str(parts.lang), &lang)) {
         return cli_fail(cli, STATUS_USAGE, "--lang must be python, javascript, c, cpp or java, not \"%s\"", parts.lang);
     }
-    buf_append_str(out, "{\"files\":[");
-    int at = 0;
-    const char *spec;
-    bool is_first = true;
-    while ((spec = cli_list_next(cli, "file", &at)) != NULL) {
-        if (!is_first) {
-            buf_append_char(out, ',');
-        }
-        is_first = false;
-        enum status status = add_file(&parts, spec);
-        if (status != STATUS_OK) {
-            return status;
-        }
+    enum status status = add_files(&parts);
+    if (status != STATUS_OK) {
+        return status;
     }
-    buf_append_char(out, ']');
     if (parts.lang == NULL) {
         return cli_fail(cli, STATUS_USAGE,
                         "the language cannot be told from the names of the files; name it with "
@@ -331,10 +390,11 @@ static enum status write_code_input(const struct cli *cli, struct client *client
         buf_append_str(out, ",\"entry\":");
         json_write_str(out, slice_str(entry));
     }
-    add_words(out, cli, "arg", "args");
-    add_words(out, cli, "flag", "flags");
-    enum status status = add_limits(&parts);
+    add_words(out, cli, "arg", "args", parts.source != NULL ? 1 : cli->arg_count);
+    add_words(out, cli, "flag", "flags", cli->arg_count);
+    status = add_limits(&parts);
     const char *stdin_path = cli_text(cli, "stdin");
+    stdin_path = stdin_path == NULL && is_run(cli) && is_stdin_data() ? "-" : stdin_path;
     if (status == STATUS_OK && stdin_path != NULL) {
         struct buf text;
         buf_init(&text, LIMIT_INPUT_SIZE + 65536);
@@ -373,17 +433,27 @@ static enum status write_input(const struct cli *cli, struct client *client, str
         return cli_fail(cli, STATUS_USAGE, "--%s and --input do not go together; put everything into one of them",
                         given);
     }
-    bool is_code = strcmp(cli->args[0], "code.run") == 0;
+    bool is_code = strcmp(task_kind(cli), "code.run") == 0;
+    bool is_source = source_word(cli) != NULL;
+    if (is_source && input != NULL) {
+        return cli_fail(cli, STATUS_USAGE, "--input and a program do not go together; --stdin gives it standard input");
+    }
     if (given != NULL && !is_code) {
         return cli_fail(cli, STATUS_USAGE, "--%s is for code.run; other kinds take --input", given);
     }
-    if (given != NULL && !cli_is_given(cli, "file")) {
+    if (!is_source && cli->arg_count > 1) {
+        return cli_fail(
+            cli, STATUS_USAGE,
+            "\"%s\" is one word too many: shoal submit KIND, or shoal submit FILE with the program's arguments",
+            cli->args[1]);
+    }
+    if (given != NULL && !is_source && !cli_is_given(cli, "file")) {
         return cli_fail(cli, STATUS_USAGE, "--%s needs a --file to run", given);
     }
-    if (is_code && given == NULL && input == NULL) {
-        return cli_fail(cli, STATUS_USAGE, "there is no program to run; name one with --file PATH, or give --input");
+    if (is_code && !is_source && given == NULL && input == NULL) {
+        return cli_fail(cli, STATUS_USAGE, "there is no program to run: shoal submit FILE, or --input with JSON");
     }
-    if (given != NULL) {
+    if (is_source || given != NULL) {
         return write_code_input(cli, client, out);
     }
     if (input == NULL) {
@@ -487,11 +557,11 @@ static enum status write_task(const struct cli *cli, struct client *client, stru
     if (status == STATUS_OK) {
         status = check_input(cli, buf_slice(&input));
     }
-    if (status == STATUS_OK && cli_text(cli, "input") != NULL && strcmp(cli->args[0], "code.run") == 0) {
+    if (status == STATUS_OK && cli_text(cli, "input") != NULL && strcmp(task_kind(cli), "code.run") == 0) {
         status = check_code_input(cli, buf_slice(&input), false);
     }
     buf_append_str(out, "{\"kind\":");
-    json_write_str(out, slice_str(cli->args[0]));
+    json_write_str(out, slice_str(task_kind(cli)));
     write_text_member(out, cli, "queue", "queue");
     write_number_member(out, cli, "priority", "priority");
     write_text_member(out, cli, "fairness-key", "fairness_key");
@@ -579,7 +649,7 @@ enum status cli_submit(struct cli *cli)
     if (status == STATUS_OK) {
         char id[64];
         snprintf(id, sizeof(id), "%.*s", SLICE_ARG(client_str(answer.root, "id")));
-        bool is_wait = cli_flag(cli, "wait") || cli_is_given(cli, "wait-for");
+        bool is_wait = is_run(cli) || cli_flag(cli, "wait") || cli_is_given(cli, "wait-for");
         if (is_wait) {
             status = wait_and_print(cli, client, id);
         } else {

@@ -29,7 +29,7 @@ struct tail {
     struct seen *seen; /* ring */
     uint32_t seen_count, seen_next;
     struct buf out;
-    bool has_color, is_json;
+    bool is_json;
     bool is_away;
 };
 
@@ -72,6 +72,7 @@ static void write_change(struct tail *tail, struct json_value task)
         buf_append_char(&tail->out, '\n');
         return;
     }
+    size_t begin = tail->out.len;
     time_t now = time(NULL);
     struct tm local;
     char clock_text[16];
@@ -79,8 +80,7 @@ static void write_change(struct tail *tail, struct json_value task)
     strftime(clock_text, sizeof(clock_text), "%H:%M:%S", &local);
     struct slice state = client_str(task, "state");
     buf_printf(&tail->out, "%s  %.*s  %s%-9.*s%s  %.*s", clock_text, SLICE_ARG(client_str(task, "id")),
-               cli_state_color(tail->has_color, state), SLICE_ARG(state), cli_color_end(tail->has_color),
-               SLICE_ARG(client_str(task, "kind")));
+               cli_state_color(state), SLICE_ARG(state), PAINT_PLAIN, SLICE_ARG(client_str(task, "kind")));
     struct json_value value;
     if (json_member(task, "lease", &value) && json_type_of(value) == JSON_OBJECT) {
         buf_printf(&tail->out, "  on %.*s", SLICE_ARG(client_str(value, "node")));
@@ -93,7 +93,7 @@ static void write_change(struct tail *tail, struct json_value task)
         buf_printf(&tail->out, "  %.*s: %.*s", SLICE_ARG(client_str(value, "kind")),
                    SLICE_ARG(client_str(value, "message")));
     }
-    buf_append_char(&tail->out, '\n');
+    paint_end_line(&tail->out, begin);
 }
 
 static void pause_ms(int64_t ms)
@@ -108,7 +108,7 @@ static enum status ask(struct tail *tail, const char *path, int64_t wait_ms, str
     enum status status = client_try(tail->client, "GET", path, NULL, (struct slice){NULL, 0}, wait_ms, ret_answer);
     if (status == STATUS_UNREACHABLE || status == STATUS_NOT_READY || status == STATUS_TIMEOUT) {
         if (!tail->is_away) {
-            fprintf(stderr, "shoal tail: the hub at %s is away; waiting for it.\n", client_hub(tail->client));
+            cli_say("shoal tail: the hub at %s is away; waiting for it.\n", client_hub(tail->client));
         }
         tail->is_away = true;
         pause_ms(POLL_MS);
@@ -208,7 +208,6 @@ enum status cli_tail(struct cli *cli)
     struct tail tail = {.cli = cli,
                         .client = client_new(cli),
                         .seen = calloc(SEEN_MAX, sizeof(struct seen)),
-                        .has_color = cli_has_color(STDOUT_FILENO),
                         .is_json = cli_flag(cli, "json")};
     buf_init(&tail.out, 64u << 20);
     if (tail.client == NULL || tail.seen == NULL) {

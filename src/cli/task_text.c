@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -15,6 +17,8 @@
 #define STEP_WAIT_LIVE_MS 500 /* when a progress line is to move */
 #define RECONNECT_MS 30000    /* how long a hub may be away */
 #define RECONNECT_PAUSE_MS 300
+#define WAIT_GRACE_MS 250 /* for an answer that is on its way when the wait ends */
+#define LABEL_COLUMNS 11  /* of task_write, with the blank behind a label */
 
 bool task_is_final(struct slice state)
 {
@@ -89,12 +93,11 @@ static void write_json_member(struct buf *out, const char *label, struct json_va
     buf_append_char(out, '\n');
 }
 
-void task_write(struct buf *out, struct json_value task, bool has_color)
+void task_write(struct buf *out, struct json_value task)
 {
     struct slice state = client_str(task, "state");
     buf_printf(out, "%-10s %.*s\n", "task", SLICE_ARG(client_str(task, "id")));
-    buf_printf(out, "%-10s %s%.*s%s\n", "state", cli_state_color(has_color, state), SLICE_ARG(state),
-               cli_color_end(has_color));
+    buf_printf(out, "%-10s %s%.*s%s\n", "state", cli_state_color(state), SLICE_ARG(state), PAINT_PLAIN);
     buf_printf(out, "%-10s %.*s, queue %.*s, priority %" PRId64 "\n", "kind", SLICE_ARG(client_str(task, "kind")),
                SLICE_ARG(client_str(task, "queue")), client_i64(task, "priority", 0));
     write_ago(out, "created", task, "created_at");
@@ -110,16 +113,36 @@ void task_write(struct buf *out, struct json_value task, bool has_color)
                    SLICE_ARG(client_str(value, "expires_at")));
     }
     if (json_member(task, "progress", &value) && json_type_of(value) == JSON_OBJECT) {
-        buf_printf(out, "%-10s %" PRId64 " %% %.*s\n", "progress", client_i64(value, "permille", 0) / 10,
-                   SLICE_ARG(client_str(value, "note")));
+        buf_printf(out, "%-10s %" PRId64 " %% ", "progress", client_i64(value, "permille", 0) / 10);
+        cli_write_indented(out, client_str(value, "note"), LABEL_COLUMNS);
+        buf_append_char(out, '\n');
     }
     if (json_member(task, "error", &value) && json_type_of(value) == JSON_OBJECT) {
-        buf_printf(out, "%-10s %.*s: %.*s\n", "error", SLICE_ARG(client_str(value, "kind")),
-                   SLICE_ARG(client_str(value, "message")));
+        buf_printf(out, "%-10s %.*s: ", "error", SLICE_ARG(client_str(value, "kind")));
+        cli_write_indented(out, client_str(value, "message"), LABEL_COLUMNS);
+        buf_append_char(out, '\n');
     }
     write_json_member(out, "input", task, "input");
     write_json_member(out, "checkpoint", task, "checkpoint");
     write_json_member(out, "result", task, "result");
+}
+
+/* What ended a compiler that did not get to judge the program. */
+static const char *compiler_limit(struct slice verdict)
+{
+    static const struct {
+        const char *verdict, *text;
+    } limits[] = {
+        {"TLE", " (the compiler ran out of its own time, not the program of its)"},
+        {"MLE", " (the compiler ran out of its own memory, not the program of its)"},
+        {"OLE", " (the compiler printed more than it may)"},
+    };
+    for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+        if (slice_equal_str(verdict, limits[i].verdict)) {
+            return limits[i].text;
+        }
+    }
+    return "";
 }
 
 void task_phrase(struct buf *out, struct json_value task)
@@ -131,6 +154,9 @@ void task_phrase(struct buf *out, struct json_value task)
         struct slice phase = client_str(result, "phase");
         if (!slice_equal_str(verdict, "OK") && phase.len > 0) {
             buf_printf(out, " in %.*s", SLICE_ARG(phase));
+        }
+        if (slice_equal_str(phase, "compile")) {
+            buf_append_str(out, compiler_limit(verdict));
         }
         int64_t exit_code = client_i64(result, "exit", 0);
         int64_t signal_number = client_i64(result, "signal", 0);
@@ -151,19 +177,25 @@ void task_phrase(struct buf *out, struct json_value task)
         json_type_of(error) == JSON_OBJECT) {
         struct slice kind = client_str(error, "kind");
         bool says_more = !slice_equal(kind, state); /* "expired (expired: …)" */
-        buf_printf(out, " (%.*s%s%.*s)", says_more ? (int)kind.len : 0, kind.data != NULL ? kind.data : "",
-                   says_more ? ": " : "", SLICE_ARG(client_str(error, "message")));
+        buf_printf(out, " (%.*s%s", says_more ? (int)kind.len : 0, kind.data != NULL ? kind.data : "",
+                   says_more ? ": " : "");
+        cli_write_indented(out, client_str(error, "message"), 2);
+        buf_append_char(out, ')');
     }
 }
 
-/* One stream of a program, from its blob when it was too long for the result. */
-static enum status print_stream(struct client *client, struct json_value result, const char *name, FILE *file)
+/* One stream of a program, from its blob when it was too long for the result. `ret_is_line_open`: its last line may lack its end. */
+static enum status print_stream(struct client *client, struct json_value result, const char *name, FILE *file,
+                                bool *ret_is_line_open)
 {
     char member[32];
     snprintf(member, sizeof(member), "%s_blob", name);
     struct slice blob = client_str(result, member), text = client_str(result, name);
     uint64_t size = 0;
+    *ret_is_line_open =
+        text.len > 0 && text.data[text.len - 1] != '\n'; /* what is in a blob ends in the middle of nowhere */
     if (blob.len > 0 && client_download(client, blob, file, &size)) {
+        *ret_is_line_open = true;
         return STATUS_OK;
     }
     if (size == 0) {
@@ -174,8 +206,7 @@ static enum status print_stream(struct client *client, struct json_value result,
         return errno == EPIPE ? STATUS_OK : STATUS_IO; /* a reader such as head has seen enough */
     }
     if (blob.len > 0) {
-        fprintf(stderr, "shoal: the rest of %s cannot be fetched from the hub; it is the blob %.*s.\n", name,
-                SLICE_ARG(blob));
+        cli_say("shoal: the rest of %s cannot be fetched from the hub; it is the blob %.*s.\n", name, SLICE_ARG(blob));
     }
     return blob.len > 0 ? STATUS_UNREACHABLE : STATUS_OK;
 }
@@ -188,14 +219,16 @@ enum status task_print_result(struct client *client, struct json_value task)
     struct json_value result;
     enum status status = STATUS_OK;
     enum status outcome = task_outcome(task);
-    bool has_verdict = verdict_of(task).len > 0;
+    bool has_verdict = verdict_of(task).len > 0, is_line_open = false;
     if (has_verdict && json_member(task, "result", &result)) {
-        status = print_stream(client, result, "stdout", stdout);
-        enum status errors = print_stream(client, result, "stderr", stderr);
+        bool is_out_open, is_err_open;
+        status = print_stream(client, result, "stdout", stdout, &is_out_open);
+        enum status errors = print_stream(client, result, "stderr", stderr, &is_err_open);
+        is_line_open = is_err_open || (is_out_open && cli_is_terminal(STDOUT_FILENO)); /* where our sentence goes */
         status = status != STATUS_OK ? status : errors;
         bool is_whole = client_str(result, "stdout_blob").len > 0 || client_str(result, "stderr_blob").len > 0;
         if (client_bool(result, "truncated") && !is_whole) {
-            fprintf(stderr, "shoal: the output was longer than its limit and is cut.\n");
+            cli_say("shoal: the output was longer than its limit and is cut.\n");
         }
     } else if (outcome == STATUS_OK && json_member(task, "result", &result)) {
         json_print(&out, result);
@@ -204,9 +237,8 @@ enum status task_print_result(struct client *client, struct json_value task)
     }
     if (outcome != STATUS_OK || (has_verdict && cli_is_terminal(STDERR_FILENO))) {
         task_phrase(&phrase, task);
-        fprintf(stderr, "%s%.*s%s\n",
-                cli_has_color(STDERR_FILENO) ? (outcome == STATUS_OK ? "\033[2m" : "\033[31m") : "",
-                SLICE_ARG(buf_slice(&phrase)), cli_color_end(cli_has_color(STDERR_FILENO)));
+        cli_say("%s%s%.*s%s\n", is_line_open ? "\n" : "", outcome == STATUS_OK ? PAINT_DIM : PAINT_RED,
+                SLICE_ARG(buf_slice(&phrase)), PAINT_PLAIN);
     }
     buf_free(&out);
     buf_free(&phrase);
@@ -216,18 +248,21 @@ enum status task_print_result(struct client *client, struct json_value task)
 static void show_progress(struct json_value task, int64_t since_ns)
 {
     char time[32];
+    struct buf line;
+    buf_init(&line, 65536);
     cli_duration_text((clock_mono_ns() - since_ns) / NS_PER_MS, time, sizeof(time));
-    fprintf(stderr, "\r\033[K%.*s  %.*s  %s", SLICE_ARG(client_str(task, "id")), SLICE_ARG(client_str(task, "state")),
-            time);
+    buf_printf(&line, "%.*s  %.*s  %s", SLICE_ARG(client_str(task, "id")), SLICE_ARG(client_str(task, "state")), time);
     struct json_value value;
     if (json_member(task, "lease", &value) && json_type_of(value) == JSON_OBJECT) {
-        fprintf(stderr, "  on %.*s", SLICE_ARG(client_str(value, "node")));
+        buf_printf(&line, "  on %.*s", SLICE_ARG(client_str(value, "node")));
     }
     if (json_member(task, "progress", &value) && json_type_of(value) == JSON_OBJECT) {
-        fprintf(stderr, "  %" PRId64 " %%  %.*s", client_i64(value, "permille", 0) / 10,
-                SLICE_ARG(client_str(value, "note")));
+        buf_printf(&line, "  %" PRId64 " %%  %.*s", client_i64(value, "permille", 0) / 10,
+                   SLICE_ARG(client_str(value, "note")));
     }
-    fflush(stderr);
+    paint_end_line(&line, 0);
+    cli_say(PAINT_LINE_START "%.*s", (int)line.len - 1, line.data); /* without its newline */
+    buf_free(&line);
 }
 
 static void pause_ms(int64_t ms)
@@ -236,48 +271,95 @@ static void pause_ms(int64_t ms)
     nanosleep(&time, NULL);
 }
 
+/* --- Ctrl-C while waiting: the task goes on, so what to do about it is said on the way out --- */
+
+static char farewell[512];
+
+static void on_interrupt(int signal_number)
+{
+    ssize_t written = write(STDERR_FILENO, farewell, strlen(farewell));
+    (void)written;
+    signal(signal_number, SIG_DFL); /* ends as whoever started us expects */
+    raise(signal_number);
+}
+
+static void say_farewell_on_interrupt(const struct cli *cli, const char *id, bool is_live)
+{
+    if (cli_flag(cli, "json")) {
+        snprintf(farewell, sizeof(farewell),
+                 "{\"code\":\"interrupted\",\"detail\":\"the task goes on\",\"id\":\"%s\",\"retryable\":true}\n", id);
+    } else {
+        snprintf(
+            farewell, sizeof(farewell),
+            "%sshoal %s: the task %s goes on; \"shoal get %s --wait --result\" follows it, \"shoal cancel %s\" ends "
+            "it.\n",
+            is_live ? "\r\033[K" : "", cli->command->name, id, id, id);
+    }
+    struct sigaction action = {.sa_handler = on_interrupt};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+static void forget_farewell(void)
+{
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
+}
+
+/* What is left of a wait that began then; STEP_WAIT_MS when it has no end. */
+static int64_t wait_left_ms(int64_t wait_ms, int64_t begun_ns)
+{
+    if (wait_ms <= 0) {
+        return STEP_WAIT_MS;
+    }
+    int64_t left_ms = wait_ms - (clock_mono_ns() - begun_ns) / NS_PER_MS;
+    return left_ms > 0 ? left_ms : 0;
+}
+
 enum status task_wait(const struct cli *cli, struct client *client, const char *id, int64_t wait_ms,
                       struct client_answer *ret_answer)
 {
     bool is_live = cli_is_terminal(STDERR_FILENO) && !cli_flag(cli, "json");
-    int64_t begun_ns = clock_mono_ns();
-    int64_t away_since_ns = 0;
+    int64_t begun_ns = clock_mono_ns(), away_since_ns = 0;
+    bool is_away = false, is_over = false;
     enum status status;
+    say_farewell_on_interrupt(cli, id, is_live);
     for (;;) {
-        int64_t left_ms = wait_ms > 0 ? wait_ms - (clock_mono_ns() - begun_ns) / NS_PER_MS : STEP_WAIT_MS;
+        int64_t left_ms = wait_left_ms(wait_ms, begun_ns);
         int64_t step_ms = is_live ? STEP_WAIT_LIVE_MS : STEP_WAIT_MS;
-        step_ms = left_ms < step_ms ? (left_ms > 0 ? left_ms : 0) : step_ms;
+        step_ms = left_ms < step_ms ? left_ms : step_ms;
+        if (wait_ms > 0) { /* a hub that does not answer must not hold us for longer than was asked for */
+            client_patience(client, left_ms + WAIT_GRACE_MS);
+        }
         char path[128];
         snprintf(path, sizeof(path), "/v1/tasks/%s?wait_ms=%" PRId64, id, step_ms);
         status = client_try(client, "GET", path, NULL, (struct slice){NULL, 0}, step_ms, ret_answer);
-        bool is_away = status == STATUS_UNREACHABLE || status == STATUS_NOT_READY || status == STATUS_TIMEOUT;
-        if (is_away) {
-            int64_t now_ns = clock_mono_ns();
-            away_since_ns = away_since_ns == 0 ? now_ns : away_since_ns;
-            if (now_ns - away_since_ns > RECONNECT_MS * NS_PER_MS) {
-                break;
-            }
-            pause_ms(RECONNECT_PAUSE_MS);
-            continue;
-        }
-        if (status != STATUS_OK || task_is_final(client_str(ret_answer->root, "state"))) {
+        is_away = status == STATUS_UNREACHABLE || status == STATUS_NOT_READY || status == STATUS_TIMEOUT;
+        is_over = wait_ms > 0 && wait_left_ms(wait_ms, begun_ns) == 0;
+        if (!is_away && (status != STATUS_OK || task_is_final(client_str(ret_answer->root, "state")))) {
+            is_over = false;
             break;
         }
-        away_since_ns = 0;
-        if (is_live) {
+        int64_t now_ns = clock_mono_ns();
+        away_since_ns = !is_away ? 0 : away_since_ns == 0 ? now_ns : away_since_ns;
+        if (is_over || (is_away && now_ns - away_since_ns > RECONNECT_MS * NS_PER_MS)) {
+            break;
+        }
+        if (is_away) {
+            int64_t pause = wait_left_ms(wait_ms, begun_ns);
+            pause_ms(pause < RECONNECT_PAUSE_MS ? pause : RECONNECT_PAUSE_MS);
+        } else if (is_live) {
             show_progress(ret_answer->root, begun_ns);
         }
-        if (wait_ms > 0 && clock_mono_ns() - begun_ns >= wait_ms * NS_PER_MS) {
-            status = STATUS_TIMEOUT;
-            break;
-        }
     }
+    forget_farewell();
     if (is_live) {
-        fprintf(stderr, "\r\033[K");
+        cli_say(PAINT_LINE_START);
     }
-    if (status == STATUS_TIMEOUT && ret_answer->http == 200) {
-        return cli_fail(cli, status, "the task %s is not finished yet; \"shoal get %s --wait\" goes on waiting", id,
-                        id);
+    if (is_over) {
+        return cli_fail(cli, STATUS_TIMEOUT,
+                        "the task %s is not finished yet%s; \"shoal get %s --wait\" goes on waiting", id,
+                        is_away ? ", as far as is known: the hub is away" : "", id);
     }
     if (status != STATUS_OK) {
         client_tell(client);

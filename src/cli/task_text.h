@@ -9,7 +9,7 @@ bool task_is_final(struct slice state);
  * final yet). */
 enum status task_outcome(struct json_value task);
 /* Everything about a task, one fact a line. */
-void task_write(struct buf *out, struct json_value task, bool has_color);
+void task_write(struct buf *out, struct json_value task);
 /* What came out: the program's output for code.run (its errors to standard error; what was too long for the result is
  * fetched), else the result as JSON. A task that did not succeed says why on standard error. */
 enum status task_print_result(struct client *client, struct json_value task);

@@ -230,7 +230,7 @@ static void say_how(const struct up *up)
     if (offer == NULL && last != NULL) {
         printf("  shoal submit %s --input '{\"value\":1}' --wait\n", last);
     } else {
-        printf("  shoal submit code.run --file hello.py --wait\n");
+        printf("  shoal run hello.py\n");
     }
     printf("  shoal ls\n"
            "Ctrl-C ends it; the tasks stay in %s.\n\n",

@@ -10,11 +10,15 @@ enum status cli_version(struct cli *cli)
 {
     struct utsname name = {0};
     (void)uname(&name);
+    struct buf out;
+    buf_init(&out, 4096);
     if (cli->values != NULL && cli_flag(cli, "json")) {
-        printf("{\"version\":\"%s\",\"system\":\"%s\",\"machine\":\"%s\"}\n", SHOAL_VERSION, name.sysname,
-               name.machine);
+        buf_printf(&out, "{\"version\":\"%s\",\"system\":\"%s\",\"machine\":\"%s\"}\n", SHOAL_VERSION, name.sysname,
+                   name.machine);
     } else {
-        printf("shoal %s (%s, %s)\n", SHOAL_VERSION, name.sysname, name.machine);
+        buf_printf(&out, "shoal %s (%s, %s)\n", SHOAL_VERSION, name.sysname, name.machine);
     }
-    return STATUS_OK;
+    enum status status = cli_print(buf_slice(&out));
+    buf_free(&out);
+    return status;
 }

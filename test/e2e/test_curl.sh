@@ -114,7 +114,7 @@ refuses() { # what, a part of the sentence, options of submit code.run …: exit
     same "$what" 2 "$(code_of "$SHOAL" submit code.run "$@" --hub http://127.0.0.1:1)"
     grep -qF -- "$says" err || fail "$what says: $(cat err)"
 }
-refuses 'no program' '--file PATH'
+refuses 'no program' 'shoal submit FILE'
 refuses 'an unknown language' '--lang must be python' --file hello.py --lang rust
 refuses 'an unknown limit' '--limit foo is not known' --file hello.py --limit foo=1
 refuses 'a limit out of range' '--limit cpu_ms must be' --file hello.py --limit cpu_ms=1

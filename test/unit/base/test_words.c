@@ -96,6 +96,16 @@ static void test_values(void **state)
         {"2m", WORDS_TIME, 120000000000},
         {"0.25h", WORDS_TIME, 900000000000},
         {"3000000h", WORDS_TIME, -1},
+        {"1h30m", WORDS_TIME, 5400 * INT64_C(1000000000)},
+        {"2d12h", WORDS_TIME, 216000 * INT64_C(1000000000)},
+        {"1m0.5s", WORDS_TIME, 60500000000},
+        {"1.5h30m", WORDS_TIME, 7200 * INT64_C(1000000000)},
+        {"30m1h", WORDS_TIME, -1}, /* units grow smaller */
+        {"1h1h", WORDS_TIME, -1},
+        {"1h30", WORDS_TIME, -1},
+        {"h", WORDS_TIME, -1},
+        {"90", WORDS_TIME, -1},
+        {"106751d99999h", WORDS_TIME, -1}, /* each fits, the sum does not */
         {"5x", WORDS_TIME, -1},
         {"4k", WORDS_SIZE, 4096},
         {"1.5k", WORDS_SIZE, 1536},
@@ -190,9 +200,11 @@ static void test_properties(void **state)
         {"share 0", "line 1, column 7: share takes 1 to 10, not \"0\""},
         {"work 1..2s", "line 1, column 6: work takes 0 to 1s, not \"1..2s\""},
         {"bytes 2M", "line 1, column 7: bytes takes 0 to 1M, not \"2M\""},
-        {"lease 5", "line 1, column 7: \"5\" is no value for lease: a duration such as 250ms, 1.5s or 2m is needed"},
-        {"work 5..3ms", "line 1, column 6: \"5..3ms\" is no value for work: a duration such as 250ms, 1.5s or 2m is "
-                        "needed, or a range such as 1..5"},
+        {"lease 5",
+         "line 1, column 7: \"5\" is no value for lease: a duration such as 250ms, 1.5s, 2m or 1h30m is needed"},
+        {"work 5..3ms",
+         "line 1, column 6: \"5..3ms\" is no value for work: a duration such as 250ms, 1.5s, 2m or 1h30m is "
+         "needed, or a range such as 1..5"},
         {"\"share\" 3", "line 1, column 1: \"share\" is no word that can stand here; did you mean \"share\"?"},
     };
     for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {

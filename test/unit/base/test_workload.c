@@ -74,7 +74,7 @@ static void test_mistakes(void **state)
         {"kind a\nkind a", "line 2, column 6: there is a kind \"a\" already"},
         {"kind a wrok 5ms", "line 1, column 8: \"wrok\" is no word that can stand here; did you mean \"work\"?"},
         {"kind a work 5",
-         "line 1, column 13: \"5\" is no value for work: a duration such as 250ms, 1.5s or 2m is needed, or a range such "
+         "line 1, column 13: \"5\" is no value for work: a duration such as 250ms, 1.5s, 2m or 1h30m is needed, or a range such "
          "as 1..5"},
         {"kind a attempts 0", "line 1, column 17: attempts takes 1 to 1k, not \"0\""},
         {"kind a fail 101%", "line 1, column 13: fail takes 0% to 100%, not \"101%\""},

@@ -475,7 +475,8 @@ static const struct {
      "line 3, column 1: there is no kind of task to submit; \"kind NAME\" makes one"},
     {HTTP "flow f\n ws-send hi\nphase p users 1 for 1s",
      "line 3, column 1: there is no WebSocket to send on; \"ws-open PATH\" above opens one"},
-    {"flow f\n think", "line 2, column 7: a value for think (a duration such as 250ms, 1.5s or 2m) is missing here"},
+    {"flow f\n think",
+     "line 2, column 7: a value for think (a duration such as 250ms, 1.5s, 2m or 1h30m) is missing here"},
     {"flow f\n ws-close now", "line 2, column 11: nothing more is expected here, but there is \"now\""},
     /* phases */
     {"phase", "line 1, column 6: a name of a phase is missing here"},
@@ -487,7 +488,7 @@ static const struct {
      "line 1, column 18: a rate of nothing asks for nothing; \"idle\" is the phase for that"},
     {"phase p constant 5/s", "line 1, column 21: how long this phase is, \"for D\", is missing here"},
     {"phase p constant 5/s for 5",
-     "line 1, column 26: \"5\" is no value for for: a duration such as 250ms, 1.5s or 2m is "
+     "line 1, column 26: \"5\" is no value for for: a duration such as 250ms, 1.5s, 2m or 1h30m is "
      "needed"},
     {"phase p ramp 5/s for 5s", "line 1, column 14: \"5/s\" is no rate: two rates such as 10/s..500/s is needed"},
     {"phase p step 1/s..5/s for 5s", "line 1, column 23: \"steps\" is missing here: step R/s..R/s steps N"},

@@ -137,15 +137,20 @@ static void test_mistakes(void **state)
         {"submit k --prioritty 3", "did you mean \"--priority\"?"},
         {"submit k --plugh 3", "shoal help submit"},
         {"submit", "is missing"},
-        {"submit a b", "\"b\" is one word too many"},
+        {"get a b", "\"b\" is one word too many"},
         {"ls extra", "one word too many"},
         {"submit k --priority", "needs a value"},
         {"submit k --priority 10", "from 0 to 9"},
         {"submit k --priority -1", "from 0 to 9"},
         {"submit k --priority 1x", "a whole number"},
         {"submit k --priority 99999999999999999999", "a whole number"},
-        {"submit k --timeout soon", "a time such as"},
-        {"submit k --timeout 9000000000d", "a time such as"},
+        {"submit k --timeout soon", "a time with its unit such as"},
+        {"submit k --timeout 90", "a time with its unit such as"},
+        {"submit k --timeout 0.5us", "a time with its unit such as"},
+        {"submit k --timeout 9000000000d", "a time with its unit such as"},
+        {"run a.py -wait", "did you mean \"--wait\"?"},
+        {"run a.py --verbose=2",
+         "there is no option \"--verbose\"; \"shoal help run\" lists them; words for the program"},
         {"submit k --delay 9000d", "from 0 ms to 366 d, not \"9000d\""},
         {"submit k --wait=yes", "takes no value"},
         {"node --slots 0", "from 1 to 1024"},
@@ -178,12 +183,14 @@ static void test_numbers(void **state)
     static const struct {
         const char *text;
         int64_t ms;
-    } times[] = {{"0", 0},       {"250", 250},    {"250ms", 250},  {"3s", 3000},
-                 {"5m", 300000}, {"2h", 7200000}, {"1d", 86400000}};
+    } times[] = {{"0", 0},         {"250ms", 250},     {"3s", 3000},      {"5m", 300000},    {"2h", 7200000},
+                 {"1d", 86400000}, {"1h30m", 5400000}, {"1.5h", 5400000}, {"1m0.25s", 60250}};
     for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
         assert_true(cli_read_number(&duration, times[i].text, &value));
         assert_int_equal(value, times[i].ms);
     }
+    assert_false(cli_read_number(&duration, "250", &value)); /* of what? */
+    assert_false(cli_read_number(&duration, "0.5ms", &value));
     assert_false(cli_read_number(&duration, "3S", &value));
     assert_false(cli_read_number(&duration, "3 s", &value));
     assert_false(cli_read_number(&duration, "9223372036854775807s", &value));
