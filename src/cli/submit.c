@@ -650,6 +650,9 @@ enum status cli_submit(struct cli *cli)
         char id[64];
         snprintf(id, sizeof(id), "%.*s", SLICE_ARG(client_str(answer.root, "id")));
         bool is_wait = is_run(cli) || cli_flag(cli, "wait") || cli_is_given(cli, "wait-for");
+        if (!cli_flag(cli, "json") && is_wait) {
+            task_say_hint(cli, client, id);
+        }
         if (is_wait) {
             status = wait_and_print(cli, client, id);
         } else {
@@ -663,6 +666,9 @@ enum status cli_submit(struct cli *cli)
             buf_append_char(&out, '\n');
             status = cli_print(buf_slice(&out));
             buf_free(&out);
+            if (!cli_flag(cli, "json")) {
+                task_say_hint(cli, client, id); /* after the id: the answer is gone then */
+            }
         }
     }
     client_free(client);

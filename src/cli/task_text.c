@@ -122,6 +122,11 @@ void task_write(struct buf *out, struct json_value task)
         cli_write_indented(out, client_str(value, "message"), LABEL_COLUMNS);
         buf_append_char(out, '\n');
     }
+    if (client_str(task, "hint").len > 0) {
+        buf_printf(out, "%-10s ", "hint");
+        cli_write_indented(out, client_str(task, "hint"), LABEL_COLUMNS);
+        buf_append_char(out, '\n');
+    }
     write_json_member(out, "input", task, "input");
     write_json_member(out, "checkpoint", task, "checkpoint");
     write_json_member(out, "result", task, "result");
@@ -314,6 +319,18 @@ static int64_t wait_left_ms(int64_t wait_ms, int64_t begun_ns)
     }
     int64_t left_ms = wait_ms - (clock_mono_ns() - begun_ns) / NS_PER_MS;
     return left_ms > 0 ? left_ms : 0;
+}
+
+void task_say_hint(const struct cli *cli, struct client *client, const char *id)
+{
+    struct client_answer answer;
+    char path[128];
+    snprintf(path, sizeof(path), "/v1/tasks/%s", id);
+    if (client_try(client, "GET", path, NULL, (struct slice){NULL, 0}, 0, &answer) == STATUS_OK &&
+        client_str(answer.root, "hint").len > 0) {
+        cli_say("shoal %s: %s waits: %.*s; \"shoal nodes\" lists them.\n", cli->command->name, id,
+                SLICE_ARG(client_str(answer.root, "hint")));
+    }
 }
 
 enum status task_wait(const struct cli *cli, struct client *client, const char *id, int64_t wait_ms,

@@ -19,6 +19,8 @@ void task_phrase(struct buf *out, struct json_value task);
  * and --json is not given. A hub that goes away is waited for. `ret_answer` holds the whole task. */
 STATUS_MUST_CHECK enum status task_wait(const struct cli *cli, struct client *client, const char *id, int64_t wait_ms,
                                         struct client_answer *ret_answer);
+/* Says on standard error when no node that is here could run the task. */
+void task_say_hint(const struct cli *cli, struct client *client, const char *id);
 /* Checks that a word can be a task id, so that it can stand in a path. Says what is wrong. */
 STATUS_MUST_CHECK enum status task_check_id(const struct cli *cli, const char *id);
 

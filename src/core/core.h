@@ -88,6 +88,7 @@ struct task_view {
     int64_t expires_ns;                                     /* end of ttl; 0: none */
     int64_t timeout_ms, lease_ms;
     uint32_t attempts, attempts_failed, attempts_lost;
+    bool is_unservable; /* it waits, and no node with a session could run it; not in a row */
     struct requirement requirement;
     struct retry_policy retry;
     struct slice input;

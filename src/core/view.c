@@ -87,6 +87,8 @@ void view_fill(const struct core *core, uint32_t index, struct task_view *ret)
     ret->attempts = task->attempts;
     ret->attempts_failed = task->attempts_failed;
     ret->attempts_lost = task->attempts_lost;
+    ret->is_unservable =
+        (task->state == TASK_READY || task->state == TASK_SCHEDULED) && bitset_is_empty(&signature->nodes);
     fill_labels(core, signature->labels, signature->label_count, &ret->requirement);
     ret->requirement.cpu_milli = signature->cpu_milli;
     ret->requirement.memory_mib = signature->memory_mib;
@@ -210,6 +212,7 @@ enum status task_view_get(struct slice row, struct task_view *ret)
     uint8_t version = reader_u8(&reader);
     uint8_t state = reader_u8(&reader);
     ret->state = (enum task_state)state;
+    ret->is_unservable = false;
     ret->priority = reader_u8(&reader);
     ret->retry.jitter_percent = reader_u8(&reader);
     ret->weight = reader_u16(&reader);

@@ -5,6 +5,7 @@
  * kind known, is the queue) is the core's to say. */
 #include "hub/task_json.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "base/base32.h"
@@ -394,6 +395,30 @@ static void write_retry(struct buf *out, const struct retry_policy *retry)
     buf_append_char(out, '}');
 }
 
+/* Why it does not run, in words: what it needs and no node that is here has. */
+static void write_hint(struct buf *out, const struct task_view *view)
+{
+    const struct requirement *needs = &view->requirement;
+    struct buf text;
+    buf_init(&text, 8192);
+    buf_printf(&text, "no node that is here now can run it; it needs the kind %.*s", SLICE_ARG(view->kind));
+    for (uint32_t i = 0; i < needs->label_count; i++) {
+        buf_printf(&text, ", the label %.*s", SLICE_ARG(needs->labels[i]));
+    }
+    if (needs->cpu_milli > 0) {
+        buf_append_str(&text, ", cpu ");
+        write_milli(&text, needs->cpu_milli);
+    }
+    if (needs->memory_mib > 0) {
+        buf_printf(&text, ", memory of %" PRIu32 " MiB", needs->memory_mib);
+    }
+    if (needs->gpu > 0) {
+        buf_printf(&text, ", gpu %" PRIu32, needs->gpu);
+    }
+    member_str(out, ",\"hint\":", buf_slice(&text));
+    buf_free(&text);
+}
+
 static void write_error(struct buf *out, struct slice kind, struct slice message, struct slice detail)
 {
     member_str(out, ",\"error\":{\"kind\":", kind);
@@ -470,6 +495,9 @@ void task_json_write(struct buf *out, const struct task_view *view, bool is_brie
         buf_append_char(out, '}');
     }
     if (!is_brief) {
+        if (view->is_unservable) {
+            write_hint(out, view);
+        }
         buf_append_slice(out, SLICE(",\"input\":"));
         buf_append_slice(out, view->input.len > 0 ? view->input : SLICE("null"));
         if (view->state == TASK_SUCCEEDED) {

@@ -142,6 +142,20 @@ await run({
     await node.close();
   },
 
+  async 'what no node can run says so at once and later'() {
+    const node = await new FakeNode(hub.port, { name: 'small', kinds: ['test.job'], labels: ['here'], credit: 0 }).connect();
+    const fine = await ran(['submit', 'test.job', '--label', 'here', '--cpu', '2']);
+    equal(fine.err, '', 'a node that is here could run it, though it is busy');
+    const hopeless = await ran(['submit', 'test.job', '--label', 'here', '--label', 'room=9', '--cpu', '64']);
+    check(hopeless.code === 0 && hopeless.err.includes('no node that is here now can run it; it needs the kind test.job, the label here, the label room=9, cpu 64'), hopeless.err);
+    const text = (await ran(['get', hopeless.out.trim()])).out;
+    check(/^hint {7}no node that is here/m.test(text), text);
+    await node.close();
+    await until('it is gone', 10000 * SLOW, async () => (await hub.ok('GET', '/v1/nodes/small')).state === 'gone');
+    const alone = await ran(['submit', 'test.job', '--delay', '1h']);
+    check(alone.err.includes('no node that is here'), 'nobody is here at all');
+  },
+
   async 'durations have units, compound ones are understood'() {
     const bare = await ran(['submit', 'test.job', '--delay', '90']);
     check(bare.code === 2 && bare.err.includes('with its unit'), bare.err);

@@ -130,7 +130,7 @@ for word in hub node up submit get ls tail cancel retry queues nodes stats verif
     same "$word --help is help $word" "$("$SHOAL" help "$word")" "$("$SHOAL" "$word" --help)"
 done
 holds 'the exit codes' grep -q '^ *10  address-in-use ' <("$SHOAL" help exit-codes)
-holds 'TIME is explained' grep -q '^TIME is a number with ms, s' <("$SHOAL" help submit)
+holds 'TIME is explained' grep -q '^TIME has a unit: ms, s' <("$SHOAL" help submit)
 holds 'the man page' grep -q '^\.SH' <("$SHOAL" help --man)
 same 'doctor with data that cannot be' 16 "$(code_of "$SHOAL" doctor --quick --data hello.py/data)"
 grep -q '^fail  disk .*hello.py/data cannot be' out || fail "doctor says: $(cat out)"
