@@ -277,6 +277,9 @@ static enum http1_next on_http_head(void *ctx)
     const struct http1_head *head = &client->head;
     char expected[WS_ACCEPT_TEXT_SIZE];
     char why[WHY_SIZE];
+    if (head->status_code / 100 == 1 && head->status_code != 101) {
+        return HTTP1_GO_ON; /* an interim answer; the real one follows */
+    }
     if (head->status_code != 101) {
         snprintf(why, sizeof(why), "%.*s answered HTTP %d.", 200, client->url.authority, head->status_code);
         enum status status = head->status_code == 401   ? STATUS_UNAUTHORIZED
@@ -312,8 +315,8 @@ static enum http1_next on_http_body(void *ctx, struct slice piece)
 
 static enum http1_next on_http_complete(void *ctx)
 {
-    (void)ctx;
-    return HTTP1_PAUSE;
+    const struct ws_client *client = ctx;
+    return client->handshake_is_good ? HTTP1_PAUSE : HTTP1_GO_ON;
 }
 
 static const struct http1_events http_events = {on_http_begin, on_http_head, on_http_body, on_http_complete};

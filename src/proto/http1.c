@@ -9,6 +9,8 @@
  *   - a version other than 1.0 and 1.1: 505; CONNECT: 501
  *   - endless white space, chunk extensions and trailers, which cost no header bytes: bounded
  *
+ * Of a response its status is looked at before its fields (RFC 9112 6.3, rule 1).
+ *
  * Invariants: (H1) offsets of a head lie inside its text, which never exceeds 65535 bytes; (H2) the head of a message
  * is not touched after on_head; (H3) after an error no event follows. */
 #include "proto/http1.h"
@@ -48,6 +50,8 @@ void http1_head_reset(struct http1_head *head)
     head->minor = 1;
     head->has_body = false;
     head->is_chunked = false;
+    head->denies_body = false;
+    head->ends_with_stream = false;
     head->keeps_alive = false;
     head->expects_continue = false;
     head->wants_websocket = false;
@@ -309,6 +313,26 @@ static int look_at_fields(struct http1_parser *parser, bool is_request, struct s
     return HPE_OK;
 }
 
+/* A response: its status may rule out the body that its fields speak of (RFC 9112 6.3, rule 1), and an interim one says
+ * nothing about the end of the connection, whatever it says. */
+static void look_at_status(struct http1_parser *parser, llhttp_t *llhttp)
+{
+    struct http1_head *head = parser->head;
+    bool is_interim = head->status_code / 100 == 1;
+    if (is_interim && head->status_code != 101) {
+        llhttp->flags = (uint16_t)((llhttp->flags & ~F_CONNECTION_CLOSE) | F_CONNECTION_KEEP_ALIVE);
+        head->keeps_alive = true;
+    }
+    if (is_interim || head->status_code == 204 || head->status_code == 304) {
+        head->denies_body = head->has_body;
+        head->has_body = head->is_chunked = false;
+        head->content_length = 0;
+    } else {
+        head->ends_with_stream = !head->is_chunked && (llhttp->flags & F_CONTENT_LENGTH) == 0;
+        head->has_body = head->has_body || head->ends_with_stream;
+    }
+}
+
 static int on_headers_complete(llhttp_t *llhttp)
 {
     struct http1_parser *parser = llhttp->data;
@@ -346,12 +370,21 @@ static int on_headers_complete(llhttp_t *llhttp)
     if (is_request && !head->wants_websocket) {
         llhttp->upgrade = 0; /* an upgrade that nobody offers is ignored (RFC 9110 7.8) */
     }
+    if (!is_request) {
+        look_at_status(parser, llhttp);
+    }
+    bool is_bodiless = !is_request && !head->has_body && head->status_code != 101;
     parser->in_head = false;
     parser->keeps_alive = head->keeps_alive;
     parser->head = NULL;
-    /* llhttp takes 0 as "go on", pauses on HPE_PAUSED and takes 1 as "there is no body"; 2 would mean another thing. */
+    /* llhttp takes 0 as "go on", pauses on HPE_PAUSED and takes 1 as "there is no body"; 2 would mean another thing. It
+     * knows by itself that 204 and 304 have none, and of 1xx only some. */
     enum http1_next next = parser->events->on_head(parser->ctx);
-    return next == HTTP1_NO_BODY && !is_request ? 1 : next_to_llhttp(next);
+    if (next == HTTP1_PAUSE) {
+        llhttp->flags |= is_bodiless ? F_SKIPBODY : 0;
+        return HPE_PAUSED;
+    }
+    return !is_request && (is_bodiless || next == HTTP1_NO_BODY) ? 1 : HPE_OK;
 }
 
 static int on_body(llhttp_t *llhttp, const char *at, size_t len)

@@ -40,9 +40,11 @@ struct http1_head {
     enum http1_method method; /* of a request */
     int status_code;          /* of a response */
     uint8_t minor;            /* HTTP/1.<minor> */
-    bool has_body;
-    bool is_chunked;
-    bool keeps_alive; /* what the sender allows */
+    bool has_body;            /* a body follows, as far as the head tells: who asked by HEAD knows better */
+    bool is_chunked;          /* it comes in chunks */
+    bool denies_body;         /* a response whose fields speak of a body that its status rules out: 1xx, 204, 304 */
+    bool ends_with_stream;    /* a response whose body has no length: it ends with the connection */
+    bool keeps_alive;         /* what the sender allows */
     bool expects_continue;
     bool wants_websocket;    /* Connection: upgrade and Upgrade: websocket, without a body */
     uint64_t content_length; /* UINT64_MAX when chunked, 0 without a body */
@@ -72,7 +74,7 @@ struct http1_events {
     enum http1_next (*on_head)(void *ctx);
     /* A piece of the body, chunking removed. */
     enum http1_next (*on_body)(void *ctx, struct slice piece);
-    /* The message is complete. After one with !keeps_alive or wants_websocket nothing further is parsed until
+    /* The message is complete; interim responses (1xx, not 101) are messages of their own. After one with !keeps_alive or wants_websocket nothing further is parsed until
      * http1_parser_resume. */
     enum http1_next (*on_complete)(void *ctx);
 };

@@ -1,9 +1,11 @@
 #include "net_fixture.h"
 
 #include <netdb.h>
+#include <poll.h>
 
 #include "base/limits.h"
 #include "net/ws_client.h"
+#include "proto/ws_frame.h"
 
 struct peer {
     struct fixture *f;
@@ -259,6 +261,72 @@ static void servers_that_lie(void **state)
     end(peer);
 }
 
+static int accept_soon(struct peer *peer, int listener)
+{
+    int64_t end_ns = clock_mono_ns() + 5 * NS_PER_S;
+    struct pollfd look = {.fd = listener, .events = POLLIN};
+    while (poll(&look, 1, 0) == 0) {
+        pump_ms(peer->f, 1);
+        assert_true(clock_mono_ns() < end_ns);
+    }
+    return accept(listener, NULL, NULL);
+}
+
+/* The key of the handshake that the client sends. */
+static void read_key(struct peer *peer, int fd, char *ret_key, size_t size)
+{
+    char request[2048];
+    size_t got = 0;
+    int64_t end_ns = clock_mono_ns() + 5 * NS_PER_S;
+    while (got < 4 || memcmp(request + got - 4, "\r\n\r\n", 4) != 0) {
+        pump_ms(peer->f, 0);
+        ssize_t count = recv(fd, request + got, sizeof(request) - 1 - got, MSG_DONTWAIT);
+        got += count > 0 ? (size_t)count : 0;
+        assert_true(clock_mono_ns() < end_ns);
+    }
+    request[got] = '\0';
+    const char *key = strstr(request, "Sec-WebSocket-Key: ");
+    assert_non_null(key);
+    snprintf(ret_key, size, "%.24s", key + strlen("Sec-WebSocket-Key: "));
+}
+
+/* Interim answers before the handshake's, the first frames right behind it, and all of it cut anywhere. */
+static void a_handshake_in_pieces(void **state)
+{
+    (void)state;
+    struct peer *peer = begin();
+    uint16_t port;
+    int listener = listen_raw(&port);
+    size_t len = 1;
+    for (size_t cut = 0; cut <= len; cut++) {
+        char key[32], accept_text[WS_ACCEPT_TEXT_SIZE], answer[600];
+        peer->messages = 0;
+        buf_reset(&peer->got);
+        connect_to(peer, "ws://127.0.0.1:%u/", port, "test.v1", 5000);
+        int fd = accept_soon(peer, listener);
+        read_key(peer, fd, key, sizeof(key));
+        ws_accept_of(slice_str(key), accept_text);
+        len = (size_t)snprintf(answer, sizeof(answer),
+                               "HTTP/1.1 100 Continue\r\nConnection: close\r\n\r\n"
+                               "HTTP/1.1 103 Early Hints\r\nContent-Length: 3\r\n\r\n"
+                               "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                               "Sec-WebSocket-Accept: %s\r\nSec-WebSocket-Protocol: test.v1\r\n\r\n"
+                               "\x81\x03one\x81\x03two",
+                               accept_text);
+        assert_int_equal(send(fd, answer, cut, MSG_NOSIGNAL), cut);
+        pump_ms(peer->f, 0);
+        assert_int_equal(send(fd, answer + cut, len - cut, MSG_NOSIGNAL), len - cut);
+        wait_for(peer, &peer->messages, 2);
+        assert_int_equal(peer->opened, 1);
+        assert_memory_equal(peer->got.data, "one;two;", 8);
+        ws_client_close(peer->client);
+        close(fd);
+        wait_for(peer, &peer->closed, 1);
+    }
+    close(listener);
+    end(peer);
+}
+
 static void urls(void **state)
 {
     (void)state;
@@ -286,13 +354,10 @@ static void urls(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(talking_to_our_server),
-        cmocka_unit_test(a_name_is_looked_up),
-        cmocka_unit_test(large_messages_both_ways),
-        cmocka_unit_test(the_peer_closes),
-        cmocka_unit_test(answers_that_are_no_handshake),
-        cmocka_unit_test(servers_that_lie),
-        cmocka_unit_test(urls),
+        cmocka_unit_test(talking_to_our_server),         cmocka_unit_test(a_name_is_looked_up),
+        cmocka_unit_test(large_messages_both_ways),      cmocka_unit_test(the_peer_closes),
+        cmocka_unit_test(answers_that_are_no_handshake), cmocka_unit_test(servers_that_lie),
+        cmocka_unit_test(a_handshake_in_pieces),         cmocka_unit_test(urls),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
