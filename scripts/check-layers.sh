@@ -28,7 +28,7 @@ may_include() {
 
 # Headers by which a pure layer could reach sockets, threads, clocks, files or randomness.
 impure='^(sys/.*|netinet/.*|arpa/.*|linux/.*|net/.*|unistd|fcntl|poll|pthread|threads|semaphore|time|signal|spawn|dirent|netdb|sched|uv|sqlite3|curl/.*|seccomp|stdatomic)\.h$'
-impure_base='^base/(clock|entropy|log)\.h$'
+impure_base='^base/(clock|entropy|key_file|log)\.h$'
 
 status=0
 complain() {

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/key_file.h"
 #include "base/log.h"
 
 enum status daemon_log_setup(const struct cli *cli)
@@ -26,27 +27,14 @@ enum status daemon_log_setup(const struct cli *cli)
 
 enum status daemon_read_key(const struct cli *cli, const char *path, char *ret, size_t size)
 {
-    FILE *file = fopen(path, "re");
-    if (file == NULL) {
-        return cli_fail(cli, STATUS_CONFIG, "cannot read the key file %s: %s", path, strerror(errno));
+    struct buf why;
+    buf_init(&why, 4096);
+    enum status status = key_file_read(path, ret, size, &why);
+    if (status != STATUS_OK) {
+        status = cli_fail(cli, status, "%s", buf_cstr(&why));
     }
-    char line[512] = "";
-    bool has_line = fgets(line, sizeof(line), file) != NULL;
-    fclose(file);
-    size_t len = strcspn(line, "\r\n");
-    while (len > 0 && (line[len - 1] == ' ' || line[len - 1] == '\t')) {
-        len--;
-    }
-    size_t begin = strspn(line, " \t");
-    if (!has_line || begin >= len) {
-        return cli_fail(cli, STATUS_CONFIG, "the first line of the key file %s is empty", path);
-    }
-    if (len - begin >= size) {
-        return cli_fail(cli, STATUS_CONFIG, "the key in %s is longer than %zu bytes", path, size - 1);
-    }
-    memcpy(ret, line + begin, len - begin);
-    ret[len - begin] = '\0';
-    return STATUS_OK;
+    buf_free(&why);
+    return status;
 }
 
 void daemon_hub_data(const struct cli *cli, char *ret, size_t size)

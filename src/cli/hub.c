@@ -29,6 +29,14 @@ static enum status apply_set(const struct cli *cli, struct hub_config *config, c
                         nearest != NULL ? "; did you mean \"" : "", nearest != NULL ? nearest : "",
                         nearest != NULL ? "\"?" : "");
     }
+    size_t name_len = strlen(name);
+    if (name_len >= 4 && strcmp(name + name_len - 4, "_key") == 0) {
+        return cli_fail(
+            cli, STATUS_USAGE,
+            "--set %s= would show the key to everybody who lists processes; put it into a file and name that "
+            "with %s_file, or into the configuration file",
+            name, name);
+    }
     struct buf line, why;
     buf_init(&line, 4096);
     buf_init(&why, 4096);

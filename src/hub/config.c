@@ -12,9 +12,11 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <yaml.h>
 
 #include "base/ensure.h"
+#include "base/key_file.h"
 #include "base/limits.h"
 
 #define CONFIG_FILE_SIZE_MAX (1u << 20)
@@ -315,25 +317,18 @@ static bool copy_text(const char *key, const char *value, char *ret, size_t size
     return true;
 }
 
-/* The first line of the file, which must not be empty. */
 static bool read_key_file(struct hub_config *config, const char *path, const struct lines *lines, const char *name,
                           struct buf *why)
 {
-    FILE *file = fopen(path, "re");
-    char text[sizeof(config->node_key) + 1] = "";
-    bool is_read = file != NULL && fgets(text, sizeof(text), file) != NULL;
-    if (file != NULL) {
-        (void)fclose(file);
+    struct buf reason;
+    buf_init(&reason, 4096);
+    bool is_read = key_file_read(path, config->node_key, sizeof(config->node_key), &reason) == STATUS_OK;
+    if (!is_read) {
+        buf_printf(why, "%s, line %zu: \"node_key_file\": %s", name, line_of(lines, "node_key_file"),
+                   buf_cstr(&reason));
     }
-    size_t len = strcspn(text, "\r\n");
-    if (!is_read || len == 0 || len >= sizeof(config->node_key)) {
-        buf_printf(why, "%s, line %zu: \"node_key_file\" names %s, which %s", name, line_of(lines, "node_key_file"),
-                   path, !is_read ? "cannot be read" : "does not begin with a key of at most 127 bytes");
-        return false;
-    }
-    memcpy(config->node_key, text, len);
-    config->node_key[len] = '\0';
-    return true;
+    buf_free(&reason);
+    return is_read;
 }
 
 static bool apply(const struct values *values, const struct lines *lines, const char *name, struct hub_config *config,
@@ -420,6 +415,22 @@ enum status hub_config_parse(struct hub_config *config, const char *name, struct
     return STATUS_OK;
 }
 
+/* A file that holds a key itself must be as secret as a key's own file. */
+static bool is_open_secret(const struct stat *facts, const char *path, struct slice text, struct buf *why)
+{
+    struct lines lines = {.count = 0};
+    if (!S_ISREG(facts->st_mode) || (facts->st_mode & S_IROTH) == 0 || !lines_read(&lines, path, text, why)) {
+        return false; /* what is no YAML is told by hub_config_parse */
+    }
+    size_t line = line_of(&lines, "node_key");
+    if (line == 0) {
+        return false;
+    }
+    buf_printf(why, "%s, line %zu: \"node_key\" stands in a file that others can read (mode %03o); say: chmod 600 %s",
+               path, line, (unsigned)(facts->st_mode & 0777), path);
+    return true;
+}
+
 enum status hub_config_load(struct hub_config *config, const char *path, struct buf *why)
 {
     FILE *file = fopen(path, "re");
@@ -434,12 +445,14 @@ enum status hub_config_load(struct hub_config *config, const char *path, struct 
     while ((got = fread(piece, 1, sizeof(piece), file)) > 0) {
         buf_append(&text, piece, got);
     }
-    bool has_failed = ferror(file) != 0;
+    struct stat facts;
+    bool has_failed = ferror(file) != 0 || fstat(fileno(file), &facts) != 0;
     (void)fclose(file);
     enum status status = STATUS_CONFIG;
     if (has_failed || buf_status(&text) != STATUS_OK) {
         buf_printf(why, "the configuration file %s %s", path, has_failed ? "cannot be read" : "is larger than 1 MiB");
-    } else {
+    } else if (!is_open_secret(&facts, path, buf_slice(&text), why)) {
+        buf_reset(why);
         status = hub_config_parse(config, path, buf_slice(&text), why);
     }
     buf_free(&text);

@@ -121,7 +121,7 @@ static void test_mistakes_name_the_line(void **state)
         {"just a word\n", "line 1:", "mapping"},
         {"tasks_max: 5\nlisten: [\n", "line 3:", "not YAML"},
         {"tasks_max: 1\n data: x\n", "line 2:", "not YAML"},
-        {"node_key_file: /does/not/exist\n", "line 1:", "cannot be read"},
+        {"node_key_file: /does/not/exist\n", "line 1:", "cannot read the key file"},
         {"data: {x: 1}\nfoo: 1\n", "line 1:", "data"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -203,6 +203,7 @@ static void test_load_reads_files(void **state)
     assert_non_null(file);
     (void)fputs("the key\nsecond line\n", file);
     assert_int_equal(fclose(file), 0);
+    assert_int_equal(chmod(key_path, 0600), 0);
     (void)snprintf(text, sizeof(text), "port_of_call: 1\n");
     file = fopen(path, "w");
     assert_non_null(file);
