@@ -9,6 +9,10 @@ STATUS_MUST_CHECK enum status daemon_log_setup(const struct cli *cli);
 /* The first line of a file, without white space around it, into ret[size]. Says what is wrong. */
 STATUS_MUST_CHECK enum status daemon_read_key(const struct cli *cli, const char *path, char *ret, size_t size);
 
+/* What --name, --slots, --drain, --labels and --offer say of a node. Says what is wrong. */
+struct node_options;
+STATUS_MUST_CHECK enum status daemon_node_options(const struct cli *cli, struct node_options *ret_options);
+
 /* The data directory that --data names; or hub/ below it, where `shoal up` puts the hub's. */
 void daemon_hub_data(const struct cli *cli, char *ret, size_t size);
 

@@ -7,20 +7,7 @@
 #include "cli/daemon.h"
 #include "node/launchers.h"
 #include "node/node_main.h"
-
-/* A name as the hub takes it: no space and nothing invisible. */
-static bool is_name(struct slice text)
-{
-    if (text.len == 0 || text.len > LIMIT_NAME_SIZE) {
-        return false;
-    }
-    for (size_t i = 0; i < text.len; i++) {
-        if ((unsigned char)text.data[i] <= ' ' || text.data[i] == 0x7f) {
-            return false;
-        }
-    }
-    return true;
-}
+#include "proto/name.h"
 
 /* "a,b=c" into labels; --labels may also be given several times. */
 static enum status read_labels(const struct cli *cli, struct node_options *options)
@@ -31,9 +18,9 @@ static enum status read_labels(const struct cli *cli, struct node_options *optio
         while (*list != '\0') {
             size_t len = strcspn(list, ",");
             struct slice label = slice_of(list, len);
-            if (!is_name(label)) {
+            if (!label_is_valid(label)) {
                 return cli_fail(cli, STATUS_USAGE,
-                                "\"%.*s\" is not a label; a label is NAME or NAME=VALUE without spaces",
+                                "\"%.*s\" is not a label; a label is NAME or NAME=VALUE of at most 128 bytes",
                                 SLICE_ARG(label));
             }
             if (options->label_count == LIMIT_LABELS) {
@@ -69,43 +56,40 @@ static enum status read_offers(const struct cli *cli, struct node_options *optio
     return STATUS_OK;
 }
 
+enum status daemon_node_options(const struct cli *cli, struct node_options *ret_options)
+{
+    struct node_options *options = ret_options;
+    *options = (struct node_options){.name = cli_text(cli, "name"),
+                                     .slots = (uint32_t)cli_number(cli, "slots"),
+                                     .drain_ms = cli_number(cli, "drain")};
+    if (options->name != NULL && !name_is_valid(slice_str(options->name))) {
+        return cli_fail(cli, STATUS_USAGE, "\"%s\" does not name a node; it takes " NAME_RULE, options->name);
+    }
+    if (options->slots == 0) {
+        long online = sysconf(_SC_NPROCESSORS_ONLN);
+        options->slots = online < 1 ? 1 : online > 1024 ? 1024 : (uint32_t)online;
+    }
+    enum status status = read_labels(cli, options);
+    return status == STATUS_OK ? read_offers(cli, options) : status;
+}
+
 enum status cli_node(struct cli *cli)
 {
-    static char host_name[LIMIT_NAME_SIZE + 1];
     static char key[128];
-    struct node_options options = {.hub_url = cli_text(cli, "hub"),
-                                   .name = cli_text(cli, "name"),
-                                   .data_dir = cli_text(cli, "data"),
-                                   .slots = (uint32_t)cli_number(cli, "slots"),
-                                   .drain_ms = cli_number(cli, "drain")};
+    struct node_options options;
     enum status status = daemon_log_setup(cli);
+    if (status == STATUS_OK) {
+        status = daemon_node_options(cli, &options);
+    }
     if (status != STATUS_OK) {
         return status;
     }
-    if (options.name == NULL) {
-        if (gethostname(host_name, sizeof(host_name) - 1) != 0 || host_name[0] == '\0') {
-            snprintf(host_name, sizeof(host_name), "node");
-        }
-        options.name = host_name;
-    }
-    if (!is_name(slice_str(options.name))) {
-        return cli_fail(cli, STATUS_USAGE, "\"%s\" is not a name for a node; it has 1 to %d bytes without spaces",
-                        options.name, LIMIT_NAME_SIZE);
-    }
-    if (options.slots == 0) {
-        long online = sysconf(_SC_NPROCESSORS_ONLN);
-        options.slots = online < 1 ? 1 : online > 1024 ? 1024 : (uint32_t)online;
-    }
+    options.hub_url = cli_text(cli, "hub");
+    options.data_dir = cli_text(cli, "data");
     const char *key_file = cli_text(cli, "key-file");
     if (key_file != NULL) {
         status = daemon_read_key(cli, key_file, key, sizeof(key));
         options.key = key;
-    }
-    if (status == STATUS_OK) {
-        status = read_labels(cli, &options);
-    }
-    if (status == STATUS_OK) {
-        status = read_offers(cli, &options);
     }
     return status == STATUS_OK ? node_main(&options) : status;
 }

@@ -13,22 +13,6 @@
 #define MEMORY_MIB_MAX (INT64_C(1) << 30)
 #define GPU_MAX 65535
 
-bool name_is_valid(struct slice text)
-{
-    if (text.len == 0 || text.len > LIMIT_NAME_SIZE) {
-        return false;
-    }
-    for (size_t i = 0; i < text.len; i++) {
-        char c = text.data[i];
-        bool is_good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
-                       c == '_' || c == '-';
-        if (!is_good) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static void wrong(const struct field *field, const char *what)
 {
     problem_add(field->problem, STATUS_INVALID, field->base, field->key, "%s", what);
@@ -38,8 +22,7 @@ bool field_name(const struct field *field, struct slice *ret)
 {
     struct slice text;
     if (!json_get_str(field->value, &text) || !name_is_valid(text)) {
-        problem_add(field->problem, STATUS_INVALID, field->base, field->key,
-                    "a name of 1 to %d characters of A-Z a-z 0-9 . _ -", LIMIT_NAME_SIZE);
+        problem_add(field->problem, STATUS_INVALID, field->base, field->key, "%s", NAME_RULE);
         return false;
     }
     *ret = text;
@@ -154,25 +137,28 @@ static void read_labels(const struct field *field, struct requirement *requireme
     }
 }
 
-bool field_requirement(const struct field *field, struct requirement *requirement)
+bool field_requirement(const struct field *field, uint64_t *seen, unsigned bit, struct requirement *requirement)
 {
-    int64_t value;
-    if (slice_equal(field->key, SLICE("labels"))) {
-        read_labels(field, requirement);
-    } else if (slice_equal(field->key, SLICE("cpu"))) {
-        if (field_milli(field, 0, CPU_MILLI_MAX, &value)) {
-            requirement->cpu_milli = (uint32_t)value;
-        }
-    } else if (slice_equal(field->key, SLICE("memory_mib"))) {
-        if (field_int(field, 0, MEMORY_MIB_MAX, &value)) {
-            requirement->memory_mib = (uint32_t)value;
-        }
-    } else if (slice_equal(field->key, SLICE("gpu"))) {
-        if (field_int(field, 0, GPU_MAX, &value)) {
-            requirement->gpu = (uint32_t)value;
-        }
-    } else {
+    static const char *const names[FIELD_REQUIREMENT_BITS] = {"labels", "cpu", "memory_mib", "gpu"};
+    unsigned which = 0;
+    while (which < FIELD_REQUIREMENT_BITS && !slice_equal_str(field->key, names[which])) {
+        which++;
+    }
+    if (which == FIELD_REQUIREMENT_BITS) {
         return false;
+    }
+    if (!field_is_first(field, seen, bit + which)) {
+        return true;
+    }
+    int64_t value;
+    if (which == 0) {
+        read_labels(field, requirement);
+    } else if (which == 1 && field_milli(field, 0, CPU_MILLI_MAX, &value)) {
+        requirement->cpu_milli = (uint32_t)value;
+    } else if (which == 2 && field_int(field, 0, MEMORY_MIB_MAX, &value)) {
+        requirement->memory_mib = (uint32_t)value;
+    } else if (which == 3 && field_int(field, 0, GPU_MAX, &value)) {
+        requirement->gpu = (uint32_t)value;
     }
     return true;
 }

@@ -8,6 +8,7 @@
 
 #include "base/json.h"
 #include "hub/problem.h"
+#include "proto/name.h"
 
 /* Where a value stands. */
 struct field {
@@ -17,8 +18,7 @@ struct field {
     struct json_value value;
 };
 
-/* A queue, kind or node name: 1..LIMIT_NAME_SIZE of A-Z a-z 0-9 . _ -; such a name needs no escape in a path or JSON. */
-bool name_is_valid(struct slice text);
+/* A queue, kind or node name, by the rule of proto/name.h. */
 bool field_name(const struct field *field, struct slice *ret);
 /* Text of 1..size_max bytes without control characters. */
 bool field_text(const struct field *field, size_t size_max, struct slice *ret);
@@ -33,8 +33,10 @@ bool field_object(const struct field *field);
 bool field_array(const struct field *field);
 /* UNKNOWN_FIELD at this key. */
 void field_unknown(const struct field *field);
-/* labels, cpu, memory_mib, gpu: true when the key is one of them (right or wrong). */
-bool field_requirement(const struct field *field, struct requirement *requirement);
+/* labels, cpu, memory_mib, gpu: true when the key is one of them (right or wrong). Each has a bit of `seen` from
+ * `bit` on (FIELD_REQUIREMENT_BITS), as in field_is_first. */
+#define FIELD_REQUIREMENT_BITS 4
+bool field_requirement(const struct field *field, uint64_t *seen, unsigned bit, struct requirement *requirement);
 /* Parses a whole body into `ret_root`; BAD_JSON with the offset goes into the problem. */
 bool fields_parse(struct json_parser *parser, struct slice text, struct problem *problem, struct json_value *ret_root);
 

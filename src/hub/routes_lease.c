@@ -29,13 +29,20 @@ static void read_kinds(const struct field *field, struct command_node_hello *hel
     }
 }
 
+/* Bits of `seen`, beside those of each request's own members. */
+enum { SEEN_REQUIREMENT = 16, SEEN_MAX = SEEN_REQUIREMENT + FIELD_REQUIREMENT_BITS, SEEN_WAIT_MS };
+
 /* max and wait_ms, which both requests have. True when the key is one of them. */
-static bool read_wish(const struct field *field, int64_t max_min, int64_t *max, int64_t *wait_ms)
+static bool read_wish(const struct field *field, uint64_t *seen, int64_t max_min, int64_t *max, int64_t *wait_ms)
 {
     if (slice_equal(field->key, SLICE("max"))) {
-        field_int(field, max_min, WORKER_LEASES_MAX, max);
+        if (field_is_first(field, seen, SEEN_MAX)) {
+            field_int(field, max_min, WORKER_LEASES_MAX, max);
+        }
     } else if (slice_equal(field->key, SLICE("wait_ms"))) {
-        field_int(field, 0, LIMIT_WAIT_MS, wait_ms);
+        if (field_is_first(field, seen, SEEN_WAIT_MS)) {
+            field_int(field, 0, LIMIT_WAIT_MS, wait_ms);
+        }
     } else {
         return false;
     }
@@ -68,7 +75,8 @@ static bool read_poll(struct call *call, struct problem *problem, struct command
             if (field_is_first(&field, &seen, 1)) {
                 read_kinds(&field, hello);
             }
-        } else if (!field_requirement(&field, &hello->facts) && !read_wish(&field, 1, &max, &wait_ms)) {
+        } else if (!field_requirement(&field, &seen, SEEN_REQUIREMENT, &hello->facts) &&
+                   !read_wish(&field, &seen, 1, &max, &wait_ms)) {
             field_unknown(&field);
         }
     }
@@ -179,7 +187,7 @@ static bool read_report(struct call *call, struct problem *problem, struct buf *
             if (field_is_first(&field, &seen, 1)) {
                 read_outcomes(&field, outcomes, &ret_body->count);
             }
-        } else if (!read_wish(&field, 0, &ret_body->max, &ret_body->wait_ms)) {
+        } else if (!read_wish(&field, &seen, 0, &ret_body->max, &ret_body->wait_ms)) {
             field_unknown(&field);
         }
     }

@@ -217,6 +217,8 @@ static void write_metrics(struct buf *out, const struct hub *hub, const struct f
         {"sessions_suspect", "gauge", "Sessions that have not been heard of lately.", f->sessions.suspect},
         {"worker_polls", "gauge", "HTTP workers that wait for leases.", f->sessions.polls},
         {"beats_total", "counter", "Heartbeats received.", f->sessions.beats},
+        {"bad_hellos_total", "counter", "Hellos of nodes that were refused: key, name or message.",
+         f->sessions.bad_hellos},
         {"reports_total", "counter", "Reports received.", f->sessions.reports},
         {"nodes_lost_silent_total", "counter", "Sessions ended because nothing was heard.", f->sessions.lost_silent},
         {"nodes_lost_closed_total", "counter", "Sessions ended because the connection closed.",

@@ -1,5 +1,6 @@
 /* session_net.c - the world of sessions.c as it really is: WebSockets and requests of the HTTP server, a
  * timer of the loop, the clock. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -182,6 +183,8 @@ void handle_work(struct call *call)
         call_refuse_status(call, STATUS_BUSY, NULL);
         return;
     }
+    char peer[SESSION_PEER_SIZE];
+    snprintf(peer, sizeof(peer), "%s", http_peer(request));
     request->user = NULL;
     struct ws_connection *ws = ws_accept(request, WORK_SUBPROTOCOL, &callbacks, session);
     call_free(call);
@@ -189,5 +192,5 @@ void handle_work(struct call *call)
         session_free(session);
         return;
     }
-    session_connected(session, ws);
+    session_connected(session, ws, peer);
 }

@@ -19,7 +19,7 @@
  * ones, the simulator its own.
  *
  * Invariants: N1 a record with a number is in by_session; N2 a record is in the list of its phase, and only there;
- * N3 a connection's user is its record, or NULL once the record let go of it. */
+ * N3 a connection's user is its record, or NULL once the record let go of it; N4 is in session_hello.c. */
 #include "hub/sessions.h"
 
 #include <stdio.h>
@@ -118,7 +118,7 @@ static int64_t phase_ms(const struct sessions *sessions, enum session_phase phas
     }
 }
 
-static int64_t sessions_now(const struct sessions *sessions)
+int64_t sessions_now(const struct sessions *sessions)
 {
     int64_t since_ns = sessions_mono_ns(sessions) - sessions->tick_mono_ns;
     return sessions->clock_ns + (since_ns < CLOCK_STEP_NS ? since_ns : CLOCK_STEP_NS);
@@ -183,6 +183,7 @@ void session_free(struct session *session)
     struct sessions *sessions = session->sessions;
     session_set_phase(session, SESSION_NONE);
     session_set_number(session, 0);
+    session_hello_end(session);
     if (session->worker != NULL) {
         worker_free(session);
     }
@@ -300,6 +301,7 @@ static void on_hello_reply(struct pending *pending, const struct effect_reply *r
     struct hello *hello = (struct hello *)pending;
     struct session *session = hello->session;
     ensure_magic(session, SESSION_MAGIC);
+    session_hello_end(session);
     if (reply->status != STATUS_OK) {
         say_error(session, reply->status, NULL);
         hang_up(session, CLOSE_TRY_LATER, "hello was refused");
@@ -316,18 +318,33 @@ static void on_hello_reply(struct pending *pending, const struct effect_reply *r
     free(hello);
 }
 
-/* Names of nodes and kinds must be such that paths and submits can name them. NULL, or what is wrong. */
-static const char *check_names(const struct command_node_hello *hello)
+/* Ends a connection whose hello is refused. */
+static void refuse_hello(struct session *session, enum status status, const char *detail, uint16_t code,
+                         const char *reason)
 {
-    if (!name_is_valid(hello->node)) {
-        return "/node: a name of 1 to 128 characters of A-Z a-z 0-9 . _ -";
+    say_error(session, status, detail);
+    hang_up(session, code, reason);
+    session_free(session);
+}
+
+/* Key and name. False: refused. */
+static bool may_join(struct session *session, const struct work_message *message)
+{
+    struct sessions *sessions = session->sessions;
+    struct slice name = message->hello.node;
+    if (!node_key_matches(sessions->hub, message->key)) {
+        session_log_bad_hello(sessions, BAD_HELLO_KEY, name, session->peer, status_title(STATUS_UNAUTHORIZED));
+        refuse_hello(session, STATUS_UNAUTHORIZED, NULL, CLOSE_POLICY, "unauthorized");
+        return false;
     }
-    for (uint32_t i = 0; i < hello->kind_count; i++) {
-        if (!name_is_valid(hello->kinds[i])) {
-            return "/kinds: names of 1 to 128 characters of A-Z a-z 0-9 . _ -";
-        }
+    char detail[SESSION_DETAIL_SIZE];
+    enum status status = session_check_name(sessions, &message->hello, detail);
+    if (status == STATUS_OK) {
+        return true;
     }
-    return NULL;
+    session_log_bad_hello(sessions, BAD_HELLO_NAME, name, session->peer, detail);
+    refuse_hello(session, status, detail, CLOSE_TRY_LATER, status_slug(status));
+    return false;
 }
 
 static void on_hello(struct session *session, const struct work_message *message)
@@ -338,28 +355,17 @@ static void on_hello(struct session *session, const struct work_message *message
         say_error(session, STATUS_BAD_REQUEST, "this connection has said hello already");
         return;
     }
-    const char *wrong = check_names(&message->hello);
-    if (wrong != NULL) {
-        say_error(session, STATUS_INVALID, wrong);
-        hang_up(session, CLOSE_POLICY, "invalid hello");
-        session_free(session);
-        return;
-    }
-    if (!node_key_matches(hub, message->key)) {
-        log_warn("node.unauthorized", "node=\"%.*s\"", SLICE_ARG(message->hello.node));
-        say_error(session, STATUS_UNAUTHORIZED, NULL);
-        hang_up(session, CLOSE_POLICY, "unauthorized");
-        session_free(session);
+    if (!may_join(session, message)) {
         return;
     }
     uint32_t held_count = message->hello.held_count;
     struct hello *hello = malloc(sizeof(*hello) + held_count * sizeof(hello->held[0]));
-    struct buf *out = hello != NULL && hub->is_ready && !hub->is_stopping ? sequencer_begin(hub->sequencer) : NULL;
+    bool is_open = hello != NULL && hub->is_ready && !hub->is_stopping;
+    struct buf *out =
+        is_open && session_hello_begin(session, message->hello.node) ? sequencer_begin(hub->sequencer) : NULL;
     if (out == NULL) {
         free(hello);
-        say_error(session, hub->is_ready ? STATUS_BUSY : STATUS_NOT_READY, NULL);
-        hang_up(session, CLOSE_TRY_LATER, "try again later");
-        session_free(session);
+        refuse_hello(session, hub->is_ready ? STATUS_BUSY : STATUS_NOT_READY, NULL, CLOSE_TRY_LATER, "try again later");
         return;
     }
     struct node_view view;
@@ -375,6 +381,8 @@ static void on_hello(struct session *session, const struct work_message *message
     }
     hello->pending.on_reply = on_hello_reply;
     session->instance = message->hello.instance;
+    session->owner = message->hello.owner;
+    session->start = message->hello.start;
     command_put_node_hello(out, &message->hello);
     session_set_phase(session, SESSION_HELLO);
     sequencer_commit(hub->sequencer, &hello->pending);
@@ -529,6 +537,8 @@ static void on_bad_message(struct session *session, enum status status, const st
     snprintf(detail, sizeof(detail), "%s%s%s", error->pointer, error->pointer[0] != '\0' ? ": " : "", error->detail);
     say_error(session, status, detail);
     if (session->phase == SESSION_GREETING) {
+        session_log_bad_hello(session->sessions, BAD_HELLO_MESSAGE, (struct slice){NULL, 0}, session->peer,
+                              status_title(status));
         hang_up(session, CLOSE_POLICY, "say hello first");
         session_free(session);
     }
@@ -552,9 +562,9 @@ static void dispatch(struct session *session, const struct work_message *message
         if (session->phase == SESSION_HELLO || session->phase == SESSION_ENDING) {
             return; /* a beat before the welcome, or anything after the leave */
         }
-        say_error(session, STATUS_BAD_REQUEST, "say hello first");
-        hang_up(session, CLOSE_POLICY, "say hello first");
-        session_free(session);
+        session_log_bad_hello(session->sessions, BAD_HELLO_MESSAGE, (struct slice){NULL, 0}, session->peer,
+                              "something else came first");
+        refuse_hello(session, STATUS_BAD_REQUEST, "say hello first", CLOSE_POLICY, "say hello first");
         return;
     }
     switch (message->type) {
@@ -602,6 +612,11 @@ void session_on_message(struct session *session, struct slice text, bool is_text
     }
 }
 
+bool session_is_live(const struct session *session)
+{
+    return session->phase == SESSION_LIVE;
+}
+
 void session_on_closed(struct session *session)
 {
     ensure_magic(session, SESSION_MAGIC);
@@ -620,9 +635,10 @@ void session_on_closed(struct session *session)
     }
 }
 
-void session_connected(struct session *session, struct ws_connection *ws)
+void session_connected(struct session *session, struct ws_connection *ws, const char *peer)
 {
     struct sessions *sessions = session->sessions;
+    snprintf(session->peer, sizeof(session->peer), "%s", peer);
     session->ws = ws;
     session->connection = ++sessions->connection_number;
     sessions->stats.connections++;
@@ -637,9 +653,8 @@ static bool phase_ended(struct session *session)
     struct sessions *sessions = session->sessions;
     switch (session->phase) {
     case SESSION_GREETING:
-        say_error(session, STATUS_REQUEST_TIMEOUT, "no hello came");
-        hang_up(session, CLOSE_POLICY, "no hello");
-        session_free(session);
+        session_log_bad_hello(sessions, BAD_HELLO_NONE, (struct slice){NULL, 0}, session->peer, "no hello came");
+        refuse_hello(session, STATUS_REQUEST_TIMEOUT, "no hello came", CLOSE_POLICY, "no hello");
         return true;
     case SESSION_LIVE:
         session_set_phase(session, SESSION_SUSPECT);
@@ -825,6 +840,7 @@ enum status sessions_make(struct hub *hub, const struct session_port *port, stru
     slab_init(&sessions->slab, sizeof(struct session), SESSIONS_MAX);
     map_init(&sessions->by_session);
     map_init(&sessions->by_name);
+    map_init(&sessions->by_hello);
     for (unsigned i = 0; i < SESSION_PHASE_COUNT; i++) {
         sessions->lists[i] = (struct session_list){.head = SLAB_NONE, .tail = SLAB_NONE};
     }
@@ -892,6 +908,7 @@ void sessions_free(struct sessions *sessions)
     }
     map_free(&sessions->by_session);
     map_free(&sessions->by_name);
+    map_free(&sessions->by_hello);
     slab_free_all(&sessions->slab);
     buf_free(&sessions->scratch);
     buf_free(&sessions->out);

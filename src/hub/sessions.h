@@ -39,9 +39,13 @@ STATUS_MUST_CHECK enum status sessions_make(struct hub *hub, const struct sessio
                                             struct sessions **ret_sessions);
 /* Called by the world. A record (zeroed, in no list; NULL at the maximum) is made before its connection is accepted. */
 struct session *session_new(struct sessions *sessions);
-void session_connected(struct session *session, struct ws_connection *ws);
+/* `peer` is an address for people, cut to SESSION_PEER_SIZE - 1; empty when there is none to tell. */
+#define SESSION_PEER_SIZE 64
+void session_connected(struct session *session, struct ws_connection *ws, const char *peer);
 void session_on_message(struct session *session, struct slice text, bool is_text);
 void session_on_closed(struct session *session);
+/* Whether its node is welcomed and heard of. */
+bool session_is_live(const struct session *session);
 void sessions_tick(struct sessions *sessions);
 
 /* Answers every waiting poll and closes the nodes' connections with 1001, without ending their sessions. */
@@ -69,7 +73,7 @@ struct sessions_stats {
     uint32_t suspect;
     uint32_t workers;
     uint32_t polls; /* HTTP requests that wait for leases */
-    uint64_t beats, reports, leases_pushed, lost_silent, lost_closed;
+    uint64_t beats, reports, leases_pushed, lost_silent, lost_closed, bad_hellos;
 };
 void sessions_stats(const struct sessions *sessions, struct sessions_stats *ret_stats);
 

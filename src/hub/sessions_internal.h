@@ -32,6 +32,7 @@ struct session {
     struct ws_connection *ws; /* NULL: none */
     uint64_t session;         /* the core's number; 0: none yet, or no more */
     uint64_t instance;
+    uint64_t owner, start; /* as its hello said; 0: not known */
     int64_t due_ns;        /* of the phase, on the clock of sessions_now */
     uint32_t index;        /* in the slab */
     uint32_t next, before; /* in the phase's list */
@@ -39,7 +40,10 @@ struct session {
     bool drain, quiet;     /* as the node was told last */
     bool is_resuming;      /* the same process is saying hello on another connection */
     struct work_load load;
-    struct worker *worker; /* NULL: a node agent */
+    struct worker *worker;  /* NULL: a node agent */
+    uint8_t hello_name_len; /* N4; 0: no hello of it is under way */
+    char hello_name[LIMIT_NAME_SIZE];
+    char peer[SESSION_PEER_SIZE]; /* for people; empty: not known */
 };
 
 struct session_list {
@@ -49,12 +53,20 @@ struct session_list {
 
 struct report_call;
 
+enum bad_hello { BAD_HELLO_KEY, BAD_HELLO_NAME, BAD_HELLO_MESSAGE, BAD_HELLO_NONE, BAD_HELLO_COUNT };
+struct bad_hello_log { /* one line a second of each kind: whoever wants to fill a disk has it to himself */
+    bool is_said;
+    int64_t said_ns;
+    uint64_t untold; /* since then */
+};
+
 struct sessions {
     uint32_t magic;
     struct hub *hub;
     struct slab slab;
     struct map by_session; /* the core's number → index */
     struct map by_name;    /* workers: name → index */
+    struct map by_hello;   /* hellos under way: name → index */
     struct session_list lists[SESSION_PHASE_COUNT];
     struct session_port port;
     bool is_ticking;
@@ -69,6 +81,7 @@ struct sessions {
     struct buf refused;          /* struct work_refused of a report */
     uint32_t polls;              /* live ones */
     struct sessions_stats stats;
+    struct bad_hello_log bad_hellos[BAD_HELLO_COUNT];
 };
 
 /* Takes it out of list and maps and frees it. */
@@ -89,10 +102,28 @@ static inline void sessions_flush_soon(struct sessions *sessions)
 {
     sessions->port.flush_soon(sessions->port.ctx);
 }
+/* The stretched clock of the phases, in nanoseconds. */
+int64_t sessions_now(const struct sessions *sessions);
 /* Proposes NODE_LOST. False: the hub is full; try again. */
 bool session_propose_lost(struct session *session, enum lost_reason reason);
 
+/* --- session_hello.c --- */
+#define SESSION_DETAIL_SIZE 320
+/* Whether this hello may have its name: OK, or NAME_TAKEN or SESSION_LOST with a sentence. */
+enum status session_check_name(const struct sessions *sessions, const struct command_node_hello *hello,
+                               char ret_detail[SESSION_DETAIL_SIZE]);
+/* The hello of this record is under way: until its end the name is taken. False without memory. */
+bool session_hello_begin(struct session *session, struct slice name);
+void session_hello_end(struct session *session); /* nothing, when none is */
+/* Counts it, and logs it unless one of its kind was logged within a second. `name` is a valid one or empty. */
+void session_log_bad_hello(struct sessions *sessions, enum bad_hello kind, struct slice name, const char *peer,
+                           const char *why);
+
 /* --- workers.c --- */
+/* The record of a worker; NULL when there is none. */
+struct session *worker_find(const struct sessions *sessions, struct slice name);
+/* Whether a worker waits for an answer or has called within suspect_ms. */
+bool worker_is_heard(const struct session *session);
 /* A worker's session that the core has after a restart. */
 enum status workers_adopt(struct sessions *sessions, const struct node_view *view);
 /* A lease for a worker. */

@@ -141,8 +141,9 @@ static void read_requires(const struct field *parent, struct requirement *requir
     }
     struct field field = {.problem = parent->problem, .base = "/requires"};
     struct json_iter it = json_iter_of(parent->value);
+    uint64_t seen = 0;
     while (json_next(&it, &field.key, &field.value)) {
-        if (!field_requirement(&field, requirement)) {
+        if (!field_requirement(&field, &seen, 0, requirement)) {
             field_unknown(&field);
         }
     }

@@ -97,7 +97,7 @@ static uint64_t hash_of_name(const void *ctx, uint32_t value)
     return hash64(worker_name(session_at(ctx, value)), 0);
 }
 
-static struct session *worker_find(const struct sessions *sessions, struct slice name)
+struct session *worker_find(const struct sessions *sessions, struct slice name)
 {
     uint32_t index = map_find(&sessions->by_name, hash64(name, 0), is_equal_name, sessions, &name);
     return index != MAP_NONE ? session_at(sessions, index) : NULL;
@@ -153,6 +153,14 @@ enum status workers_adopt(struct sessions *sessions, const struct node_view *vie
 static bool worker_is_busy(const struct session *session)
 {
     return session->worker->poll_count > 0;
+}
+
+bool worker_is_heard(const struct session *session)
+{
+    const struct sessions *sessions = session->sessions;
+    int64_t heard_ns = session->due_ns - LIMIT_WORKER_IDLE_MS * NS_PER_MS; /* when its phase began */
+    return worker_is_busy(session) || session->phase != SESSION_WORKER ||
+           sessions_now(sessions) - heard_ns < sessions->hub->config.suspect_ms * NS_PER_MS;
 }
 
 /* The worker has called: its time begins anew once nothing of it waits. */
@@ -670,6 +678,16 @@ static void stand_in_line(struct poll *poll)
 void workers_poll(struct sessions *sessions, struct call *call, struct command_node_hello *hello, int64_t wait_ms)
 {
     struct session *session = worker_find(sessions, hello->node);
+    hello->is_worker = true;
+    hello->instance = worker_instance(hello->node);
+    if (session == NULL || session->session == 0) {
+        char detail[SESSION_DETAIL_SIZE];
+        enum status status = session_check_name(sessions, hello, detail);
+        if (status != STATUS_OK) {
+            refuse(sessions, call, status, detail);
+            return;
+        }
+    }
     if (session == NULL) {
         session = worker_new(sessions, hello->node);
     }
@@ -683,8 +701,6 @@ void workers_poll(struct sessions *sessions, struct call *call, struct command_n
         refuse(sessions, call, STATUS_BUSY, NULL);
         return;
     }
-    hello->is_worker = true;
-    hello->instance = session->instance;
     poll->max = hello->credit;
     poll->due_ns = sessions_mono_ns(sessions) + wait_ms * NS_PER_MS;
     poll->facts = hash_facts(hello);

@@ -151,6 +151,8 @@ static void send_hello(struct agent *agent)
     agent->credit_at_hub = agent_takes_work(agent) ? agent->free_slots : 0;
     struct command_node_hello hello = {.node = agent->config.name,
                                        .instance = agent->config.instance,
+                                       .owner = agent->config.owner,
+                                       .start = agent->config.start,
                                        .facts = agent->config.facts,
                                        .info = agent->config.info,
                                        .kind_count = agent->config.kind_count,
@@ -177,6 +179,7 @@ static void handle_welcome(struct agent *agent, const struct work_welcome *welco
     agent->stats.connects++;
     agent_set_timer(agent, AGENT_TIMER_CONNECT, AGENT_TIMER_OFF);
     agent_set_timer(agent, AGENT_TIMER_BEAT, agent->beat_ms);
+    agent->said_refused = STATUS_OK;
     bool is_first = !agent->was_welcomed;
     agent->was_welcomed = true;
     log_info("node.welcome", "hub=%s resumed=%s held=%" PRIu32 " lost=%" PRIu32 "%s%s", agent->config.hub_url,
@@ -297,10 +300,16 @@ void agent_on_message(struct agent *agent, struct slice message)
     if (answer->type == WORK_ERROR) {
         char why[sizeof(agent->end_why)];
         snprintf(why, sizeof(why), "the hub refuses this node: %.*s", SLICE_ARG(answer->error_detail));
-        log_warn("node.refused", "code=%s detail=\"%.*s\"", status_slug(answer->error),
-                 SLICE_ARG(answer->error_detail));
-        if (is_fatal(answer->error)) {
+        bool is_greeting = agent->state == AGENT_GREETING;
+        if (agent->said_refused != answer->error) { /* once, not once a second */
+            agent->said_refused = answer->error;
+            log_warn("node.refused", "code=%s detail=\"%.*s\"", status_slug(answer->error),
+                     SLICE_ARG(answer->error_detail));
+        }
+        if (is_fatal(answer->error) || (is_greeting && answer->error == STATUS_SESSION_LOST)) {
             end_with(agent, answer->error, why);
+        } else if (is_greeting && agent->config.on_refused != NULL) {
+            agent->config.on_refused(agent->config.ctx, answer->error, answer->error_detail);
         }
         return; /* the hub closes */
     }

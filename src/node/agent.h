@@ -25,6 +25,8 @@ struct agent_config {    /* copied by agent_start, except what pointers and slic
     struct slice key;  /* may be empty */
     uint32_t slots;    /* 1 .. AGENT_SLOTS_MAX */
     uint64_t instance; /* random, one for each process */
+    uint64_t owner;    /* secret of the data directory; 0: none */
+    uint64_t start;    /* rises with each process of one owner; 0: not known */
     struct requirement facts;
     struct slice info; /* JSON object */
     const struct agent_kind *kinds;
@@ -35,6 +37,9 @@ struct agent_config {    /* copied by agent_start, except what pointers and slic
     void (*sample_load)(void *ctx, struct work_load *ret_load);
     /* The hub has welcomed the node; again after each reconnect, with is_first false. May be NULL. */
     void (*on_welcome)(void *ctx, bool is_first);
+    /* The hub has refused a hello, and the agent will try again: NAME_TAKEN, BUSY, … `detail` is a sentence without a full
+     * stop, borrowed. May be NULL. */
+    void (*on_refused)(void *ctx, enum status status, struct slice detail);
     /* The last call: nothing of the agent is left on the loop, agent_free may follow. OK after a drain; UNAUTHORIZED,
      * SESSION_LOST (another process took the name), CANCELLED (told to by the hub), UNREACHABLE (outcomes could not
      * be delivered), INTERRUPTED (agent_kill). `why` is one plain sentence. `runs_left`: runs that did not end in

@@ -57,6 +57,7 @@ struct agent {
     uint32_t backoff_ms;
     int64_t said_offline_ns;
     bool was_welcomed;
+    enum status said_refused; /* of the last hello that was refused; OK: said none since the last welcome */
     int64_t beat_ms, lost_ms;
     int64_t heard_ns; /* when the hub last said anything on this connection */
 

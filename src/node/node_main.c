@@ -1,6 +1,7 @@
 /* node_main.c - one node process: launchers, facts, agent, signals.
  *
- * The first SIGINT or SIGTERM drains, the second kills what runs. The data directory is locked, because slots own
+ * The first SIGINT or SIGTERM drains, the second kills what runs. SIGHUP kills it at once: whoever started this process is
+ * gone, and the next start must not wait for what nobody waits for. The data directory is locked, because slots own
  * scratch directories and uids below it. */
 #include "node/node_main.h"
 
@@ -16,12 +17,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/ensure.h"
 #include "base/entropy.h"
 #include "base/log.h"
 #include "base/version.h"
 #include "node/agent.h"
 #include "node/facts.h"
+#include "node/identity.h"
 #include "node/launchers.h"
 
 #define INFO_SIZE_MAX 4096 /* what a hello takes */
@@ -33,10 +36,14 @@ struct node {
     struct load_sampler sampler;
     struct agent_kind kinds[LIMIT_KINDS_PER_NODE];
     uint32_t kind_count;
-    uv_signal_t on_int, on_term;
+    uv_signal_t on_int, on_term, on_hup;
     int signals_seen;
+    bool has_said_taken;
     int lock_fd;
     char data_dir[PATH_MAX];
+    struct node_identity identity;
+    const char *name; /* chosen, or in name_made */
+    char name_made[IDENTITY_NAME_SIZE];
     enum status status;
     bool runs_left;
 };
@@ -99,6 +106,19 @@ static enum status take_data_dir(struct node *node, char *why, size_t why_size)
     return STATUS_OK;
 }
 
+/* What the data directory says of the node, and its name. */
+static enum status take_identity(struct node *node, const struct node_facts *facts, char *why, size_t why_size)
+{
+    int64_t now_ms = clock_wall_ns() / NS_PER_MS;
+    enum status status = identity_take(node->data_dir, now_ms, &node->identity, why, why_size);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    identity_name(&node->identity, facts->hostname, node->name_made);
+    node->name = node->options->name != NULL ? node->options->name : node->name_made;
+    return STATUS_OK;
+}
+
 static void raise_open_files(void)
 {
     struct rlimit limit;
@@ -126,9 +146,19 @@ static void on_welcome(void *ctx, bool is_first)
         len += (size_t)snprintf(kinds + len, sizeof(kinds) - len, "%s%s", i > 0 ? ", " : "",
                                 node->kinds[i].launcher->kind);
     }
-    printf("shoal node %s ready: %" PRIu32 " slot%s, kinds %s, hub %s\n", node->options->name, node->options->slots,
+    printf("shoal node %s ready: %" PRIu32 " slot%s, kinds %s, hub %s\n", node->name, node->options->slots,
            node->options->slots == 1 ? "" : "s", kinds, node->options->hub_url);
     fflush(stdout);
+}
+
+/* Said once: the agent goes on trying. */
+static void on_refused(void *ctx, enum status status, struct slice detail)
+{
+    struct node *node = ctx;
+    if (status == STATUS_NAME_TAKEN && !node->has_said_taken) {
+        node->has_said_taken = true;
+        fprintf(stderr, "shoal node: %.*s; trying until then.\n", SLICE_ARG(detail));
+    }
 }
 
 static void close_signal(uv_signal_t *handle)
@@ -136,6 +166,13 @@ static void close_signal(uv_signal_t *handle)
     if (!uv_is_closing((uv_handle_t *)handle)) {
         uv_close((uv_handle_t *)handle, NULL);
     }
+}
+
+static void close_signals(struct node *node)
+{
+    close_signal(&node->on_int);
+    close_signal(&node->on_term);
+    close_signal(&node->on_hup);
 }
 
 static void on_ended(void *ctx, enum status status, const char *why, uint32_t runs_left)
@@ -153,8 +190,7 @@ static void on_ended(void *ctx, enum status status, const char *why, uint32_t ru
         (void)complain(status, why);
     }
     agent_free(TAKE(node->agent));
-    close_signal(&node->on_int);
-    close_signal(&node->on_term);
+    close_signals(node);
     loop_stop(&node->loop);
 }
 
@@ -162,12 +198,16 @@ static void on_signal(uv_signal_t *handle, int signal_number)
 {
     struct node *node = handle->data;
     node->signals_seen++;
-    log_info("node.signal", "signal=%s then=%s", signal_number == SIGINT ? "INT" : "TERM",
-             node->signals_seen == 1 ? "drain" : "kill");
+    bool is_drain = node->signals_seen == 1 && signal_number != SIGHUP;
+    log_info("node.signal", "signal=%s then=%s",
+             signal_number == SIGINT   ? "INT"
+             : signal_number == SIGHUP ? "HUP"
+                                       : "TERM",
+             is_drain ? "drain" : "kill");
     if (node->agent == NULL) {
         return;
     }
-    if (node->signals_seen == 1) {
+    if (is_drain) {
         agent_drain(node->agent);
     } else {
         agent_kill(node->agent);
@@ -178,9 +218,14 @@ static void start_signals(struct node *node)
 {
     uv_signal_init(&node->loop.uv, &node->on_int);
     uv_signal_init(&node->loop.uv, &node->on_term);
-    node->on_int.data = node->on_term.data = node;
+    uv_signal_init(&node->loop.uv, &node->on_hup);
+    node->on_int.data = node->on_term.data = node->on_hup.data = node;
     uv_signal_start(&node->on_int, on_signal, SIGINT);
     uv_signal_start(&node->on_term, on_signal, SIGTERM);
+    struct sigaction hup;
+    if (sigaction(SIGHUP, NULL, &hup) == 0 && hup.sa_handler != SIG_IGN) { /* nohup says that it must not count */
+        uv_signal_start(&node->on_hup, on_signal, SIGHUP);
+    }
 }
 
 /* {"version":…, facts of the machine, facts of the launchers}; the latter are left out when all is too long. */
@@ -200,9 +245,11 @@ static enum status run(struct node *node, struct slice info, const struct node_f
     const struct node_options *options = node->options;
     struct agent_config config = {
         .hub_url = options->hub_url,
-        .name = slice_str(options->name),
+        .name = slice_str(node->name),
         .key = slice_str(options->key),
         .slots = options->slots,
+        .owner = node->identity.owner,
+        .start = node->identity.start,
         .facts = {.label_count = options->label_count, .cpu_milli = facts->cpu_milli, .memory_mib = facts->memory_mib},
         .info = info,
         .kinds = node->kinds,
@@ -210,6 +257,7 @@ static enum status run(struct node *node, struct slice info, const struct node_f
         .drain_ms = options->drain_ms,
         .sample_load = sample_load,
         .on_welcome = on_welcome,
+        .on_refused = on_refused,
         .on_ended = on_ended,
         .ctx = node};
     random_bytes(&config.instance, sizeof(config.instance));
@@ -220,16 +268,15 @@ static enum status run(struct node *node, struct slice info, const struct node_f
     uv_update_time(&node->loop.uv); /* the launchers' proofs took seconds: a connect time-out counts from now */
     enum status status = agent_start(&node->loop, &config, &node->agent);
     if (status != STATUS_OK) {
-        close_signal(&node->on_int);
-        close_signal(&node->on_term);
+        close_signals(node);
         loop_stop(&node->loop);
         char why[640];
         snprintf(why, sizeof(why), "\"%s\" is not the address of a hub; it looks like http://127.0.0.1:7433",
                  options->hub_url);
         complain(status, status == STATUS_INVALID ? why : status_title(status));
     } else {
-        log_info("node.start", "name=%s slots=%" PRIu32 " hub=%s data=%s", options->name, options->slots,
-                 options->hub_url, node->data_dir);
+        log_info("node.start", "name=%s slots=%" PRIu32 " hub=%s data=%s", node->name, options->slots, options->hub_url,
+                 node->data_dir);
     }
     loop_run(&node->loop);
     return status != STATUS_OK ? status : node->status;
@@ -245,13 +292,17 @@ enum status node_main(const struct node_options *options)
     if (status != STATUS_OK) {
         return complain(status, why);
     }
+    struct node_facts facts;
+    facts_read(&facts);
+    status = take_identity(&node, &facts, why, sizeof(why));
+    if (status != STATUS_OK) {
+        return complain(status, why);
+    }
     raise_open_files();
     status = loop_init(&node.loop);
     if (status != STATUS_OK) {
         return complain(status, "the event loop cannot be made");
     }
-    struct node_facts facts;
-    facts_read(&facts);
     struct buf launcher_facts, sentence, info;
     buf_init(&launcher_facts, 65536);
     buf_init(&sentence, 4096);

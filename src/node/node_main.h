@@ -6,9 +6,9 @@
 #include "base/slice.h"
 #include "base/status.h"
 
-struct node_options {    /* strings are borrowed for the call */
-    const char *hub_url; /* http://HOST:PORT */
-    const char *name;
+struct node_options {     /* strings are borrowed for the call */
+    const char *hub_url;  /* http://HOST:PORT */
+    const char *name;     /* NULL: the machine's with what the data directory adds */
     const char *key;      /* NULL: none */
     const char *data_dir; /* made when missing */
     uint32_t slots;       /* 1 .. AGENT_SLOTS_MAX */

@@ -112,6 +112,8 @@ struct lease_token {
 struct command_node_hello {
     struct slice node; /* name */
     uint64_t instance; /* random, of the node's process: the same one resumes its session's leases */
+    uint64_t owner;    /* secret of the node's data directory: its next process may take over at once; 0: none */
+    uint64_t start;    /* rises with each process of one owner; 0: not known */
     bool is_worker;    /* over plain HTTP: no heartbeat, only leases end it */
     struct slice kinds[LIMIT_KINDS_PER_NODE];
     uint32_t kind_count;

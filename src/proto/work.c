@@ -16,6 +16,7 @@
 #include "base/base32.h"
 #include "base/ensure.h"
 #include "base/timefmt.h"
+#include "proto/name.h"
 
 #define INFO_SIZE_MAX 4096 /* command_node_hello.info */
 
@@ -67,20 +68,20 @@ static enum status wrong_memory(struct field_error *error, const struct buf *buf
 
 /* --- reading values with their limits --- */
 
-/* A name: 1 to LIMIT_NAME_SIZE bytes, nothing that a terminal or a URL would trip over. */
 static bool read_name(struct json_value value, struct slice *ret_name)
 {
-    struct slice name;
-    if (!json_get_str(value, &name) || name.len == 0 || name.len > LIMIT_NAME_SIZE) {
-        return false;
-    }
-    for (size_t i = 0; i < name.len; i++) {
-        if ((unsigned char)name.data[i] <= ' ' || name.data[i] == 0x7f) {
-            return false;
-        }
-    }
-    *ret_name = name;
-    return true;
+    return json_get_str(value, ret_name) && name_is_valid(*ret_name);
+}
+
+static bool read_label(struct json_value value, struct slice *ret_label)
+{
+    return json_get_str(value, ret_label) && label_is_valid(*ret_label);
+}
+
+/* The kind of an error: a label without spaces. */
+static bool read_word(struct json_value value, struct slice *ret_word)
+{
+    return read_label(value, ret_word) && memchr(ret_word->data, ' ', ret_word->len) == NULL;
 }
 
 static bool read_u32(struct json_value value, uint32_t max, uint32_t *ret)
@@ -126,6 +127,51 @@ static bool read_hex_u64(struct json_value value, uint64_t *ret)
     }
     *ret = number;
     return true;
+}
+
+/* Every member of every object here that is read one by one. */
+static const char *const member_names[] = {
+    "type",
+    "node",
+    "instance",
+    "owner",
+    "start",
+    "key",
+    "kinds",
+    "labels",
+    "cpu_milli",
+    "memory_mib",
+    "gpu",
+    "held",
+    "info",
+    "n",
+    "load",
+    "credit",
+    "credit_set",
+    "outcomes",
+    "kind",
+    "message",
+    "detail",
+    "cpu_permille",
+    "memory_used_mib",
+    "running",
+};
+static_assert(ARRAY_COUNT(member_names) <= 64, "a bit for each");
+
+/* Two members of one name are refused: whichever counted, somebody on the way could have read the other one. `seen` has a
+ * bit for each name of this object that came already. Names that are not known here are not looked at. */
+static enum status check_first(const char *pointer, struct slice key, uint64_t *seen, struct field_error *error)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(member_names); i++) {
+        if (!slice_equal_str(key, member_names[i])) {
+            continue;
+        }
+        if ((*seen >> i & 1) != 0) {
+            return wrong_member(error, STATUS_INVALID, pointer, key, "given twice");
+        }
+        *seen |= UINT64_C(1) << i;
+    }
+    return STATUS_OK;
 }
 
 /* --- outcomes --- */
@@ -191,11 +237,16 @@ static enum status read_error_member(struct json_value value, const char *pointe
     }
     char inner[sizeof(error->pointer)];
     snprintf(inner, sizeof(inner), "%.*s/error", (int)sizeof(inner) - 7, pointer);
+    uint64_t seen = 0;
     struct slice key;
     struct json_value member;
     for (struct json_iter it = json_iter_of(value); json_next(&it, &key, &member);) {
+        enum status first = check_first(inner, key, &seen, error);
+        if (first != STATUS_OK) {
+            return first;
+        }
         if (slice_equal_str(key, "kind")) {
-            if (!read_name(member, &outcome->error_kind)) {
+            if (!read_word(member, &outcome->error_kind)) {
                 return wrong_member(error, STATUS_INVALID, inner, key, "must be a word of 1 to %d bytes",
                                     LIMIT_NAME_SIZE);
             }
@@ -304,7 +355,7 @@ static enum status decode_outcome(struct json_value value, const char *pointer, 
             return wrong_member(error, STATUS_UNKNOWN_FIELD, pointer, key, "is not known here");
         }
         if ((seen & outcome_members[i].bit) != 0) {
-            continue;
+            return wrong_member(error, STATUS_INVALID, pointer, key, "given twice");
         }
         seen |= outcome_members[i].bit;
         enum status status =
@@ -378,6 +429,7 @@ enum status work_outcomes_decode(struct json_value array, const char *pointer, s
 static enum status decode_names(struct json_value array, struct slice member, struct slice *ret_names, uint32_t max,
                                 uint32_t *ret_count, struct field_error *error)
 {
+    bool is_labels = slice_equal(member, SLICE("labels"));
     if (json_type_of(array) != JSON_ARRAY || json_count(array) > max) {
         return wrong_member(error, STATUS_INVALID, "", member, "must be an array of at most %" PRIu32 " names", max);
     }
@@ -385,11 +437,12 @@ static enum status decode_names(struct json_value array, struct slice member, st
     struct slice key;
     struct json_value value;
     for (struct json_iter it = json_iter_of(array); json_next(&it, &key, &value); count++) {
-        if (!read_name(value, &ret_names[count])) {
+        if (!(is_labels ? read_label : read_name)(value, &ret_names[count])) {
             char place[sizeof(error->pointer)];
             snprintf(place, sizeof(place), "/%.*s/%" PRIu32, SLICE_ARG(member), count);
-            return wrong(error, STATUS_INVALID, place, "must be a name of 1 to %d bytes without spaces",
-                         LIMIT_NAME_SIZE);
+            return is_labels ? wrong(error, STATUS_INVALID, place,
+                                     "must be a text of 1 to %d bytes without control characters", LIMIT_NAME_SIZE)
+                             : wrong(error, STATUS_INVALID, place, "must be " NAME_RULE);
         }
     }
     *ret_count = count;
@@ -429,13 +482,16 @@ static enum status decode_hello_member(struct slice key, struct json_value value
     struct command_node_hello *hello = &message->hello;
     struct requirement *facts = &hello->facts;
     if (slice_equal_str(key, "node")) {
-        return read_name(value, &hello->node)
-                   ? STATUS_OK
-                   : wrong_member(error, STATUS_INVALID, "", key, "must be a name of 1 to %d bytes without spaces",
-                                  LIMIT_NAME_SIZE);
+        return read_name(value, &hello->node) ? STATUS_OK
+                                              : wrong_member(error, STATUS_INVALID, "", key, "must be " NAME_RULE);
     }
-    if (slice_equal_str(key, "instance")) {
-        return read_hex_u64(value, &hello->instance)
+    if (slice_equal_str(key, "start")) {
+        return json_get_u64(value, &hello->start)
+                   ? STATUS_OK
+                   : wrong_member(error, STATUS_INVALID, "", key, "must be a whole number that is not negative");
+    }
+    if (slice_equal_str(key, "instance") || slice_equal_str(key, "owner")) {
+        return read_hex_u64(value, key.data[0] == 'i' ? &hello->instance : &hello->owner)
                    ? STATUS_OK
                    : wrong_member(error, STATUS_INVALID, "", key, "must be 1 to 16 hexadecimal digits in a string");
     }
@@ -487,22 +543,15 @@ static enum status decode_hello(struct json_value root, struct buf *scratch, str
 {
     struct hello_places places = {0};
     bool has_instance = false;
-    bool has_held = false;
-    bool has_info = false;
+    uint64_t seen = 0;
     struct slice key;
     struct json_value value;
     for (struct json_iter it = json_iter_of(root); json_next(&it, &key, &value);) {
-        if (slice_equal_str(key, "type")) {
-            continue;
-        }
-        /* A second one would be encoded behind the first and confuse the offsets. */
-        if ((slice_equal_str(key, "held") && has_held) || (slice_equal_str(key, "info") && has_info)) {
-            continue;
+        enum status status = check_first("", key, &seen, error);
+        if (status == STATUS_OK && !slice_equal_str(key, "type")) {
+            status = decode_hello_member(key, value, scratch, message, &places, error);
         }
         has_instance |= slice_equal_str(key, "instance");
-        has_held |= slice_equal_str(key, "held");
-        has_info |= slice_equal_str(key, "info");
-        enum status status = decode_hello_member(key, value, scratch, message, &places, error);
         if (status != STATUS_OK) {
             return status;
         }
@@ -528,11 +577,14 @@ static enum status decode_report(struct json_value root, struct buf *scratch, st
 {
     struct command_node_report *report = &message->report;
     size_t begin = scratch->len;
-    bool has_outcomes = false;
+    uint64_t seen = 0;
     struct slice key;
     struct json_value value;
     for (struct json_iter it = json_iter_of(root); json_next(&it, &key, &value);) {
-        enum status status = STATUS_OK;
+        enum status status = check_first("", key, &seen, error);
+        if (status != STATUS_OK) {
+            return status;
+        }
         if (slice_equal_str(key, "type")) {
             continue;
         } else if (slice_equal_str(key, "credit")) {
@@ -545,10 +597,7 @@ static enum status decode_report(struct json_value root, struct buf *scratch, st
                 status = wrong_member(error, STATUS_INVALID, "", key, "must be 0 to %d", LIMIT_CREDIT);
             }
         } else if (slice_equal_str(key, "outcomes")) {
-            if (!has_outcomes) {
-                status = work_outcomes_decode(value, "/outcomes", scratch, &report->outcome_count, error);
-            }
-            has_outcomes = true;
+            status = work_outcomes_decode(value, "/outcomes", scratch, &report->outcome_count, error);
         } else {
             status = wrong_member(error, STATUS_UNKNOWN_FIELD, "", key, "is not known here");
         }
@@ -566,9 +615,14 @@ static enum status decode_load(struct json_value value, struct work_load *load, 
     if (json_type_of(value) != JSON_OBJECT) {
         return wrong(error, STATUS_INVALID, "/load", "must be an object");
     }
+    uint64_t seen = 0;
     struct slice key;
     struct json_value member;
     for (struct json_iter it = json_iter_of(value); json_next(&it, &key, &member);) {
+        enum status status = check_first("/load", key, &seen, error);
+        if (status != STATUS_OK) {
+            return status;
+        }
         uint32_t *field = slice_equal_str(key, "cpu_permille")      ? &load->cpu_permille
                           : slice_equal_str(key, "memory_used_mib") ? &load->memory_used_mib
                           : slice_equal_str(key, "running")         ? &load->running
@@ -588,10 +642,14 @@ static enum status decode_load(struct json_value value, struct work_load *load, 
 static enum status decode_short(struct json_value root, struct work_message *message, struct field_error *error)
 {
     bool has_credit = false;
+    uint64_t seen = 0;
     struct slice key;
     struct json_value value;
     for (struct json_iter it = json_iter_of(root); json_next(&it, &key, &value);) {
-        enum status status = STATUS_OK;
+        enum status status = check_first("", key, &seen, error);
+        if (status != STATUS_OK) {
+            return status;
+        }
         if (slice_equal_str(key, "type")) {
             continue;
         }
@@ -697,6 +755,9 @@ void work_write_hello(struct buf *out, const struct command_node_hello *hello, s
     buf_append_str(out, "{\"type\":\"hello\",\"node\":");
     json_write_str(out, hello->node);
     buf_printf(out, ",\"instance\":\"%016" PRIx64 "\"", hello->instance);
+    if (hello->owner != 0) {
+        buf_printf(out, ",\"owner\":\"%016" PRIx64 "\",\"start\":%" PRIu64, hello->owner, hello->start);
+    }
     if (key.len > 0) {
         buf_append_str(out, ",\"key\":");
         json_write_str(out, key);

@@ -1,6 +1,6 @@
 /* work.h - the messages between hub and node: JSON objects over WebSocket, subprotocol "shoal.work.v1".
  *
- *   node → hub   {"type":"hello","node":N,"instance":"<hex u64>","key":K?,"kinds":[…],"labels":[…],"cpu_milli":n,"memory_mib":n,
+ *   node → hub   {"type":"hello","node":N,"instance":"<hex u64>","owner":"<hex u64>"?,"start":n?,"key":K?,"kinds":[…],"labels":[…],"cpu_milli":n,"memory_mib":n,
  *                 "gpu":n,"credit":n,"held":["<token>",…],"info":{…}}
  *                {"type":"report","credit":n? (adds n),"credit_set":n? (n replaces what is left),"outcomes":[{"token":T,"outcome":"complete","result":<json>} |
  *                  {…"fail","error":{"kind":K,"message":M,"detail":<json>?},"final":bool?} | {…"extend","lease_ms":n?} |
@@ -15,6 +15,10 @@
  *                {"type":"beat","directives":[{"do":"cancel","token":T,"reason":R} | {"do":"drain","on":bool} | {"do":"quiet","on":bool} |
  *                  {"do":"terminate","reason":R}]}   answer to a beat; also pushed at once when there is a directive
  *                {"type":"error","code":C,"detail":S}  before the hub closes
+ *
+ * `instance` is random for each process and resumes its session. `owner` is a secret of the node's data directory, `start`
+ * rises with each process of it: a later start takes the name over at once, an earlier one is refused. Anybody else waits
+ * for a name until its holder is gone: an error with the code name-taken, and the connection closes with 1013.
  *
  * A node keeps an outcome until `reported` acknowledges it, and repeats unacknowledged ones after a reconnect; a
  * repeated `complete` of a lease that this very report ended is refused with lease-lost and harmless.

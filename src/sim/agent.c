@@ -568,6 +568,8 @@ void agent_node_begin(struct sim_agent *sim)
                                   .name = slice_str(node->name),
                                   .slots = node->slots,
                                   .instance = node->instance,
+                                  .owner = sim->index + 1,
+                                  .start = node->life,
                                   .facts = {.cpu_milli = 4000, .memory_mib = 4096},
                                   .info = SLICE("{}"),
                                   .kinds = sim->offers,

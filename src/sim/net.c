@@ -127,6 +127,16 @@ static void on_end(struct world *world, const struct event *event)
     learn_end(world, link, (enum side)event->b);
 }
 
+/* What the hub knows of a node's silence. Whoever says hello under its name is another one. */
+static void node_is_heard(struct sim_node *node, const struct link *link, int64_t now_ns)
+{
+    if (link->guise == 0 && session_is_live(link->session)) {
+        node->live_ns = now_ns;
+    } else if (link->guise == 0 && now_ns - node->live_ns >= LIMIT_SUSPECT_MS * SIM_MS) {
+        node->silent_ns = now_ns;
+    }
+}
+
 static void on_text(struct world *world, const struct event *event)
 {
     struct link *link = link_at(world, event->a);
@@ -148,6 +158,7 @@ static void on_text(struct world *world, const struct event *event)
         world->nodes[link->guise - 1].told_ns = world->now_ns;
     }
     if (link->session != NULL) {
+        node_is_heard(&world->nodes[link->node], link, world->now_ns);
         session_on_message(link->session, slice_of(packet->text, packet->len), true);
     }
 }
@@ -245,7 +256,7 @@ static void on_dial(struct world *world, const struct event *event)
     struct link *link = link_new(world, index);
     link->is_open[SIDE_NODE] = link->is_open[SIDE_HUB] = true;
     link->session = session;
-    session_connected(session, (struct ws_connection *)link);
+    session_connected(session, (struct ws_connection *)link, "");
     link->pending++;
     world_after(world, arrival_after(world, link, SIDE_NODE), on_connected, link->index, node->dial, NULL);
 }

@@ -13,6 +13,7 @@
  *        while the process is ending
  *  kept  every outcome is said once on a connection, and held and said again on the next until it is answered; what the hub
  *        took away is stopped at once and not reported; nothing else is stopped; leave is the last word (A3, A4)
+ *  alone the name goes to another process only while the hub hears nothing of this one
  *  due   attempts end at their timeout, leases are extended in time, a hub that is silent is left
  *
  * check.c has what must hold between the nodes. */
@@ -22,7 +23,8 @@
 #include "base/limits.h"
 #include "sim/agent.h"
 
-#define SLACK_MS 60 /* rounding, a slow turn */
+#define SLACK_MS 60          /* rounding, a slow turn */
+#define ALONE_SLACK_MS 10000 /* the word that a name is lost waits for the disk and for a clogged wire */
 
 typedef unsigned long long ull;
 
@@ -359,6 +361,17 @@ static void hears_reported(struct sim_agent *sim, const struct work_answer *said
     }
 }
 
+/* Its name went to another process: only while the hub heard nothing of it. */
+static void check_alone(const struct sim_agent *sim)
+{
+    const struct sim_node *node = sim->node;
+    int64_t now_ns = sim->world->now_ns;
+    bool was_silent = node->silent_ns != 0 && now_ns - node->silent_ns < ALONE_SLACK_MS * SIM_MS;
+    CHECK_THAT(sim->world, was_silent || now_ns - node->live_ns >= LIMIT_SUSPECT_MS * SIM_MS, "alone",
+               "node %s loses its name, although it was heard %lld ms ago", node->name,
+               (long long)((now_ns - node->live_ns) / SIM_MS));
+}
+
 static void hears_directives(struct sim_agent *sim, const struct work_answer *said)
 {
     for (uint32_t i = 0; i < said->directive_count; i++) {
@@ -368,7 +381,8 @@ static void hears_directives(struct sim_agent *sim, const struct work_answer *sa
         if (run != NULL) {
             run->is_dropped = true;
         } else if (directive->type == DIRECTIVE_TERMINATE && strcmp(directive->reason, "replaced") == 0) {
-            sim->is_told_to_end = true; /* a twin; or the process before, whose hello came late */
+            check_alone(sim);
+            sim->is_told_to_end = true; /* a twin came while it was silent */
         }
     }
 }

@@ -123,6 +123,8 @@ struct sim_node {
     struct link *link; /* NULL: none */
     int64_t heard_ns;  /* from the hub */
     int64_t told_ns;   /* when the hub last got something of it */
+    int64_t live_ns;   /* when the hub last got something of its own session, and … */
+    int64_t silent_ns; /* … when that came after suspect_ms of silence; 0: never */
     int64_t frozen_until_ns;
     int64_t cut_until_ns[2]; /* partition, by the side that hears nothing */
     uint32_t held_count, outbox_count;

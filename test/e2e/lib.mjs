@@ -167,8 +167,8 @@ export function raw(port, bytes, { ms = 3000, half = false } = {}) {
 
 // --- a node written against the documented protocol with the npm `ws` client, not with our own code ---
 export class FakeNode {
-  constructor(port, { name = 'fake', kinds = ['test.job'], credit = 1, instance, labels = [], work, beat = true, held = [] } = {}) {
-    Object.assign(this, { port, name, kinds, credit, labels, work, beat, held });
+  constructor(port, { name = 'fake', kinds = ['test.job'], credit = 1, instance, labels = [], work, beat = true, held = [], hello = {} } = {}) {
+    Object.assign(this, { port, name, kinds, credit, labels, work, beat, held, hello });
     this.instance = instance ?? Math.floor(Math.random() * 2 ** 48).toString(16).padStart(16, '0');
     this.leases = [];
     this.messages = [];
@@ -182,8 +182,12 @@ export class FakeNode {
     this.ws.on('message', (data) => this.onMessage(JSON.parse(data.toString())));
     await Promise.race([once(this.ws, 'open'), this.closed.then((c) => { throw new Error(`closed with ${c}`); })]);
     this.send({ type: 'hello', node: this.name, instance: this.instance, kinds: this.kinds, labels: this.labels,
-      cpu_milli: 2000, memory_mib: 1024, gpu: 0, credit: this.credit, held: this.held, info: {} });
-    this.welcome = await until('welcome', 5000 * SLOW, () => this.messages.find((m) => m.type === 'welcome'));
+      cpu_milli: 2000, memory_mib: 1024, gpu: 0, credit: this.credit, held: this.held, info: {}, ...this.hello });
+    this.welcome = await until('welcome', 5000 * SLOW, () => {
+      const error = this.messages.find((m) => m.type === 'error');
+      if (error) throw new Error(`refused: ${error.code}: ${error.detail}`);
+      return this.messages.find((m) => m.type === 'welcome');
+    });
     if (this.beat) this.timer = setInterval(() => this.send({ type: 'beat' }), this.welcome.beat_ms);
     return this;
   }

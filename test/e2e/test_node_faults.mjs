@@ -93,9 +93,11 @@ await run({
     equal([task.state, task.attempts], ['succeeded', 1], 'one attempt');
     await back.close();
   },
-  async 'another process under the same name takes over'() {
+  async 'another process takes over the name of one that is silent'() {
     const old = await leasedTo('twin');
     const { id, lease } = await submitTo(old);
+    old.stopBeating();
+    await until('suspect', 2600 * SLOW, async () => (await hub.ok('GET', '/v1/nodes/twin')).state !== 'live');
     const young = await new FakeNode(hub.port, { name: 'twin' }).connect();
     await old.closed;
     const again = await leasedAgain(id, lease, young);

@@ -67,8 +67,10 @@ static void test_hello(void **state)
     lease_token_put(&held, &token_a);
     lease_token_put(&held, &token_b);
     struct command_node_hello hello = {
-        .node = SLICE("n\xc3\xb6rd-1"),
+        .node = SLICE("nord-1"),
         .instance = 0xfedcba9876543210u,
+        .owner = 0xfeed,
+        .start = UINT64_MAX,
         .kinds = {SLICE("code.run"), SLICE("test.echo")},
         .kind_count = 2,
         .facts = {.labels = {SLICE("gpu=none"), SLICE("fast")},
@@ -86,8 +88,9 @@ static void test_hello(void **state)
     assert_int_equal(buf_status(&text), STATUS_OK);
     assert_int_equal(decode(buf_slice(&text)), STATUS_OK);
     assert_int_equal(message.type, WORK_HELLO);
-    assert_slice(message.hello.node, "n\xc3\xb6rd-1");
+    assert_slice(message.hello.node, "nord-1");
     assert_int_equal(message.hello.instance, 0xfedcba9876543210u);
+    assert_true(message.hello.owner == 0xfeed && message.hello.start == UINT64_MAX);
     assert_slice(message.key, "secret");
     assert_int_equal(message.hello.kind_count, 2);
     assert_slice(message.hello.kinds[1], "test.echo");
