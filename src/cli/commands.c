@@ -77,7 +77,8 @@ static const struct cli_option hub_options[] = {
 
 static const struct cli_option node_options[] = {
     OPTION_HUB,
-    {"name", CLI_TEXT, "NAME", NULL, NULL, "Name of the node; without the option, that of the machine and six digits of the data directory.", 0, 0},
+    {"name", CLI_TEXT, "NAME", NULL, NULL,
+     "Name of the node; without the option, that of the machine and six digits of the data directory.", 0, 0},
     OPTION_SLOTS,
     {"data", CLI_TEXT, "DIR", "shoal-node", NULL, "Directory for scratch files and caches, made when missing.", 0, 0},
     OPTION_LABELS,
@@ -94,7 +95,8 @@ static const struct cli_option up_options[] = {
     {"data", CLI_TEXT, "DIR", "shoal-data", NULL, "Directory for everything, made when missing.", 0, 0},
     {"listen", CLI_TEXT, "HOST:PORT", CLI_LISTEN_DEFAULT, "SHOAL_LISTEN", "Address of the hub. Port 0 takes any.", 0,
      0},
-    {"name", CLI_TEXT, "NAME", NULL, NULL, "Name of the node; without the option, that of the machine and six digits of the data directory.", 0, 0},
+    {"name", CLI_TEXT, "NAME", NULL, NULL,
+     "Name of the node; without the option, that of the machine and six digits of the data directory.", 0, 0},
     OPTION_SLOTS,
     OPTION_LABELS,
     OPTION_OFFER,

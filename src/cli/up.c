@@ -2,8 +2,16 @@
  *
  * Both run as children, each in a process group of its own, so that Ctrl-C reaches them in the right order: the node drains
  * while the hub still takes its reports, then the hub stops. A second Ctrl-C hurries both. Their standard output comes
- * through pipes, because the first line of each says that it is ready; a child that ends by itself ends everything,
- * with its exit code. Should this process be killed, the kernel tells the children. */
+ * through pipes, because the first line of each says that it is ready.
+ *
+ * The hub is what others rely on: when it ends by itself everything ends, with its exit code. A node that ends is
+ * started again, later and later while it does not get ready; the hub goes on without it.
+ *
+ * Should this process be killed, the kernel tells the children: SIGTERM to the hub, SIGHUP to the node, which gives its work
+ * back at once instead of draining. Until they are gone they hold their locks. `up.lock` tells such leftovers from a
+ * `shoal up` that lives: whoever has it waits for the hub's lock before it starts a hub, and for the node's beside it.
+ *
+ *   node:  NONE ──hub ready──▶ WAITING ──time over, lock free──▶ STARTED ──ends──▶ WAITING */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -12,18 +20,28 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "cli/daemon.h"
+#include "node/node_main.h"
 
 #define ARGS_MAX 256
 #define LINE_SIZE 1024
+#define ROUND_MS 100 /* between two looks at children and locks */
+#define HUB_LOCK_MS                                                                                                    \
+    30000               /* a hub that was left behind makes its last snapshot; a second or two for millions of tasks */
+#define SAY_WAIT_MS 500 /* a shorter wait is not worth a line */
+#define NODE_AGAIN_MS_MIN 250   /* doubles with each start that did not get ready … */
+#define NODE_AGAIN_MS_MAX 30000 /* … up to this */
 
 struct child {
     const char *name;
+    int death_signal;     /* when this process dies */
     pid_t pid;            /* 0: not running */
     int out;              /* its standard output; -1 at the end */
     char line[LINE_SIZE]; /* being collected */
@@ -47,6 +65,9 @@ static enum status start(const struct cli *cli, struct child *child, const char 
     if (pipe2(pipe_fds, O_CLOEXEC) != 0) {
         return cli_fail(cli, STATUS_IO, "cannot make a pipe: %s", strerror(errno));
     }
+    child->line_len = 0;
+    child->first_line[0] = '\0';
+    child->is_ready = false;
     pid_t parent = getpid();
     pid_t pid = fork();
     if (pid < 0) {
@@ -56,7 +77,7 @@ static enum status start(const struct cli *cli, struct child *child, const char 
     }
     if (pid == 0) {
         setpgid(0, 0);
-        prctl(PR_SET_PDEATHSIG, SIGTERM);
+        prctl(PR_SET_PDEATHSIG, child->death_signal);
         if (getppid() != parent) {
             _exit(1);
         }
@@ -146,7 +167,73 @@ struct up {
     char url[256];
     char hub_data[1100], node_data[1100];
     const char *hub_args[ARGS_MAX], *node_args[ARGS_MAX];
+    int lock_fd;
+    enum status status;
+    bool is_ending;
+    int signals_passed;
+    int rounds_without_hub;
+    bool node_is_due; /* to be started at node_due_ns, when its lock is free */
+    int64_t node_due_ns, node_again_ms;
+    bool has_said_how, has_said_lock;
+    int said_wait_status; /* the end of the node that was told last; -1: none */
 };
+
+/* --- locks --- */
+
+/* Whether somebody holds the lock of this file. */
+static bool is_locked(const char *path)
+{
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    if (fd < 0) {
+        return false; /* nobody has been here yet, or the child will say what is wrong */
+    }
+    bool is_held = flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    close(fd);
+    return is_held;
+}
+
+/* Takes up.lock. LOCKED: another shoal up lives here. */
+static enum status take_lock(struct up *up, const char *data)
+{
+    char path[1100];
+    snprintf(path, sizeof(path), "%s/up.lock", data);
+    up->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (up->lock_fd < 0) {
+        return cli_fail(up->cli, errno == ENOSPC ? STATUS_NO_SPACE : STATUS_IO, "cannot make %s: %s", path,
+                        strerror(errno));
+    }
+    if (flock(up->lock_fd, LOCK_EX | LOCK_NB) == 0) {
+        return STATUS_OK;
+    }
+    return cli_fail(up->cli, STATUS_LOCKED,
+                    "another shoal up uses the data directory %s; use the hub that runs there, or name another "
+                    "directory with --data",
+                    data);
+}
+
+/* A hub that a killed shoal up has left behind ends by itself. After HUB_LOCK_MS ours tells what is wrong. */
+static enum status wait_for_hub_lock(const struct up *up)
+{
+    char path[1200];
+    snprintf(path, sizeof(path), "%s/LOCK", up->hub_data);
+    int64_t began_ns = clock_mono_ns();
+    bool has_said = false;
+    while (is_locked(path)) {
+        int64_t waited_ms = (clock_mono_ns() - began_ns) / NS_PER_MS;
+        if (signals_seen > 0) {
+            return STATUS_INTERRUPTED;
+        }
+        if (waited_ms >= HUB_LOCK_MS) {
+            break;
+        }
+        if (waited_ms >= SAY_WAIT_MS && !has_said) {
+            has_said = true;
+            fprintf(stderr, "shoal up: the hub that ran here before is still ending; waiting for it.\n");
+        }
+        (void)poll(NULL, 0, ROUND_MS / 5);
+    }
+    return STATUS_OK;
+}
 
 static size_t pass_on(const struct cli *cli, const char *option, const char *as, const char **args, size_t count)
 {
@@ -249,70 +336,138 @@ static bool take_url(struct up *up)
     return true;
 }
 
-static enum status supervise(struct up *up)
+/* --- the node: it comes and goes, the hub stays --- */
+
+static void node_later(struct up *up, int64_t wait_ms)
 {
-    enum status status = start_hub(up);
-    int signals_passed = 0;
-    int rounds_without_hub = 0;
-    bool is_ending = status != STATUS_OK;
-    bool has_node = false;
-    while (up->hub.pid > 0 || up->node.pid > 0) {
-        struct pollfd fds[2] = {{.fd = up->hub.out, .events = POLLIN}, {.fd = up->node.out, .events = POLLIN}};
-        /* A signal that comes between the checks and the poll is seen a quarter of a second later. */
-        (void)poll(fds, 2, 250);
-        bool hub_was_ready = up->hub.is_ready;
-        bool node_was_ready = up->node.is_ready;
-        read_lines(&up->hub);
-        read_lines(&up->node);
-        if (!hub_was_ready && up->hub.is_ready && !is_ending) {
-            status = take_url(up) ? start_node(up) : STATUS_INTERNAL;
-            has_node = status == STATUS_OK;
-            if (!has_node) {
-                is_ending = true;
-                stop(&up->hub);
-            }
+    up->node_is_due = true;
+    up->node_due_ns = clock_mono_ns() + wait_ms * NS_PER_MS;
+}
+
+static void start_node_when_due(struct up *up)
+{
+    if (!up->node_is_due || up->is_ending || clock_mono_ns() < up->node_due_ns) {
+        return;
+    }
+    char path[1200];
+    snprintf(path, sizeof(path), "%s/node.lock", up->node_data);
+    if (is_locked(path)) {
+        if (!up->has_said_lock && clock_mono_ns() - up->node_due_ns >= SAY_WAIT_MS * NS_PER_MS) {
+            up->has_said_lock = true;
+            fprintf(stderr, "shoal up: the node that ran here before is still ending; the hub is there, a node "
+                            "follows.\n");
         }
-        if (!node_was_ready && up->node.is_ready && !is_ending) {
-            say_how(up);
-        }
-        bool hub_ran = up->hub.pid > 0, node_ran = up->node.pid > 0;
-        reap(&up->hub);
-        reap(&up->node);
-        if (hub_ran && up->hub.pid == 0 && !is_ending) {
-            status = status_of_exit(up->hub.wait_status);
-            is_ending = true;
-            stop(&up->node);
-        } else if (up->hub.pid == 0 && up->node.pid > 0 && ++rounds_without_hub == 2) {
-            stop(&up->node); /* nobody is there to report to: no draining */
-        }
-        if (node_ran && up->node.pid == 0 && up->hub.pid > 0) {
-            if (!is_ending) {
-                status = status_of_exit(up->node.wait_status);
-            }
-            is_ending = true;
+        return;
+    }
+    up->node_is_due = false;
+    if (start_node(up) != STATUS_OK) { /* there was no process or pipe to be had; it has been said */
+        node_later(up, NODE_AGAIN_MS_MAX);
+    }
+}
+
+/* The node has ended although nobody told it to. */
+static void on_node_ended(struct up *up)
+{
+    const struct child *node = &up->node;
+    if (node->is_ready) {
+        up->node_again_ms = NODE_AGAIN_MS_MIN;
+    }
+    if (up->said_wait_status != node->wait_status) { /* once for each sort of end */
+        up->said_wait_status = node->wait_status;
+        bool is_killed = WIFSIGNALED(node->wait_status);
+        fprintf(stderr, "shoal up: the node ended (%s %d); the hub goes on, and the node is started again.\n",
+                is_killed ? "signal" : "exit code",
+                is_killed ? WTERMSIG(node->wait_status) : WEXITSTATUS(node->wait_status));
+    }
+    node_later(up, up->node_again_ms);
+    up->node_again_ms = up->node_again_ms * 2 > NODE_AGAIN_MS_MAX ? NODE_AGAIN_MS_MAX : up->node_again_ms * 2;
+}
+
+/* --- both --- */
+
+static void on_hub_ready(struct up *up)
+{
+    if (take_url(up)) {
+        node_later(up, 0);
+        return;
+    }
+    up->status = STATUS_INTERNAL;
+    up->is_ending = true;
+    stop(&up->hub);
+}
+
+static void reap_both(struct up *up)
+{
+    bool hub_ran = up->hub.pid > 0, node_ran = up->node.pid > 0;
+    reap(&up->hub);
+    reap(&up->node);
+    bool hub_ended = hub_ran && up->hub.pid == 0, node_ended = node_ran && up->node.pid == 0;
+    if (hub_ended && !up->is_ending) {
+        up->status = status_of_exit(up->hub.wait_status);
+        up->is_ending = true;
+        stop(&up->node);
+    } else if (up->hub.pid == 0 && up->node.pid > 0 && ++up->rounds_without_hub == 2) {
+        stop(&up->node); /* nobody is there to report to: no draining */
+    }
+    if (node_ended && up->hub.pid > 0) {
+        if (up->is_ending) {
             stop(&up->hub);
-        }
-        while (signals_passed < signals_seen) {
-            signals_passed++;
-            is_ending = true;
-            if (has_node && up->node.pid > 0) {
-                stop(&up->node);
-            } else {
-                stop(&up->hub);
-            }
+        } else {
+            on_node_ended(up);
         }
     }
-    return status;
+}
+
+static void pass_signals(struct up *up)
+{
+    while (up->signals_passed < signals_seen) {
+        up->signals_passed++;
+        up->is_ending = true;
+        stop(up->node.pid > 0 ? &up->node : &up->hub);
+    }
+}
+
+static enum status supervise(struct up *up)
+{
+    up->status = start_hub(up);
+    while (up->hub.pid > 0 || up->node.pid > 0) {
+        struct pollfd fds[2] = {{.fd = up->hub.out, .events = POLLIN}, {.fd = up->node.out, .events = POLLIN}};
+        /* A signal that comes between the checks and the poll is seen a round later. */
+        (void)poll(fds, 2, ROUND_MS);
+        bool hub_was_ready = up->hub.is_ready;
+        read_lines(&up->hub);
+        read_lines(&up->node);
+        if (!hub_was_ready && up->hub.is_ready && !up->is_ending) {
+            on_hub_ready(up);
+        }
+        start_node_when_due(up);
+        if (up->node.is_ready && !up->has_said_how && !up->is_ending) {
+            up->has_said_how = true;
+            say_how(up);
+        }
+        reap_both(up);
+        pass_signals(up);
+    }
+    return up->status;
 }
 
 enum status cli_up(struct cli *cli)
 {
-    struct up up = {.cli = cli, .hub = {.name = "the hub", .out = -1}, .node = {.name = "the node", .out = -1}};
+    struct up up = {.cli = cli,
+                    .hub = {.name = "the hub", .death_signal = SIGTERM, .out = -1},
+                    .node = {.name = "the node", .death_signal = SIGHUP, .out = -1},
+                    .lock_fd = -1,
+                    .node_again_ms = NODE_AGAIN_MS_MIN,
+                    .said_wait_status = -1};
+    struct node_options options;
     const char *data = cli_text(cli, "data");
     if (strlen(data) > 1000) {
         return cli_fail(cli, STATUS_USAGE, "the name of the data directory is too long");
     }
-    enum status status = daemon_check_data(cli, data, NULL);
+    enum status status = daemon_node_options(cli, &options); /* what is wrong is told before anything starts */
+    if (status == STATUS_OK) {
+        status = daemon_check_data(cli, data, NULL);
+    }
     if (status != STATUS_OK) {
         return status;
     }
@@ -327,9 +482,23 @@ enum status cli_up(struct cli *cli)
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGHUP, &action, NULL);
-    status = supervise(&up);
-    if (is_new && status != STATUS_OK) {
-        (void)rmdir(data); /* where nothing came into it */
+    status = take_lock(&up, data);
+    if (status == STATUS_OK) {
+        status = wait_for_hub_lock(&up);
+    }
+    if (status == STATUS_OK) {
+        status = supervise(&up);
+    }
+    if (is_new && status != STATUS_OK) { /* nothing stays where nothing came into it */
+        char path[1100];
+        snprintf(path, sizeof(path), "%s/up.lock", data);
+        if (access(up.hub_data, F_OK) != 0) {
+            (void)unlink(path);
+        }
+        (void)rmdir(data);
+    }
+    if (up.lock_fd >= 0) {
+        close(up.lock_fd);
     }
     return status;
 }
