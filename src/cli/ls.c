@@ -1,16 +1,21 @@
-/* ls.c - shoal ls: tasks as a table, newest first. */
+/* ls.c - shoal ls: tasks as a table, newest or oldest first.
+ *
+ * A page of the hub may end early; the command goes on until it has what was asked for, or the end. So "no such tasks" is
+ * only said when there are none. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/limits.h"
+#include "base/timefmt.h"
+#include "base/words.h"
 #include "cli/task_text.h"
 #include "core/effect.h"
 
-static void add_filter(struct buf *path, const struct cli *cli, const char *name)
+static void add_filter(struct buf *path, const struct cli *cli, const char *option, const char *name)
 {
-    const char *value = cli_text(cli, name);
+    const char *value = cli_text(cli, option);
     if (value == NULL) {
         return;
     }
@@ -63,79 +68,146 @@ static enum status check_state(const struct cli *cli)
     return status;
 }
 
-enum status cli_ls(struct cli *cli)
+/* --since and --until: a time, or how long ago. */
+static enum status add_time(struct buf *path, const struct cli *cli, const char *option, const char *parameter)
+{
+    const char *text = cli_text(cli, option);
+    int64_t ns;
+    if (text == NULL) {
+        return STATUS_OK;
+    }
+    if (time_parse(slice_str(text), &ns) != STATUS_OK) {
+        int64_t ago_ns;
+        if (!words_value(slice_str(text), WORDS_TIME, &ago_ns) || ago_ns > clock_wall_ns()) {
+            return cli_fail(cli, STATUS_USAGE, "--%s: a time such as 2026-01-31T12:00:00Z, or how long ago, as 2h",
+                            option);
+        }
+        ns = clock_wall_ns() - ago_ns;
+    }
+    char time[TIME_TEXT_SIZE];
+    time_format(ns, time);
+    buf_printf(path, "&%s=%s", parameter, time);
+    return STATUS_OK;
+}
+
+/* The filters as a query, each with its "&" before. */
+static enum status write_filters(struct buf *path, const struct cli *cli)
 {
     enum status status = check_state(cli);
-    if (status != STATUS_OK) {
-        return status;
+    add_filter(path, cli, "state", "state");
+    add_filter(path, cli, "queue", "queue");
+    add_filter(path, cli, "kind", "kind");
+    add_filter(path, cli, "error", "error_kind");
+    buf_append_str(path, cli_flag(cli, "oldest") ? "&order=oldest" : "");
+    if (status == STATUS_OK) {
+        status = add_time(path, cli, "since", "created_after");
     }
-    struct client *client = client_new(cli);
-    if (client == NULL) {
-        return STATUS_USAGE;
+    if (status == STATUS_OK) {
+        status = add_time(path, cli, "until", "created_before");
     }
-    bool is_all = cli_flag(cli, "all");
+    return status;
+}
+
+static uint64_t write_items(struct buf *out, struct json_value root, bool is_json, uint64_t shown)
+{
+    struct json_value items, item;
+    struct slice key;
+    if (!json_member(root, "items", &items)) {
+        return shown;
+    }
+    for (struct json_iter it = json_iter_of(items); json_next(&it, &key, &item); shown++) {
+        if (!is_json) {
+            write_row(out, item);
+            continue;
+        }
+        if (shown > 0) {
+            buf_append_char(out, ',');
+        }
+        json_print(out, item);
+    }
+    return shown;
+}
+
+static void write_end(struct buf *out, bool is_json, uint64_t shown, struct slice cursor)
+{
+    if (is_json) {
+        buf_append_str(out, "],\"next_cursor\":");
+        if (cursor.len > 0) {
+            json_write_str(out, cursor);
+        } else {
+            buf_append_str(out, "null");
+        }
+        buf_append_str(out, "}\n");
+    } else if (shown == 0 && cursor.len == 0) {
+        buf_reset(out);
+        buf_append_str(out, "There are no such tasks.\n");
+    } else if (cursor.len > 0) {
+        buf_printf(out, "… more: --all, or --cursor %.*s\n", SLICE_ARG(cursor));
+    }
+}
+
+/* Asks page by page until `wanted` are written or there are no more; `cursor` becomes that of the next page. */
+static enum status list(const struct cli *cli, struct client *client, struct slice filters, uint64_t wanted,
+                        struct buf *cursor, struct buf *out)
+{
     bool is_json = cli_flag(cli, "json");
-    int64_t limit = is_all ? LIMIT_PAGE_MAX : cli_number(cli, "limit");
-    struct buf out, path, cursor;
-    buf_init(&out, 1u << 30);
+    struct buf path;
     buf_init(&path, 8000);
-    buf_init(&cursor, 4096);
-    buf_append_str(&cursor, cli_text(cli, "cursor") != NULL ? cli_text(cli, "cursor") : "");
-    buf_append_str(&out, is_json ? "{\"items\":["
-                                 : "ID             STATE      KIND              QUEUE         TRYS       AGE\n");
+    enum status status = STATUS_OK;
     uint64_t shown = 0;
     do {
         struct client_answer answer;
+        uint64_t limit = wanted - shown < LIMIT_PAGE_MAX ? wanted - shown : LIMIT_PAGE_MAX;
         buf_reset(&path);
-        buf_printf(&path, "/v1/tasks?limit=%" PRId64, limit);
-        add_filter(&path, cli, "state");
-        add_filter(&path, cli, "queue");
-        add_filter(&path, cli, "kind");
-        if (cursor.len > 0) {
+        buf_printf(&path, "/v1/tasks?limit=%" PRIu64, limit);
+        buf_append_slice(&path, filters);
+        if (cursor->len > 0) {
             buf_append_str(&path, "&cursor=");
-            client_escape(&path, buf_slice(&cursor));
+            client_escape(&path, buf_slice(cursor));
         }
         status = client_call(client, "GET", buf_cstr(&path), NULL, (struct slice){NULL, 0}, 0, &answer);
         if (status != STATUS_OK) {
             break;
         }
-        struct json_value items, item;
-        struct slice key;
-        if (json_member(answer.root, "items", &items)) {
-            for (struct json_iter it = json_iter_of(items); json_next(&it, &key, &item); shown++) {
-                if (is_json) {
-                    if (shown > 0) {
-                        buf_append_char(&out, ',');
-                    }
-                    json_print(&out, item);
-                } else {
-                    write_row(&out, item);
-                }
-            }
-        }
-        buf_reset(&cursor);
-        buf_append_slice(&cursor, client_str(answer.root, "next_cursor"));
-    } while (is_all && cursor.len > 0);
+        shown = write_items(out, answer.root, is_json, shown);
+        buf_reset(cursor);
+        buf_append_slice(cursor, client_str(answer.root, "next_cursor"));
+    } while (shown < wanted && cursor->len > 0);
     if (status == STATUS_OK) {
-        if (is_json) {
-            buf_append_str(&out, "],\"next_cursor\":");
-            if (cursor.len > 0) {
-                json_write_str(&out, buf_slice(&cursor));
-            } else {
-                buf_append_str(&out, "null");
-            }
-            buf_append_str(&out, "}\n");
-        } else if (shown == 0) {
-            buf_reset(&out);
-            buf_append_str(&out, "There are no such tasks.\n");
-        } else if (cursor.len > 0) {
-            buf_printf(&out, "… more: --all, or --cursor %s\n", buf_cstr(&cursor));
-        }
+        write_end(out, is_json, shown, buf_slice(cursor));
+    }
+    buf_free(&path);
+    return status;
+}
+
+enum status cli_ls(struct cli *cli)
+{
+    struct buf out, filters, cursor;
+    buf_init(&out, 1u << 30);
+    buf_init(&filters, 8000);
+    buf_init(&cursor, 4096);
+    struct client *client = NULL;
+    enum status status = write_filters(&filters, cli);
+    if (status == STATUS_OK) {
+        client = client_new(cli);
+        status = client != NULL ? STATUS_OK : STATUS_USAGE;
+    }
+    if (status == STATUS_OK) {
+        buf_append_str(&cursor, cli_text(cli, "cursor") != NULL ? cli_text(cli, "cursor") : "");
+        buf_append_str(&out, cli_flag(cli, "json")
+                                 ? "{\"items\":["
+                                 : "ID             STATE      KIND              QUEUE         TRYS       AGE\n");
+        uint64_t wanted = cli_flag(cli, "all") ? UINT64_MAX : (uint64_t)cli_number(cli, "limit");
+        status = list(cli, client, buf_slice(&filters), wanted, &cursor, &out);
+    }
+    if (status == STATUS_OK) {
         status = cli_print(buf_slice(&out));
     }
     buf_free(&out);
-    buf_free(&path);
+    buf_free(&filters);
     buf_free(&cursor);
-    client_free(client);
+    if (client != NULL) {
+        client_free(client);
+    }
     return status;
 }

@@ -121,6 +121,7 @@ static const char *check_live(struct check *check)
     CHECK(count == core->tasks.used && core->oldest == newer, "T4: the list of tasks lacks some");
     CHECK(core->accepted == core->tasks.used + core->evicted, "T4: %llu accepted, %u live, %llu evicted",
           (unsigned long long)core->accepted, core->tasks.used, (unsigned long long)core->evicted);
+    CHECK(roll_is_right(core), "V1, V2: the index over the list of tasks is wrong");
     for (EACH(i, core->tasks)) {
         const char *why = check_task(check, i);
         if (why == NULL) {

@@ -27,6 +27,7 @@ struct core *core_alloc(void)
     core->payload_size_max = LIMIT_PAYLOAD_TOTAL_SIZE;
     core->finished_keep_ms = LIMIT_FINISHED_KEEP_MS;
     core->newest = core->oldest = NONE;
+    core->block_newest = core->block_oldest = NONE;
     core->finished_head = core->finished_tail = NONE;
     core->idempotency_oldest = core->idempotency_newest = NONE;
     slab_init(&core->symbols, sizeof(struct symbol), LIMIT_SYMBOLS);
@@ -36,6 +37,7 @@ struct core *core_alloc(void)
     slab_init(&core->signatures, sizeof(struct signature), LIMIT_SIGNATURES);
     slab_init(&core->retries, sizeof(struct retry), LIMIT_RETRY_POLICIES);
     slab_init(&core->tasks, sizeof(struct task), LIMIT_TASKS);
+    slab_init(&core->blocks, sizeof(struct roll_block), LIMIT_TASKS);
     slab_init(&core->sides, sizeof(struct task_side), LIMIT_TASKS);
     slab_init(&core->attempts, sizeof(struct attempt), (uint32_t)LIMIT_TASKS * LIMIT_ATTEMPTS_KEPT);
     slab_init(&core->uniques, sizeof(struct unique), LIMIT_TASKS);
@@ -131,6 +133,7 @@ void core_free(struct core *core)
     for (size_t i = 0; i < ARRAY_COUNT(maps); i++) {
         map_free(maps[i]);
     }
+    roll_free(core);
     heap_free(&core->timers);
     heap_free(&core->unique_ends);
     heap_free(&core->gone);

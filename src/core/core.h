@@ -13,7 +13,8 @@
  *  T4 no accepted task is ever lost: accepted = live + evicted to history
  *  T5 counters equal a recount
  *  T6 with work ready and a capable node with credit, a lease is granted in the same entry
- *  T7 fairness keys with work share within one quantum */
+ *  T7 fairness keys with work share within one quantum
+ *  V1, V2 the index that answers filtered lists equals a recount (roll.c) */
 #ifndef SHOAL_CORE_CORE_H
 #define SHOAL_CORE_CORE_H
 
@@ -110,9 +111,19 @@ STATUS_MUST_CHECK enum status task_view_get(struct slice row, struct task_view *
 
 /* NOT_FOUND when the id is not in memory (it may be in history). */
 STATUS_MUST_CHECK enum status core_task_get(const struct core *core, uint64_t task_id, struct task_view *ret_view);
-/* Newest first: the live task with the greatest id below `before` (UINT64_MAX to start); 0 when there is none. O(1) a
- * step when `before` is itself live, else O(live tasks newer than it). */
-uint64_t core_task_before(const struct core *core, uint64_t before);
+/* Which tasks a list wants. */
+struct task_filter {
+    int state;                                 /* negative: any */
+    struct slice queue, kind, error_kind;      /* empty: any */
+    int64_t created_from_ns, created_until_ns; /* [from, until) */
+};
+#define TASK_FILTER_ANY ((struct task_filter){.state = -1, .created_until_ns = INT64_MAX})
+enum list_order { LIST_NEWEST, LIST_OLDEST };
+/* The next live match beyond the id `at` (to start: UINT64_MAX, or 0 oldest first), which need not be live; 0 when
+ * there is none. *steps (may be NULL) grows by what was looked at: at most about one for each ROLL_BLOCK_TASKS / 8 live
+ * tasks and ROLL_BLOCK_TASKS for each match, unless two error kinds have the same hash. */
+uint64_t core_task_next(const struct core *core, const struct task_filter *filter, enum list_order order, uint64_t at,
+                        uint64_t *steps);
 /* Cheap facts for filters, without filling a view. */
 struct task_brief {
     enum task_state state;

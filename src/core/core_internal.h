@@ -135,6 +135,7 @@ struct task {
         int64_t finished_ns;      /* final */
     };
     uint32_t newer, older; /* all live tasks in order of creation */
+    uint32_t block;        /* of roll.c; derived */
     uint32_t next, prev;   /* ready: its slot; leased: its node; final: the finished tasks */
     uint32_t owner;        /* ready: slot; leased: node; else NONE */
     uint32_t timer_position;
@@ -152,6 +153,24 @@ struct task {
 };
 static_assert(sizeof(struct task) <= 200, "DESIGN section 6: a task record is at most about 200 bytes");
 static_assert(LIMIT_TASKS < 1 << TASK_ID_INDEX_BITS, "an index fits into an id");
+
+/* --- roll.c --- */
+#define ROLL_BLOCK_TASKS 512u /* see roll.c: a walk looks at every block, and at every task of one that matches */
+struct roll_class {           /* tasks of one block with one queue, kind and error */
+    uint32_t queue;           /* NONE: the place is free */
+    uint32_t kind;            /* symbol */
+    uint32_t error;           /* hash of the last error's kind, 0: none */
+    uint16_t total;
+    uint16_t counts[TASK_STATE_COUNT];
+};
+struct roll_block { /* a run of the list of live tasks */
+    uint32_t newer, older;
+    uint32_t first, last; /* its oldest task and its newest */
+    uint32_t count;
+    uint32_t class_used, class_cap; /* a power of two */
+    struct roll_class *classes;     /* owned */
+    uint16_t counts[TASK_STATE_COUNT];
+};
 
 /* --- unique.c, idempotency.c --- */
 struct unique {
@@ -223,6 +242,8 @@ struct core {
     uint64_t counts[TASK_STATE_COUNT];
     uint64_t payload_size;
     uint32_t sessions;
+    struct slab blocks; /* of roll.c */
+    uint32_t block_newest, block_oldest;
     uint32_t kind_count;
     struct map symbol_map, flow_map, slot_map, signature_map, retry_map, unique_map, idempotency_map;
     struct heap timers;                    /* tasks by (deadline, id) */
@@ -361,6 +382,17 @@ void task_expire(struct core *core, uint32_t task); /* its ttl is over */
 void task_evict_due(struct core *core);
 int64_t task_next_evict_ns(const struct core *core);
 uint32_t task_queue(const struct core *core, const struct task *task);
+
+/* roll.c */
+void roll_append(struct core *core, uint32_t task); /* it is the newest; its state, flow and signature are set */
+/* Takes the counts of a task away, before anything of it goes; then, once it has left the list of tasks: */
+void roll_remove(struct core *core, uint32_t task);
+void roll_removed(struct core *core, uint32_t block);
+void roll_set_state(struct core *core, uint32_t task, uint8_t state); /* before task->state changes */
+void roll_error_begin(struct core *core, uint32_t task);              /* around a change of its error's kind */
+void roll_error_end(struct core *core, uint32_t task);
+void roll_free(struct core *core);
+bool roll_is_right(const struct core *core); /* V1, V2 */
 
 /* lease.c */
 void attempt_free(struct core *core, uint32_t attempt);

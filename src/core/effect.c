@@ -168,6 +168,7 @@ void effect_put_finished(struct buf *out, const struct effect_finished *finished
     buf_append_u64(out, (uint64_t)finished->finished_ns);
     buf_append_lv(out, finished->queue);
     buf_append_lv(out, finished->kind);
+    buf_append_lv(out, finished->error_kind);
     buf_append_lv(out, finished->row);
     buf_end_part(out, start);
 }
@@ -180,6 +181,7 @@ static void get_finished(struct reader *reader, struct effect_finished *ret)
     ret->finished_ns = (int64_t)reader_u64(reader);
     ret->queue = reader_lv(reader);
     ret->kind = reader_lv(reader);
+    ret->error_kind = reader_lv(reader);
     ret->row = reader_lv(reader);
 }
 

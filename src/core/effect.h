@@ -102,7 +102,8 @@ struct effect_finished {
     int64_t finished_ns;
     struct slice queue;
     struct slice kind;
-    struct slice row; /* the task record in the encoding of task_view_put (core.h), attempts included */
+    struct slice error_kind; /* of the last error; empty: none */
+    struct slice row;        /* the task record in the encoding of task_view_put (core.h), attempts included */
 };
 
 struct effect {

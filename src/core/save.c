@@ -709,6 +709,11 @@ static void index_rest(struct core *core)
             timer_update(core, i);
         }
     }
+    /* The list may be broken still: core_check looks. No task is taken twice, nor is one without end. */
+    uint32_t count = 0;
+    for (uint32_t i = core->oldest; i != NONE && count < core->tasks.used; i = task_at(core, i)->newer, count++) {
+        roll_append(core, i);
+    }
     bitset_clear_all(&core->servable); /* T6 holds between entries; core_check looks */
 }
 

@@ -70,6 +70,7 @@ void task_set_state(struct core *core, uint32_t index, enum task_state state)
     ensure(core->counts[task->state] > 0 && queue->counts[task->state] > 0);
     core->counts[task->state]--;
     queue->counts[task->state]--;
+    roll_set_state(core, index, (uint8_t)state);
     enter_state(core, index, state);
     unique_on_state(core, index);
 }
@@ -91,7 +92,9 @@ void task_schedule(struct core *core, uint32_t index, int64_t run_at_ns)
 void task_set_error(struct core *core, uint32_t index, struct slice kind, struct slice message, struct slice detail)
 {
     struct task_side *side = task_side_make(core, task_at(core, index));
+    roll_error_begin(core, index);
     replace_block(core, &side->error_kind, kind);
+    roll_error_end(core, index);
     replace_block(core, &side->error_message, message);
     replace_block(core, &side->error_detail, detail);
 }
@@ -132,6 +135,7 @@ static void put_finished(struct core *core, uint32_t index)
                                      .finished_ns = task->finished_ns,
                                      .queue = view.queue,
                                      .kind = view.kind,
+                                     .error_kind = view.error_kind,
                                      .row = buf_slice(&core->row)};
     effect_put_finished(core->effects, &effect);
 }
@@ -392,6 +396,7 @@ void task_submit(struct core *core, const struct command_submit *command, struct
 
     bool is_now = command->run_at_ns <= core->time_ns;
     enter_state(core, index, is_now ? TASK_READY : TASK_SCHEDULED);
+    roll_append(core, index);
     if (is_now) {
         ready_add(core, index, MUTATION(break_fifo));
     }
@@ -511,6 +516,8 @@ static void evict(struct core *core, uint32_t index)
     struct task *task = task_at(core, index);
     ensure(task_state_is_final((enum task_state)task->state) && task->finished_seq <= core->history_seq); /* T4 */
     leave_finished(core, task);
+    roll_remove(core, index);
+    uint32_t block = task->block;
     idempotency_forget(core, index);
     drop_attempts(core, task);
     drop_side(core, task);
@@ -529,6 +536,7 @@ static void evict(struct core *core, uint32_t index)
     } else {
         core->newest = task->older;
     }
+    roll_removed(core, block);
     flow_unref(core, task->flow);
     signature_unref(core, task->signature);
     retry_unref(core, task->retry);

@@ -265,20 +265,6 @@ enum status core_task_get(const struct core *core, uint64_t task_id, struct task
     return STATUS_OK;
 }
 
-uint64_t core_task_before(const struct core *core, uint64_t before)
-{
-    uint32_t index = task_find(core, before);
-    if (index != NONE) {
-        index = task_at(core, index)->older;
-    } else {
-        index = core->newest;
-        while (index != NONE && task_at(core, index)->id >= before) {
-            index = task_at(core, index)->older;
-        }
-    }
-    return index != NONE ? task_at(core, index)->id : 0;
-}
-
 enum status core_task_brief(const struct core *core, uint64_t task_id, struct task_brief *ret_brief)
 {
     uint32_t index = task_find(core, task_id);

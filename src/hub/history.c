@@ -11,21 +11,15 @@
  * One fsync per transaction is what costs, so a transaction takes all that comes within COMMIT_NS, up to COMMIT_ROWS.
  * Chunks stay with the worker until they are committed: a full disk rolls back and they are written again later.
  *
- * Format: table task, table meta (position, number of rows), application_id and user_version (schema) in the file's header. SQLite's integers
- * have a sign: an id is stored less 2^63, which keeps the order over the whole range. `row` comes last in a record, so a
- * filter that reads the columns before it does not touch the pages that a large row spills into.
+ * Format: table task, table meta (position, number of rows), the tables of history_index.c, application_id and
+ * user_version (schema) in the file's header. `row` comes last in a record, so what reads the columns before it does not
+ * touch the pages that a large row spills into.
  *
  * Invariants: H1 the position never covers a row that is not in the file; H2 nothing is reported before it is durable;
  * H3 rows of one task are written in the order in which they were added.
- * Rejected: an index per filter (every insert would pay for a rare question; a list walks the primary key and looks at a
- * bounded number of rows), one transaction per entry (an fsync each). */
-#include "hub/history.h"
-
+ * Rejected: one transaction per entry (an fsync each). */
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
-#include <sqlite3.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -33,82 +27,23 @@
 
 #include "base/clock.h"
 #include "base/ensure.h"
+#include "hub/history_internal.h"
 
-#define HISTORY_MAGIC 0x48495354u
-#define HISTORY_APPLICATION_ID 0x53484f4c /* "SHOL" */
-#define HISTORY_SCHEMA 1
-#define CHUNK_SIZE (1u << 20)
 #define COMMIT_ROWS 20000u
 #define COMMIT_NS (200 * NS_PER_MS)
 #define GATHER_SIZE (256u << 10) /* queued rows that are worth waking the worker for before COMMIT_NS is over */
 #define POSITION_NS NS_PER_S     /* a position that moved without rows is written this much later */
 #define RETRY_NS NS_PER_S        /* after a full disk */
+#define PLACE_ROWS 1000u         /* of an older file that get a place between two transactions: some 10 ms */
 /* Pages of 8 KiB: a row with a small input and result is some hundred bytes. A checkpoint every 64 MiB of log: one per
- * thousand pages, as SQLite does by itself, would sync the file after every large transaction. */
+ * thousand pages, as SQLite does by itself, would sync the file after every large transaction. auto_vacuum is heard only
+ * where no table is yet: an older file keeps its size, and uses its free pages again. */
 #define PRAGMAS_WRITER                                                                                                 \
-    "PRAGMA page_size=8192; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=8192;"         \
+    "PRAGMA page_size=8192; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"         \
+    "PRAGMA wal_autocheckpoint=8192;"                                                                                  \
     "PRAGMA journal_size_limit=134217728; PRAGMA cache_size=-16384; PRAGMA temp_store=MEMORY;"
 
-struct chunk {
-    struct chunk *next;
-    struct buf rows;
-    uint64_t count;
-};
-
-/* What the worker sleeps for tells what is worth waking it: every release of an entry would be thousands a second. */
-enum sleep {
-    SLEEP_NONE,
-    SLEEP_IDLE,     /* anything */
-    SLEEP_POSITION, /* a row */
-    SLEEP_ROWS      /* GATHER_SIZE bytes of rows */
-};
-
-struct history {
-    uint32_t magic;
-    struct history_hooks hooks;
-    sqlite3 *writer; /* of the worker, once it runs */
-    sqlite3_stmt *insert;
-    sqlite3_stmt *update;
-    sqlite3_stmt *set_meta;
-    sqlite3 *reader; /* of the owner */
-    sqlite3_stmt *get;
-    sqlite3_stmt *list;
-
-    struct chunk *making; /* of the owner */
-    uint64_t advance_seq; /* of the owner: last told */
-
-    pthread_t thread;
-    bool is_running;
-    pthread_mutex_t mutex; /* guards what follows, up to the counters */
-    pthread_cond_t wake;
-    struct chunk *first, *last;
-    size_t queued_size;
-    uint64_t advance_queued;
-    enum sleep sleep;
-    bool is_stopping;
-    uint64_t done_seq;
-    enum status failed_status;
-    char failed_why[256];
-    bool has_news;
-
-    _Atomic uint64_t rows; /* committed */
-    _Atomic uint64_t backlog_rows;
-    _Atomic uint64_t backlog_size;
-
-    uint64_t reported_seq; /* of the owner */
-};
-
-static int64_t id_to_sql(uint64_t task_id)
-{
-    return (int64_t)(task_id ^ (UINT64_C(1) << 63));
-}
-
-static uint64_t id_from_sql(int64_t id)
-{
-    return (uint64_t)id ^ (UINT64_C(1) << 63);
-}
-
-static enum status status_of_sqlite(int code)
+enum status history_status_of(int code)
 {
     switch (code & 0xff) {
     case SQLITE_OK:
@@ -135,7 +70,7 @@ static enum status status_of_sqlite(int code)
  * makes room for the index of its log: there it is an I/O error, and the system's number tells which. */
 static enum status status_of_call(sqlite3 *db, int code)
 {
-    enum status status = status_of_sqlite(code);
+    enum status status = history_status_of(code);
     int number = sqlite3_system_errno(db);
     bool is_full = sqlite3_extended_errcode(db) == SQLITE_IOERR_SHMSIZE || number == ENOSPC || number == EDQUOT;
     return status == STATUS_IO && is_full ? STATUS_NO_SPACE : status;
@@ -143,7 +78,7 @@ static enum status status_of_call(sqlite3 *db, int code)
 
 /* --- the worker --- */
 
-static int step_once(sqlite3_stmt *statement)
+int history_step(sqlite3_stmt *statement)
 {
     int code = sqlite3_step(statement);
     (void)sqlite3_reset(statement);
@@ -155,7 +90,7 @@ struct row {
     uint64_t task_id;
     int state;
     int64_t created_ns, finished_ns;
-    struct slice queue, kind, row;
+    struct slice queue, kind, error_kind, row;
 };
 
 static struct row row_get(struct reader *reader)
@@ -167,6 +102,7 @@ static struct row row_get(struct reader *reader)
     row.finished_ns = (int64_t)reader_u64(reader);
     row.queue = reader_lv(reader);
     row.kind = reader_lv(reader);
+    row.error_kind = reader_lv(reader);
     row.row = reader_lv(reader);
     ensure(!reader->failed);
     return row;
@@ -182,32 +118,55 @@ static int step_row(sqlite3_stmt *statement, const struct row *row)
                             SQLITE_STATIC);
     (void)sqlite3_bind_text(statement, 6, row->kind.len > 0 ? row->kind.data : "", (int)row->kind.len, SQLITE_STATIC);
     (void)sqlite3_bind_blob(statement, 7, row->row.len > 0 ? row->row.data : "", (int)row->row.len, SQLITE_STATIC);
-    return step_once(statement);
+    return history_step(statement);
 }
 
-static int insert_rows(struct history *history, const struct chunk *chunk, uint64_t *new_rows)
+/* Takes the place of a row that is about to be written over or removed; *ret_is_there false: there is no such row. */
+static int unplace_row(struct history *history, uint64_t task_id, bool *ret_is_there)
+{
+    struct row_key key;
+    int code = index_key_of(history, task_id, &key, ret_is_there);
+    if (code == SQLITE_OK && *ret_is_there) {
+        code = index_remove(history, &key, task_id);
+    }
+    (void)sqlite3_reset(history->old);
+    return code;
+}
+
+static int write_row(struct history *history, const struct row *row, int64_t *new_rows)
+{
+    int code = step_row(history->insert, row);
+    if (code == SQLITE_OK && sqlite3_changes(history->writer) == 0) { /* after a restart, or finished once more */
+        bool is_there = false;
+        code = unplace_row(history, row->task_id, &is_there);
+        if (code == SQLITE_OK) {
+            code = step_row(history->update, row);
+        }
+    } else if (code == SQLITE_OK) {
+        *new_rows += 1;
+    }
+    if (code == SQLITE_OK) {
+        code = index_add(history, &(struct row_key){row->state, row->queue, row->kind, row->error_kind}, row->task_id);
+    }
+    return code;
+}
+
+static int insert_rows(struct history *history, const struct chunk *chunk, int64_t *new_rows)
 {
     struct reader reader = reader_of(buf_slice(&chunk->rows));
-    while (reader_left(&reader) > 0) {
+    int code = SQLITE_OK;
+    while (code == SQLITE_OK && reader_left(&reader) > 0) {
         struct row row = row_get(&reader);
-        int code = step_row(history->insert, &row);
-        if (code == SQLITE_OK && sqlite3_changes(history->writer) == 0) {
-            code = step_row(history->update, &row); /* it is there: after a restart, or finished once more */
-        } else {
-            *new_rows += 1;
-        }
-        if (code != SQLITE_OK) {
-            return code;
-        }
+        code = write_row(history, &row, new_rows);
     }
-    return SQLITE_OK;
+    return code;
 }
 
 static int write_meta(struct history *history, uint64_t position, uint64_t rows)
 {
     (void)sqlite3_bind_int64(history->set_meta, 1, (int64_t)position);
     (void)sqlite3_bind_int64(history->set_meta, 2, (int64_t)rows);
-    return step_once(history->set_meta);
+    return history_step(history->set_meta);
 }
 
 /* What one transaction covers; of the worker. */
@@ -215,7 +174,7 @@ struct transaction {
     struct chunk *first, *last; /* all of it, also what is inserted already */
     struct chunk *written;      /* the last chunk inserted; NULL: none */
     uint64_t rows;
-    uint64_t new_rows; /* of those inserted, the ones that were not there */
+    int64_t new_rows; /* of those inserted, the ones that were not there */
     uint64_t position;
     int64_t begun_ns; /* when the first row was seen; 0: none yet */
     bool is_open;
@@ -242,9 +201,16 @@ static int transaction_write(struct history *history, struct transaction *transa
 
 static int transaction_commit(struct history *history, struct transaction *transaction)
 {
-    int code = write_meta(history, transaction->position, atomic_load(&history->rows) + transaction->new_rows);
+    int code =
+        write_meta(history, transaction->position, atomic_load(&history->rows) + (uint64_t)transaction->new_rows);
+    if (code == SQLITE_OK) {
+        code = index_flush(history);
+    }
     if (code == SQLITE_OK) {
         code = sqlite3_exec(history->writer, "COMMIT", NULL, NULL, NULL);
+    }
+    if (code == SQLITE_OK) {
+        index_publish(history); /* before the position is reported, and with it the tasks leave memory */
     }
     return code;
 }
@@ -266,7 +232,7 @@ static void transaction_end(struct history *history, struct transaction *transac
         size += chunk->rows.len;
         chunk_free(chunk);
     }
-    atomic_fetch_add(&history->rows, transaction->new_rows);
+    atomic_fetch_add(&history->rows, (uint64_t)transaction->new_rows);
     atomic_fetch_sub(&history->backlog_rows, rows);
     atomic_fetch_sub(&history->backlog_size, size);
     uint64_t position = transaction->position;
@@ -332,6 +298,8 @@ static bool gather(struct history *history, struct transaction *transaction, uin
                 break;
             }
             wait_for_work(history, SLEEP_ROWS, due_ns);
+        } else if (!index_is_complete(history)) {
+            break; /* there is something to do in the meantime */
         } else if (history->advance_queued <= written_position) {
             wait_for_work(history, SLEEP_IDLE, INT64_MAX);
         } else if (position_due_ns == INT64_MAX) {
@@ -346,6 +314,50 @@ static bool gather(struct history *history, struct transaction *transaction, uin
     return history->is_stopping;
 }
 
+/* What is done beside the rows that come: a little of it, in a transaction of its own. */
+static int run_background(struct history *history)
+{
+    if (index_is_complete(history)) {
+        return SQLITE_OK;
+    }
+    int code = sqlite3_exec(history->writer, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+    if (code == SQLITE_OK) {
+        code = index_place_more(history, PLACE_ROWS);
+    }
+    if (code == SQLITE_OK) {
+        code = index_flush(history);
+    }
+    if (code == SQLITE_OK) {
+        code = sqlite3_exec(history->writer, "COMMIT", NULL, NULL, NULL);
+    }
+    if (code == SQLITE_OK) {
+        index_publish(history);
+    }
+    return code;
+}
+
+/* After `code` in a transaction: says so and sleeps for a while. False: the file cannot be written any more. */
+static bool roll_back(struct history *history, struct transaction *transaction, int code)
+{
+    enum status status = status_of_call(history->writer, code);
+    char why[256];
+    (void)snprintf(why, sizeof(why), "%s", sqlite3_errmsg(history->writer));
+    (void)sqlite3_exec(history->writer, "ROLLBACK", NULL, NULL, NULL);
+    index_drop(history);
+    transaction->is_open = false;
+    report(history, status, why, 0);
+    if (status != STATUS_NO_SPACE && status != STATUS_NO_MEMORY && status != STATUS_LOCKED) {
+        return false;
+    }
+    int64_t until_ns = clock_mono_ns() + RETRY_NS;
+    pthread_mutex_lock(&history->mutex);
+    while (!history->is_stopping && clock_mono_ns() < until_ns) {
+        wait_for_work(history, SLEEP_NONE, until_ns);
+    }
+    pthread_mutex_unlock(&history->mutex);
+    return true;
+}
+
 static void *worker_run(void *ctx)
 {
     struct history *history = ctx;
@@ -357,39 +369,28 @@ static void *worker_run(void *ctx)
         pthread_mutex_lock(&history->mutex);
         is_last = gather(history, &transaction, written_position);
         pthread_mutex_unlock(&history->mutex);
-        if (transaction.rows == 0 && transaction.position <= written_position) {
-            continue;
+        int code = SQLITE_OK;
+        bool has_work = transaction.rows > 0 || transaction.position > written_position;
+        if (has_work) {
+            code = transaction_write(history, &transaction);
+            bool is_due = is_last || transaction.rows == 0 || transaction.rows >= COMMIT_ROWS ||
+                          clock_mono_ns() - transaction.begun_ns >= COMMIT_NS;
+            if (code == SQLITE_OK && !is_due) {
+                continue;
+            }
+            code = code == SQLITE_OK ? transaction_commit(history, &transaction) : code;
+            if (code == SQLITE_OK) {
+                written_position = transaction.position;
+                transaction_end(history, &transaction);
+                report(history, STATUS_OK, NULL, written_position);
+            }
         }
-        int code = transaction_write(history, &transaction);
-        bool is_due = is_last || transaction.rows == 0 || transaction.rows >= COMMIT_ROWS ||
-                      clock_mono_ns() - transaction.begun_ns >= COMMIT_NS;
-        if (code == SQLITE_OK && !is_due) {
-            continue;
+        if (code == SQLITE_OK && !is_last) {
+            code = run_background(history);
         }
-        if (code == SQLITE_OK) {
-            code = transaction_commit(history, &transaction);
-        }
-        if (code == SQLITE_OK) {
-            written_position = transaction.position;
-            transaction_end(history, &transaction);
-            report(history, STATUS_OK, NULL, written_position);
-            continue;
-        }
-        enum status status = status_of_call(history->writer, code);
-        char why[256];
-        (void)snprintf(why, sizeof(why), "%s", sqlite3_errmsg(history->writer));
-        (void)sqlite3_exec(history->writer, "ROLLBACK", NULL, NULL, NULL);
-        transaction.is_open = false;
-        report(history, status, why, 0);
-        if (status != STATUS_NO_SPACE && status != STATUS_NO_MEMORY && status != STATUS_LOCKED) {
+        if (code != SQLITE_OK && !roll_back(history, &transaction, code)) {
             break;
         }
-        int64_t until_ns = clock_mono_ns() + RETRY_NS;
-        pthread_mutex_lock(&history->mutex);
-        while (!history->is_stopping && clock_mono_ns() < until_ns) {
-            wait_for_work(history, SLEEP_NONE, until_ns);
-        }
-        pthread_mutex_unlock(&history->mutex);
     }
     /* What could not be written comes again from the journal: the position does not cover it. */
     while (transaction.first != NULL) {
@@ -404,7 +405,7 @@ static void *worker_run(void *ctx)
 
 static enum status open_error(struct buf *why, const char *path, const char *what, sqlite3 *db, int code)
 {
-    enum status status = db != NULL ? status_of_call(db, code) : status_of_sqlite(code);
+    enum status status = db != NULL ? status_of_call(db, code) : history_status_of(code);
     if (why != NULL) {
         buf_printf(why, "the history file %s cannot be used: %s%s%s", path,
                    status == STATUS_NO_SPACE ? "the disk is full" : what, db != NULL ? ": " : "",
@@ -426,6 +427,33 @@ static int pragma_get(sqlite3 *db, const char *sql, int64_t *ret_value)
     }
     (void)sqlite3_finalize(statement);
     return code == SQLITE_DONE ? SQLITE_OK : code;
+}
+
+static int exec_with_schema(sqlite3 *db, const char *statements)
+{
+    char sql[2048];
+    int len =
+        snprintf(sql, sizeof(sql), "BEGIN IMMEDIATE; %s PRAGMA application_id=%d; PRAGMA user_version=%d; COMMIT;",
+                 statements, HISTORY_APPLICATION_ID, HISTORY_SCHEMA);
+    ensure(len > 0 && (size_t)len < sizeof(sql));
+    return sqlite3_exec(db, sql, NULL, NULL, NULL);
+}
+
+static int make_tables(sqlite3 *db)
+{
+    return exec_with_schema(
+        db, "CREATE TABLE task(id INTEGER PRIMARY KEY, state INTEGER NOT NULL, created_ns INTEGER NOT NULL,"
+            " finished_ns INTEGER NOT NULL, queue TEXT NOT NULL, kind TEXT NOT NULL, row BLOB NOT NULL);"
+            "CREATE TABLE meta(position INTEGER NOT NULL, rows INTEGER NOT NULL);"
+            "INSERT INTO meta VALUES(0, 0);" INDEX_SCHEMA "INSERT INTO unplaced VALUES(-9223372036854775807-1);");
+}
+
+/* Schema 1 had no index: its rows get their places later, in the background. */
+static int upgrade_tables(sqlite3 *db, int64_t schema)
+{
+    ensure(schema < HISTORY_SCHEMA);
+    return exec_with_schema(db, INDEX_SCHEMA
+                            "INSERT INTO unplaced SELECT coalesce(max(id)+1, -9223372036854775807-1) FROM task;");
 }
 
 static enum status prepare_schema(sqlite3 *db, const char *path, struct buf *why, uint64_t *ret_seq, uint64_t *ret_rows)
@@ -452,20 +480,9 @@ static enum status prepare_schema(sqlite3 *db, const char *path, struct buf *why
     if (schema > HISTORY_SCHEMA) {
         return open_error(why, path, "a newer version of Shoal wrote it", NULL, SQLITE_CORRUPT);
     }
-    if (tables == 0) {
-        char sql[768];
-        (void)snprintf(sql, sizeof(sql),
-                       "BEGIN IMMEDIATE;"
-                       "CREATE TABLE task(id INTEGER PRIMARY KEY, state INTEGER NOT NULL, created_ns INTEGER NOT NULL,"
-                       " finished_ns INTEGER NOT NULL, queue TEXT NOT NULL, kind TEXT NOT NULL, row BLOB NOT NULL);"
-                       "CREATE TABLE meta(position INTEGER NOT NULL, rows INTEGER NOT NULL);"
-                       "INSERT INTO meta VALUES(0, 0);"
-                       "PRAGMA application_id=%d; PRAGMA user_version=%d; COMMIT;",
-                       HISTORY_APPLICATION_ID, HISTORY_SCHEMA);
-        code = sqlite3_exec(db, sql, NULL, NULL, NULL);
-        if (code != SQLITE_OK) {
-            return open_error(why, path, "its tables cannot be made", db, code);
-        }
+    code = tables == 0 ? make_tables(db) : schema < HISTORY_SCHEMA ? upgrade_tables(db, schema) : SQLITE_OK;
+    if (code != SQLITE_OK) {
+        return open_error(why, path, "its tables cannot be made", db, code);
     }
     int64_t position = -1;
     int64_t rows = -1;
@@ -486,8 +503,16 @@ static void free_all(struct history *history)
     (void)sqlite3_finalize(history->insert);
     (void)sqlite3_finalize(history->update);
     (void)sqlite3_finalize(history->set_meta);
-    (void)sqlite3_finalize(history->get);
-    (void)sqlite3_finalize(history->list);
+    sqlite3_stmt *const others[] = {
+        history->old,           history->remove,       history->place,  history->unplace, history->put_bucket,
+        history->unplaced_rows, history->set_unplaced, history->get,    history->created, history->list[0],
+        history->list[1],       history->next[0],      history->next[1]};
+    for (size_t i = 0; i < ARRAY_COUNT(others); i++) {
+        (void)sqlite3_finalize(others[i]);
+    }
+    index_free(history);
+    free(history->view);
+    free(history->list_view);
     (void)sqlite3_close(history->reader);
     (void)sqlite3_close(history->writer);
     while (history->first != NULL) {
@@ -539,8 +564,19 @@ static enum status open_connections(struct history *history, const char *path, s
          "UPDATE task SET state=?2, created_ns=?3, finished_ns=?4, queue=?5, kind=?6, row=?7 WHERE id=?1",
          &history->update},
         {history->writer, "UPDATE meta SET position=?1, rows=?2", &history->set_meta},
-        {history->reader, "SELECT row FROM task WHERE id=?1", &history->get},
-        {history->reader, "SELECT id, state, queue, kind, row FROM task WHERE id<?1 ORDER BY id DESC", &history->list},
+        {history->writer, SQL_OLD, &history->old},
+        {history->writer, "DELETE FROM task WHERE id=?1", &history->remove},
+        {history->writer, "INSERT OR IGNORE INTO place VALUES(?1,?2)", &history->place},
+        {history->writer, "DELETE FROM place WHERE bucket=?1 AND id=?2", &history->unplace},
+        {history->writer, "INSERT OR REPLACE INTO bucket VALUES(?1,?2,?3,?4,?5,?6,?7,?8)", &history->put_bucket},
+        {history->writer, SQL_UNPLACED, &history->unplaced_rows},
+        {history->writer, "UPDATE unplaced SET below=?1", &history->set_unplaced},
+        {history->reader, SQL_GET, &history->get},
+        {history->reader, SQL_CREATED, &history->created},
+        {history->reader, SQL_LIST_NEWEST, &history->list[LIST_NEWEST]},
+        {history->reader, SQL_LIST_OLDEST, &history->list[LIST_OLDEST]},
+        {history->reader, SQL_NEXT_NEWEST, &history->next[LIST_NEWEST]},
+        {history->reader, SQL_NEXT_OLDEST, &history->next[LIST_OLDEST]},
     };
     for (size_t i = 0; i < ARRAY_COUNT(statements); i++) {
         code = sqlite3_prepare_v3(statements[i].db, statements[i].sql, -1, SQLITE_PREPARE_PERSISTENT, statements[i].ret,
@@ -549,7 +585,8 @@ static enum status open_connections(struct history *history, const char *path, s
             return open_error(why, path, "its tables are not as expected", statements[i].db, SQLITE_CORRUPT);
         }
     }
-    return STATUS_OK;
+    code = index_open(history);
+    return code == SQLITE_OK ? STATUS_OK : open_error(why, path, "its index cannot be read", history->writer, code);
 }
 
 enum status history_open(const char *path, const struct history_hooks *hooks, struct history **ret_history,
@@ -561,6 +598,11 @@ enum status history_open(const char *path, const struct history_hooks *hooks, st
     }
     history->magic = HISTORY_MAGIC;
     history->hooks = *hooks;
+    history->view = malloc(sizeof(*history->view));
+    history->list_view = malloc(sizeof(*history->list_view));
+    ensure(history->view != NULL && history->list_view != NULL); /* at start, and 2 KiB */
+    pthread_mutex_init(&history->buckets.mutex, NULL);
+    map_init(&history->buckets.map);
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -608,7 +650,7 @@ enum status history_rewind(struct history *history, uint64_t seq)
     worker_end(history);
     int code = write_meta(history, seq, atomic_load(&history->rows));
     if (code != SQLITE_OK) {
-        return status_of_sqlite(code);
+        return history_status_of(code);
     }
     history->done_seq = seq;
     history->reported_seq = seq;
@@ -671,6 +713,7 @@ void history_add(struct history *history, const struct effect_finished *finished
     buf_append_u64(rows, (uint64_t)finished->finished_ns);
     buf_append_lv(rows, finished->queue);
     buf_append_lv(rows, finished->kind);
+    buf_append_lv(rows, finished->error_kind);
     buf_append_lv(rows, finished->row);
     ensure(buf_status(rows) == STATUS_OK);
     history->making->count++;
@@ -733,54 +776,9 @@ enum status history_get(struct history *history, uint64_t task_id, struct buf *r
         buf_append(row, sqlite3_column_blob(get, 0), (size_t)sqlite3_column_bytes(get, 0));
         status = buf_status(row);
     } else {
-        status = code == SQLITE_DONE ? STATUS_NOT_FOUND : status_of_sqlite(code);
+        status = code == SQLITE_DONE ? STATUS_NOT_FOUND : history_status_of(code);
     }
     (void)sqlite3_reset(get);
-    return status;
-}
-
-static struct slice column_text(sqlite3_stmt *statement, int column)
-{
-    const void *text = sqlite3_column_text(statement, column);
-    return slice_of(text, (size_t)sqlite3_column_bytes(statement, column));
-}
-
-static bool filter_matches(const struct history_filter *filter, sqlite3_stmt *list)
-{
-    return (filter->state < 0 || sqlite3_column_int(list, 1) == filter->state) &&
-           (filter->queue.len == 0 || slice_equal(column_text(list, 2), filter->queue)) &&
-           (filter->kind.len == 0 || slice_equal(column_text(list, 3), filter->kind));
-}
-
-enum status history_list(struct history *history, const struct history_filter *filter, uint64_t before,
-                         uint32_t scan_max, bool (*visit)(void *ctx, uint64_t task_id, struct slice row), void *ctx,
-                         uint64_t *ret_last)
-{
-    ensure_magic(history, HISTORY_MAGIC);
-    sqlite3_stmt *list = history->list;
-    (void)sqlite3_bind_int64(list, 1, id_to_sql(before));
-    uint64_t last = 0;
-    enum status status = STATUS_OK;
-    uint32_t scanned = 0;
-    bool goes_on = true;
-    while (goes_on && scanned < scan_max) {
-        int code = sqlite3_step(list);
-        if (code != SQLITE_ROW) {
-            status = code == SQLITE_DONE ? STATUS_OK : status_of_sqlite(code);
-            last = 0;
-            break;
-        }
-        scanned++;
-        last = id_from_sql(sqlite3_column_int64(list, 0));
-        if (filter_matches(filter, list)) {
-            struct slice row = slice_of(sqlite3_column_blob(list, 4), (size_t)sqlite3_column_bytes(list, 4));
-            goes_on = visit(ctx, last, row);
-        }
-    }
-    (void)sqlite3_reset(list);
-    if (status == STATUS_OK) {
-        *ret_last = last;
-    }
     return status;
 }
 

@@ -40,16 +40,16 @@ void history_close(struct history *history);
 /* --- reads --- */
 /* The row of a task (for task_view_get) into `row`; NOT_FOUND. */
 STATUS_MUST_CHECK enum status history_get(struct history *history, uint64_t task_id, struct buf *row);
-struct history_filter { /* empty or negative: any */
-    int state;
-    struct slice queue, kind;
-};
-/* Newest first, ids below `before`; visit returns false to stop. At most `scan_max` rows are looked at; *ret_last is the
- * last id looked at (0: nothing is left below). */
-STATUS_MUST_CHECK enum status history_list(struct history *history, const struct history_filter *filter,
-                                           uint64_t before, uint32_t scan_max,
+/* The rows that `filter` wants, beyond the id `at` (to start: UINT64_MAX, or 0 oldest first), until visit returns false.
+ * Answered by index: no row is read that is not visited, except where an older file is not indexed yet (see
+ * history_is_indexed); there at most `scan_max` rows are looked at. *ret_last is the last id looked at, from where to go
+ * on; 0: there is nothing beyond. */
+STATUS_MUST_CHECK enum status history_list(struct history *history, const struct task_filter *filter,
+                                           enum list_order order, uint64_t at, uint32_t scan_max,
                                            bool (*visit)(void *ctx, uint64_t task_id, struct slice row), void *ctx,
                                            uint64_t *ret_last);
+/* Whether every row of the file is in the index; a file of an older version is made so in the background. */
+bool history_is_indexed(struct history *history);
 uint64_t history_count(struct history *history);
 
 #endif

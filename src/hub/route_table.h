@@ -23,11 +23,15 @@ enum route_param {
     PARAM_KIND = 1 << 3,
     PARAM_LIMIT = 1 << 4,
     PARAM_CURSOR = 1 << 5,
-    PARAM_QUERY_ALL = (1 << 6) - 1, /* those above are query parameters, those below headers */
-    PARAM_IDEMPOTENCY_KEY = 1 << 6,
-    PARAM_TRACEPARENT = 1 << 7,
-    PARAM_AUTHORIZATION = 1 << 8,
-    PARAM_RANGE = 1 << 9
+    PARAM_ORDER = 1 << 6,
+    PARAM_ERROR_KIND = 1 << 7,
+    PARAM_CREATED_AFTER = 1 << 8,
+    PARAM_CREATED_BEFORE = 1 << 9,
+    PARAM_QUERY_ALL = (1 << 10) - 1, /* those above are query parameters, those below headers */
+    PARAM_IDEMPOTENCY_KEY = 1 << 10,
+    PARAM_TRACEPARENT = 1 << 11,
+    PARAM_AUTHORIZATION = 1 << 12,
+    PARAM_RANGE = 1 << 13
 };
 
 enum route_body {

@@ -11,6 +11,7 @@
  * Invariants: R1 every call is answered or freed exactly once; R2 a call in the free list is nowhere else: not in the
  * sequencer, not in task_waits; R3 no answer shows what is not durable. */
 #include "hub/routes.h"
+#include "hub/paging.h"
 
 #include <assert.h>
 #include <ctype.h>
@@ -352,65 +353,16 @@ bool call_query(struct call *call, const char *name, struct slice *ret)
     return call->request->query.len > 0 && http_query_param(call->request, name, &call->routes->aux, ret);
 }
 
-static bool parse_decimal(struct slice text, uint64_t max, uint64_t *ret)
-{
-    uint64_t value = 0;
-    if (text.len == 0 || text.len > 18) {
-        return false;
-    }
-    for (size_t i = 0; i < text.len; i++) {
-        if (text.data[i] < '0' || text.data[i] > '9') {
-            return false;
-        }
-        value = value * 10 + (uint64_t)(text.data[i] - '0');
-    }
-    if (value > max) {
-        return false;
-    }
-    *ret = value;
-    return true;
-}
-
 bool call_query_wait_ms(struct call *call, int64_t *ret)
 {
     struct slice text;
     uint64_t value = 0;
-    if (call_query(call, "wait_ms", &text) && !parse_decimal(text, LIMIT_WAIT_MS, &value)) {
+    if (call_query(call, "wait_ms", &text) && !query_decimal(text, LIMIT_WAIT_MS, &value)) {
         call_refuse_status(call, STATUS_BAD_REQUEST, "wait_ms: an integer from 0 to %d", LIMIT_WAIT_MS);
         return false;
     }
     *ret = (int64_t)value;
     return true;
-}
-
-bool call_query_page(struct call *call, uint64_t start, uint32_t *ret_limit, uint64_t *ret_cursor)
-{
-    struct slice text;
-    uint64_t limit = LIMIT_PAGE_DEFAULT;
-    if (call_query(call, "limit", &text) && (!parse_decimal(text, LIMIT_PAGE_MAX, &limit) || limit == 0)) {
-        call_refuse_status(call, STATUS_BAD_REQUEST, "limit: an integer from 1 to %d", LIMIT_PAGE_MAX);
-        return false;
-    }
-    *ret_limit = (uint32_t)limit;
-    *ret_cursor = start;
-    if (call_query(call, "cursor", &text) && text.len > 0 && !base32_parse(text, ret_cursor)) {
-        call_refuse_status(call, STATUS_BAD_REQUEST, "cursor: not a next_cursor of this list");
-        return false;
-    }
-    return true;
-}
-
-void write_page_end(struct buf *out, uint64_t next_cursor, bool has_next)
-{
-    if (!has_next) {
-        buf_append_slice(out, SLICE("],\"next_cursor\":null}"));
-        return;
-    }
-    char text[BASE32_TEXT_SIZE];
-    base32_format(next_cursor, text);
-    buf_append_slice(out, SLICE("],\"next_cursor\":\""));
-    buf_append(out, text, BASE32_DIGITS);
-    buf_append_slice(out, SLICE("\"}"));
 }
 
 bool call_idempotency_key(struct call *call, size_t size_max, struct slice *ret, struct problem *problem)

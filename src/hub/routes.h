@@ -106,8 +106,6 @@ bool call_parse_member(struct call *call, const char *name, void (*take)(struct 
 bool call_expect_empty(struct call *call);
 /* 0 when missing. False: answered (400). */
 bool call_query_wait_ms(struct call *call, int64_t *ret);
-/* limit and cursor; *ret_cursor is `start` when missing. False: answered. */
-bool call_query_page(struct call *call, uint64_t start, uint32_t *ret_limit, uint64_t *ret_cursor);
 /* A query parameter, decoded into routes->aux. */
 bool call_query(struct call *call, const char *name, struct slice *ret);
 
@@ -122,9 +120,6 @@ void call_commit(struct call *call,
 /* Whether the node key was shown (always, when there is none). False: answered (401). */
 bool call_check_node_key(struct call *call);
 bool node_key_matches(const struct hub *hub, struct slice key);
-
-/* {"items":[ … ],"next_cursor":…} around items that routes->out holds from `start`. */
-void write_page_end(struct buf *out, uint64_t next_cursor, bool has_next);
 
 /* --- handlers, one for each route; named in route_table.def --- */
 #define ROUTE(id, method, path, handler, tag, summary, parameters, body, body_schema, answers, errors)                 \

@@ -2,6 +2,7 @@
 #include "base/base32.h"
 #include "base/ensure.h"
 #include "hub/fields.h"
+#include "hub/paging.h"
 #include "hub/routes.h"
 #include "hub/sessions.h"
 #include "hub/task_json.h"

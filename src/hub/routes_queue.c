@@ -1,6 +1,7 @@
 /* routes_queue.c - queues and kinds over HTTP. */
 #include "base/ensure.h"
 #include "hub/fields.h"
+#include "hub/paging.h"
 #include "hub/routes.h"
 #include "hub/task_json.h"
 

@@ -502,6 +502,7 @@ static enum status hand_over_finished(struct sequencer *sequencer)
                                                .finished_ns = view->finished_ns,
                                                .queue = view->queue,
                                                .kind = view->kind,
+                                               .error_kind = view->error_kind,
                                                .row = buf_slice(&row)};
             sequencer->sinks.on_finished(sequencer->sinks.ctx, &finished, brief.finished_seq);
         }

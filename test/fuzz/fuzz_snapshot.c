@@ -28,7 +28,8 @@ static void use(struct core *core, const struct slice *state)
     ensure(core_check(core) == NULL);
     ensure(core_save(core, save_into, &bytes) == STATUS_OK && buf_status(&bytes) == STATUS_OK);
     ensure(slice_equal(buf_slice(&bytes), *state));
-    for (uint64_t id = UINT64_MAX; (id = core_task_before(core, id)) != 0;) {
+    const struct task_filter any = TASK_FILTER_ANY;
+    for (uint64_t id = UINT64_MAX; (id = core_task_next(core, &any, LIST_NEWEST, id, NULL)) != 0;) {
         static struct task_view view;
         ensure(core_task_get(core, id, &view) == STATUS_OK && view.task_id == id && view.state < TASK_STATE_COUNT);
     }

@@ -282,13 +282,15 @@ static void test_list_newest_first(void **state)
     for (int i = 0; i < 5; i++) {
         id[i] = fixture_submit(&f, submit_default());
     }
+    const struct task_filter any = TASK_FILTER_ANY;
     uint64_t at = UINT64_MAX;
     for (int i = 4; i >= 0; i--) {
-        at = core_task_before(f.core, at);
+        at = core_task_next(f.core, &any, LIST_NEWEST, at, NULL);
         assert_int_equal(at, id[i]);
     }
-    assert_int_equal(core_task_before(f.core, at), 0);
-    assert_int_equal(core_task_before(f.core, id[3] - 1), id[2]); /* an id that is not live */
+    assert_int_equal(core_task_next(f.core, &any, LIST_NEWEST, at, NULL), 0);
+    assert_int_equal(core_task_next(f.core, &any, LIST_NEWEST, id[3] - 1, NULL), id[2]); /* an id that is not live */
+    assert_int_equal(core_task_next(f.core, &any, LIST_OLDEST, id[3] - 1, NULL), id[3]);
 }
 
 static void test_finished_row_equals_memory(void **state)

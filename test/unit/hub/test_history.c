@@ -23,6 +23,7 @@
 #include "base/clock.h"
 #include "base/rng.h"
 #include "hub/history.h"
+#include "hub/history_internal.h"
 #include "proto/task_id.h"
 
 #define NS_WAIT_MAX (20 * NS_PER_S)
@@ -237,10 +238,11 @@ static void test_list(void **state)
     history_advance(fixture->history, 600);
     await_done(fixture, 600);
 
-    struct history_filter any = {.state = -1};
+    struct task_filter any = TASK_FILTER_ANY;
     struct listing *listing = calloc(1, sizeof(*listing));
     uint64_t last = 7;
-    assert_int_equal(history_list(fixture->history, &any, UINT64_MAX, 10000, on_row, listing, &last), STATUS_OK);
+    assert_int_equal(history_list(fixture->history, &any, LIST_NEWEST, UINT64_MAX, 10000, on_row, listing, &last),
+                     STATUS_OK);
     assert_int_equal(listing->count, 600);
     assert_int_equal(last, 0);
     for (size_t i = 0; i < 600; i++) {
@@ -249,28 +251,236 @@ static void test_list(void **state)
 
     /* A page that the visitor ends, and the next one from there. */
     *listing = (struct listing){.stop_at = 10};
-    assert_int_equal(history_list(fixture->history, &any, UINT64_MAX, 10000, on_row, listing, &last), STATUS_OK);
+    assert_int_equal(history_list(fixture->history, &any, LIST_NEWEST, UINT64_MAX, 10000, on_row, listing, &last),
+                     STATUS_OK);
     assert_int_equal(listing->count, 10);
     assert_int_equal(task_id_number(last), 591);
     *listing = (struct listing){.stop_at = 1};
-    assert_int_equal(history_list(fixture->history, &any, last, 10000, on_row, listing, &last), STATUS_OK);
+    assert_int_equal(history_list(fixture->history, &any, LIST_NEWEST, last, 10000, on_row, listing, &last), STATUS_OK);
     assert_int_equal(listing->numbers[0], 590);
 
-    /* A filter looks at no more rows than it may. */
-    struct history_filter dead_even = {.state = TASK_DEAD, .queue = slice_str("even"), .kind = slice_str("code.run")};
-    *listing = (struct listing){0};
-    assert_int_equal(history_list(fixture->history, &dead_even, UINT64_MAX, 60, on_row, listing, &last), STATUS_OK);
+    struct task_filter dead_even = TASK_FILTER_ANY;
+    dead_even.state = TASK_DEAD;
+    dead_even.queue = slice_str("even");
+    dead_even.kind = slice_str("code.run");
+    *listing = (struct listing){.stop_at = 10};
+    assert_int_equal(history_list(fixture->history, &dead_even, LIST_NEWEST, UINT64_MAX, 1, on_row, listing, &last),
+                     STATUS_OK);
     assert_int_equal(listing->count, 10);
-    assert_int_equal(task_id_number(last), 541);
+    assert_int_equal(task_id_number(last), 546);
     for (size_t i = 0; i < 10; i++) {
-        assert_int_equal(listing->numbers[i] % 6, 0);
+        assert_int_equal(listing->numbers[i], 600 - 6 * i);
     }
-    struct history_filter none = {.state = -1, .kind = slice_str("code.ru")};
+    struct task_filter none = TASK_FILTER_ANY;
+    none.kind = slice_str("code.ru");
     *listing = (struct listing){0};
-    assert_int_equal(history_list(fixture->history, &none, UINT64_MAX, 10000, on_row, listing, &last), STATUS_OK);
+    assert_int_equal(history_list(fixture->history, &none, LIST_NEWEST, UINT64_MAX, 1, on_row, listing, &last),
+                     STATUS_OK);
     assert_int_equal(listing->count, 0);
     assert_int_equal(last, 0);
     free(listing);
+}
+
+/* --- lists against a naive recount --- */
+
+enum { MODEL_ROWS = 3000 };
+static const char *const model_queues[] = {"default", "night", "q3"};
+static const char *const model_kinds[] = {"code.run", "echo"};
+static const char *const model_errors[] = {"", "boom", "timeout"};
+
+struct model_row {
+    uint64_t id;
+    int state, queue, kind, error;
+    int64_t created_ns;
+    bool is_there;
+};
+
+static void add_model_row(struct history *history, const struct model_row *row, uint64_t seq)
+{
+    static struct task_view view;
+    view = (struct task_view){.task_id = row->id,
+                              .state = (enum task_state)row->state,
+                              .queue = slice_str(model_queues[row->queue]),
+                              .kind = slice_str(model_kinds[row->kind]),
+                              .error_kind = slice_str(model_errors[row->error]),
+                              .created_ns = row->created_ns,
+                              .finished_ns = row->created_ns + 5};
+    struct buf bytes;
+    buf_init(&bytes, 1 << 20);
+    task_view_put(&bytes, &view);
+    struct effect_finished finished = {.task_id = row->id,
+                                       .state = view.state,
+                                       .created_ns = view.created_ns,
+                                       .finished_ns = view.finished_ns,
+                                       .queue = view.queue,
+                                       .kind = view.kind,
+                                       .error_kind = view.error_kind,
+                                       .row = buf_slice(&bytes)};
+    history_add(history, &finished, seq);
+    buf_free(&bytes);
+}
+
+static struct model_row model_row_make(struct rng *rng, uint64_t n)
+{
+    int state = TASK_SUCCEEDED + (int)rng_below(rng, 4);
+    return (struct model_row){.id = task_id_make(n, (uint32_t)rng_below(rng, 1000)),
+                              .state = state,
+                              .queue = (int)rng_below(rng, 3),
+                              .kind = (int)rng_below(rng, 2),
+                              .error = state == TASK_SUCCEEDED ? 0 : (int)rng_below(rng, 3),
+                              .created_ns = (int64_t)(n / 7) * 1000 + 1000,
+                              .is_there = true};
+}
+
+struct ids {
+    uint64_t id[MODEL_ROWS];
+    uint32_t count, stop_at;
+};
+
+static bool on_id(void *ctx, uint64_t task_id, struct slice row)
+{
+    struct ids *ids = ctx;
+    static struct task_view view;
+    assert_int_equal(task_view_get(row, &view), STATUS_OK);
+    assert_true(view.task_id == task_id);
+    ids->id[ids->count++] = task_id;
+    return ids->count != ids->stop_at;
+}
+
+static struct slice pick(struct rng *rng, const char *const *names, uint32_t count)
+{
+    uint32_t i = (uint32_t)rng_below(rng, count + 1);
+    return i < count ? slice_str(names[i]) : (struct slice){NULL, 0};
+}
+
+static bool is_wanted(const struct model_row *row, const struct task_filter *filter)
+{
+    return row->is_there && (filter->state < 0 || row->state == filter->state) &&
+           (filter->queue.len == 0 || slice_equal_str(filter->queue, model_queues[row->queue])) &&
+           (filter->kind.len == 0 || slice_equal_str(filter->kind, model_kinds[row->kind])) &&
+           (filter->error_kind.len == 0 || slice_equal_str(filter->error_kind, model_errors[row->error])) &&
+           row->created_ns >= filter->created_from_ns && row->created_ns < filter->created_until_ns;
+}
+
+/* Any filter, page by page in both orders, from anywhere: what a walk over everything finds. */
+static void compare_lists(struct history *history, const struct model_row *rows, uint32_t count, struct rng *rng)
+{
+    struct task_filter filter = TASK_FILTER_ANY;
+    filter.state = rng_below(rng, 2) == 0 ? -1 : TASK_SUCCEEDED + (int)rng_below(rng, 4);
+    filter.queue = pick(rng, model_queues, 3);
+    filter.kind = pick(rng, model_kinds, 2);
+    filter.error_kind =
+        rng_below(rng, 2) == 0 ? slice_str(model_errors[1 + rng_below(rng, 2)]) : (struct slice){NULL, 0};
+    if (rng_below(rng, 2) == 0) {
+        filter.created_from_ns = (int64_t)rng_below(rng, MODEL_ROWS / 7 * 1000);
+        filter.created_until_ns = filter.created_from_ns + (int64_t)rng_below(rng, MODEL_ROWS / 7 * 1000);
+    }
+    static struct ids page;
+    for (int order = LIST_NEWEST; order <= LIST_OLDEST; order++) {
+        uint64_t at = order == LIST_NEWEST ? UINT64_MAX : 0;
+        if (rng_below(rng, 2) == 0) {
+            at = rows[rng_below(rng, count)].id + rng_below(rng, 3) - 1;
+        }
+        uint64_t start = at;
+        uint32_t n = 0;
+        bool is_end = false;
+        while (!is_end) {
+            page = (struct ids){.stop_at = 1 + (uint32_t)rng_below(rng, 60)};
+            uint64_t last = 1;
+            assert_int_equal(history_list(history, &filter, (enum list_order)order, at, 1000000, on_id, &page, &last),
+                             STATUS_OK);
+            for (uint32_t i = 0; i < page.count; i++, n++) {
+                const struct model_row *row;
+                do {
+                    assert_true(n < count);
+                    row = &rows[order == LIST_NEWEST ? count - 1 - n : n];
+                    n += !(is_wanted(row, &filter) && (order == LIST_NEWEST ? row->id < start : row->id > start));
+                } while (!(is_wanted(row, &filter) && (order == LIST_NEWEST ? row->id < start : row->id > start)));
+                assert_true(page.id[i] == row->id);
+            }
+            is_end = last == 0;
+            assert_true(is_end || page.count == page.stop_at); /* never short unless it is the last */
+            at = last;
+        }
+        for (; n < count; n++) {
+            const struct model_row *row = &rows[order == LIST_NEWEST ? count - 1 - n : n];
+            assert_false(is_wanted(row, &filter) && (order == LIST_NEWEST ? row->id < start : row->id > start));
+        }
+    }
+}
+
+static void test_lists_against_a_recount(void **state)
+{
+    struct fixture *fixture = *state;
+    static struct model_row rows[MODEL_ROWS];
+    struct rng rng;
+    rng_seed(&rng, 13);
+    assert_int_equal(reopen(fixture), STATUS_OK);
+    uint32_t count = 0;
+    for (uint64_t seq = 1; count < MODEL_ROWS; seq++) {
+        for (uint32_t i = 0; i < 500; i++) {
+            rows[count] = model_row_make(&rng, count + 1);
+            add_model_row(fixture->history, &rows[count++], seq);
+            if (rng_below(&rng, 5) == 0) { /* an old one, finished once more: it changes its place */
+                struct model_row *old = &rows[rng_below(&rng, count)];
+                struct model_row again = model_row_make(&rng, task_id_number(old->id));
+                again.id = old->id;
+                *old = again;
+                add_model_row(fixture->history, old, seq);
+            }
+        }
+        history_advance(fixture->history, seq);
+        await_done(fixture, seq);
+        for (uint32_t i = 0; i < 60; i++) {
+            compare_lists(fixture->history, rows, count, &rng);
+        }
+        if (seq % 2 == 0) {
+            history_close(fixture->history);
+            assert_int_equal(reopen(fixture), STATUS_OK);
+        }
+    }
+    /* As a file from before the index: the same answers while its rows get their places, and after it. */
+    history_close(fixture->history);
+    fixture->history = NULL;
+    sqlite3 *db = NULL;
+    assert_int_equal(sqlite3_open(fixture->path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "DROP TABLE bucket; DROP TABLE place; DROP TABLE unplaced; PRAGMA user_version=1",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+    assert_int_equal(reopen(fixture), STATUS_OK);
+    int64_t until_ns = clock_mono_ns() + NS_WAIT_MAX;
+    do {
+        compare_lists(fixture->history, rows, count, &rng);
+        assert_true(clock_mono_ns() < until_ns);
+    } while (!history_is_indexed(fixture->history));
+    for (uint32_t i = 0; i < 100; i++) {
+        compare_lists(fixture->history, rows, count, &rng);
+    }
+}
+
+/* No list reads a table from end to end, however SQLite plans it. */
+static void test_lists_use_the_index(void **state)
+{
+    struct fixture *fixture = *state;
+    assert_int_equal(reopen(fixture), STATUS_OK);
+    sqlite3 *db = NULL;
+    assert_int_equal(sqlite3_open(fixture->path, &db), SQLITE_OK);
+    static const char *const statements[] = {SQL_LIST_NEWEST, SQL_LIST_OLDEST, SQL_NEXT_NEWEST, SQL_NEXT_OLDEST,
+                                             SQL_GET,         SQL_OLD,         SQL_CREATED,     SQL_UNPLACED};
+    for (size_t i = 0; i < sizeof(statements) / sizeof(*statements); i++) {
+        char sql[256];
+        (void)snprintf(sql, sizeof(sql), "EXPLAIN QUERY PLAN %s", statements[i]);
+        sqlite3_stmt *plan = NULL;
+        assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &plan, NULL), SQLITE_OK);
+        while (sqlite3_step(plan) == SQLITE_ROW) {
+            const char *detail = (const char *)sqlite3_column_text(plan, 3);
+            assert_int_equal(strncmp(detail, "SEARCH ", 7), 0);
+            assert_null(strstr(detail, "TEMP B-TREE"));
+        }
+        (void)sqlite3_finalize(plan);
+    }
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }
 
 static void test_ids_above_the_sign(void **state)
@@ -283,10 +493,11 @@ static void test_ids_above_the_sign(void **state)
     }
     history_advance(fixture->history, 4);
     await_done(fixture, 4);
-    struct history_filter any = {.state = -1};
+    struct task_filter any = TASK_FILTER_ANY;
     struct listing *listing = calloc(1, sizeof(*listing));
     uint64_t last;
-    assert_int_equal(history_list(fixture->history, &any, UINT64_MAX, 10, on_row, listing, &last), STATUS_OK);
+    assert_int_equal(history_list(fixture->history, &any, LIST_NEWEST, UINT64_MAX, 10, on_row, listing, &last),
+                     STATUS_OK);
     assert_int_equal(listing->count, 4);
     for (size_t i = 0; i < 4; i++) {
         assert_true(listing->numbers[i] == numbers[3 - i]);
@@ -372,12 +583,15 @@ static void test_unusable_files_are_refused(void **state)
     assert_int_equal(reopen(fixture), STATUS_OK);
     history_close(fixture->history);
     assert_int_equal(sqlite3_open(fixture->path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db, "PRAGMA user_version=2", NULL, NULL, NULL), SQLITE_OK);
+    char pragma[64];
+    (void)snprintf(pragma, sizeof(pragma), "PRAGMA user_version=%d", HISTORY_SCHEMA + 1);
+    assert_int_equal(sqlite3_exec(db, pragma, NULL, NULL, NULL), SQLITE_OK);
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
     assert_refused(fixture, "newer version");
 
     assert_int_equal(sqlite3_open(fixture->path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db, "PRAGMA user_version=1; DROP TABLE meta", NULL, NULL, NULL), SQLITE_OK);
+    (void)snprintf(pragma, sizeof(pragma), "PRAGMA user_version=%d; DROP TABLE meta", HISTORY_SCHEMA);
+    assert_int_equal(sqlite3_exec(db, pragma, NULL, NULL, NULL), SQLITE_OK);
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
     assert_refused(fixture, "damaged");
 }
@@ -506,6 +720,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_position_without_rows, setup, teardown),
         cmocka_unit_test_setup_teardown(test_close_writes_what_is_queued, setup, teardown),
         cmocka_unit_test_setup_teardown(test_list, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_lists_against_a_recount, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_lists_use_the_index, setup, teardown),
         cmocka_unit_test_setup_teardown(test_ids_above_the_sign, setup, teardown),
         cmocka_unit_test_setup_teardown(test_rewind, setup, teardown),
         cmocka_unit_test_setup_teardown(test_files_are_not_for_everybody, setup, teardown),
