@@ -93,6 +93,18 @@ static void write_json_member(struct buf *out, const char *label, struct json_va
     buf_append_char(out, '\n');
 }
 
+static void write_error(struct buf *out, const char *label, struct json_value task, const char *name)
+{
+    struct json_value error;
+    if (!json_member(task, name, &error) || json_type_of(error) != JSON_OBJECT) {
+        return;
+    }
+    buf_printf(out, "%-10s %.*s: ", label, SLICE_ARG(client_str(error, "kind")));
+    cli_write_indented(out, client_str(error, "message"), LABEL_COLUMNS);
+    buf_append_char(out, '\n');
+    write_json_member(out, "detail", error, "detail");
+}
+
 void task_write(struct buf *out, struct json_value task)
 {
     struct slice state = client_str(task, "state");
@@ -117,11 +129,8 @@ void task_write(struct buf *out, struct json_value task)
         cli_write_indented(out, client_str(value, "note"), LABEL_COLUMNS);
         buf_append_char(out, '\n');
     }
-    if (json_member(task, "error", &value) && json_type_of(value) == JSON_OBJECT) {
-        buf_printf(out, "%-10s %.*s: ", "error", SLICE_ARG(client_str(value, "kind")));
-        cli_write_indented(out, client_str(value, "message"), LABEL_COLUMNS);
-        buf_append_char(out, '\n');
-    }
+    write_error(out, "error", task, "error");
+    write_error(out, "before", task, "last_error");
     if (client_str(task, "hint").len > 0) {
         buf_printf(out, "%-10s ", "hint");
         cli_write_indented(out, client_str(task, "hint"), LABEL_COLUMNS);

@@ -103,6 +103,11 @@ static const char *check_unique_of(struct check *check, const struct task *task)
           "final task %llx still holds its unique key", id);
     CHECK(side->unique_mode != UNIQUE_QUEUED || side->unique == NONE || task->state <= TASK_READY,
           "task %llx holds the unique key of a queued one", id);
+    CHECK(side->unique_mode != UNIQUE_QUEUED || side->unique != NONE || task->state > TASK_READY,
+          "U1: task %llx waits without its unique key", id);
+    CHECK(side->unique_mode != UNIQUE_UNFINISHED || side->unique != NONE ||
+              task_state_is_final((enum task_state)task->state),
+          "U1: task %llx is unfinished and lacks its unique key", id);
     return NULL;
 }
 

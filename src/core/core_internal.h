@@ -378,6 +378,8 @@ void task_schedule(struct core *core, uint32_t task, int64_t run_at_ns);
 /* Takes a task that is in no state list to its end. */
 void task_finish(struct core *core, uint32_t task, enum task_state state);
 void task_set_error(struct core *core, uint32_t task, struct slice kind, struct slice message, struct slice detail);
+/* Says why a task ends that no attempt of it ended. The detail of its last failed attempt stays. */
+void task_set_end(struct core *core, uint32_t task, struct slice kind, struct slice message);
 void task_expire(struct core *core, uint32_t task); /* its ttl is over */
 void task_evict_due(struct core *core);
 int64_t task_next_evict_ns(const struct core *core);
@@ -424,6 +426,8 @@ void node_index(struct core *core, uint32_t node); /* into the live ones or the 
 /* unique.c */
 void unique_init(struct core *core);
 uint32_t unique_find(const struct core *core, uint32_t queue, struct slice key); /* held now, or NONE */
+/* The other task that now holds the key that this one would hold when it waits again; 0: none. */
+uint64_t unique_other(const struct core *core, const struct task *task);
 bool unique_take(struct core *core, uint32_t task);                      /* false when another task holds the key */
 void unique_set_end(struct core *core, uint32_t task, int64_t until_ns); /* of a UNIQUE_FOR_TIME key just taken */
 void unique_on_state(struct core *core, uint32_t task);                  /* lets go of the key when the mode says so */

@@ -9,6 +9,7 @@
  *                      ├── release ───────────────▶ ready, at the front of its line
  *                      ├── expired, node lost ────▶ ready, at the front; dead after LIMIT_ATTEMPTS_LOST
  *                      └── cancel, ttl ───────────▶ cancelled, expired (task.c)
+ *   what would wait again while another task holds its unique key is cancelled instead (unique.c)
  *
  * A token is (task, attempt, seq of the entry that granted it). The attempt number of a task only grows, so no two leases
  * of a task ever share a token; the seq guards against a task id from another life of the data directory.
@@ -21,6 +22,9 @@
  *
  * Granting takes one credit; the end of a lease gives none back. Only the node knows when it has room again, and says
  * so in the same report. */
+#include <stdio.h>
+
+#include "base/base32.h"
 #include "base/mutation.h"
 #include "core/core_internal.h"
 
@@ -200,6 +204,24 @@ void lease_put_stop(struct core *core, uint32_t index, enum stop_reason reason)
     effect_put_stop(core->effects, &effect);
 }
 
+/* Whether a task whose lease has ended must not wait again, because another one waits with its key; then it is over. */
+static bool is_superseded(struct core *core, uint32_t index)
+{
+    uint64_t other = unique_other(core, task_at(core, index));
+    const struct task_side *side = task_side(core, task_at(core, index));
+    if (other == 0 || side->unique_mode != UNIQUE_QUEUED || MUTATION(share_unique)) {
+        return false;
+    }
+    char message[96];
+    char id[BASE32_TEXT_SIZE];
+    base32_format(other, id);
+    int len =
+        snprintf(message, sizeof(message), "Task %s came later with the same unique key and takes its place.", id);
+    task_set_end(core, index, SLICE("superseded"), slice_of(message, (size_t)len));
+    task_finish(core, index, TASK_CANCELLED);
+    return true;
+}
+
 void lease_lost(struct core *core, uint32_t index, enum attempt_outcome outcome)
 {
     struct task *task = task_at(core, index);
@@ -207,9 +229,9 @@ void lease_lost(struct core *core, uint32_t index, enum attempt_outcome outcome)
     lease_end(core, index, outcome, none, none);
     task->attempts_lost++;
     if (task->attempts_lost > LIMIT_ATTEMPTS_LOST) {
-        task_set_error(core, index, SLICE("lost"), SLICE("Too many attempts were lost with their nodes."), none);
+        task_set_end(core, index, SLICE("lost"), SLICE("Too many attempts were lost with their nodes."));
         task_finish(core, index, TASK_DEAD);
-    } else {
+    } else if (!is_superseded(core, index)) {
         task_make_ready(core, index, true);
     }
 }
@@ -224,6 +246,9 @@ static void fail(struct core *core, uint32_t index, enum attempt_outcome how, co
     if (outcome->is_final || task->attempts_failed >= retry->attempts_max ||
         !retry_is_retryable(core, retry, outcome->error_kind)) {
         task_finish(core, index, TASK_DEAD);
+        return;
+    }
+    if (is_superseded(core, index)) {
         return;
     }
     int64_t delay_ms = retry_delay_ms(retry, task->attempts_failed, task->id, task->attempts);
@@ -323,7 +348,9 @@ enum status lease_apply_outcome(struct core *core, uint32_t node, const struct o
         break;
     case OUTCOME_RELEASE:
         lease_end(core, index, ATTEMPT_RELEASED, (struct slice){NULL, 0}, outcome->message);
-        task_make_ready(core, index, true);
+        if (!is_superseded(core, index)) {
+            task_make_ready(core, index, true);
+        }
         break;
     }
     return STATUS_OK;

@@ -6,6 +6,7 @@
  *      └───────────────────────────▶   ▲                │ │
  *                                      └─ lost, given ──┘ └─ failed too often ──▶ dead
  *                                         back                     (or lost too often)
+ *   leased, to wait again, and its unique key is another one's by now ──▶ cancelled (unique.c)
  *   any state that is not final ──cancel──▶ cancelled, ──ttl──▶ expired
  *   dead, cancelled, expired ──retry──▶ ready
  *
@@ -99,6 +100,15 @@ void task_set_error(struct core *core, uint32_t index, struct slice kind, struct
     replace_block(core, &side->error_detail, detail);
 }
 
+void task_set_end(struct core *core, uint32_t index, struct slice kind, struct slice message)
+{
+    roll_error_begin(core, index);
+    struct task_side *side = task_side_make(core, task_at(core, index));
+    replace_block(core, &side->error_kind, kind);
+    replace_block(core, &side->error_message, message);
+    roll_error_end(core, index);
+}
+
 static void count_final(struct core *core, struct queue *queue, enum task_state state)
 {
     switch (state) {
@@ -189,8 +199,7 @@ void task_expire(struct core *core, uint32_t index)
         lease_put_stop(core, index, STOP_EXPIRED);
         lease_end(core, index, ATTEMPT_CANCELLED, SLICE("expired"), (struct slice){NULL, 0});
     }
-    task_set_error(core, index, SLICE("expired"), SLICE("The task was not done within its time to live."),
-                   (struct slice){NULL, 0});
+    task_set_end(core, index, SLICE("expired"), SLICE("The task was not done within its time to live."));
     task_finish(core, index, TASK_EXPIRED);
 }
 
@@ -435,20 +444,9 @@ void task_cancel(struct core *core, const struct command_task *command, struct e
         lease_put_stop(core, index, STOP_CANCELLED);
         lease_end(core, index, ATTEMPT_CANCELLED, SLICE("cancelled"), command->reason);
     }
-    task_set_error(core, index, SLICE("cancelled"), command->reason, (struct slice){NULL, 0});
+    task_set_end(core, index, SLICE("cancelled"), command->reason);
     task_finish(core, index, TASK_CANCELLED);
     reply_task(task, reply);
-}
-
-/* Whether the key that the task would hold when it waits again is held by another one. */
-static bool is_key_taken(const struct core *core, const struct task *task)
-{
-    const struct task_side *side = task_side(core, task);
-    if (side == NULL || side->unique_mode == UNIQUE_NONE) {
-        return false;
-    }
-    uint32_t held = unique_find(core, task_queue(core, task), block_slice(side->unique_key));
-    return held != NONE && unique_at(core, held)->task_id != task->id;
 }
 
 void task_retry(struct core *core, const struct command_task *command, struct effect_reply *reply)
@@ -462,7 +460,7 @@ void task_retry(struct core *core, const struct command_task *command, struct ef
     struct task *task = task_at(core, index);
     bool is_open = task->state == TASK_DEAD || task->state == TASK_CANCELLED || task->state == TASK_EXPIRED ||
                    (MUTATION(retry_done) && task->state == TASK_SUCCEEDED);
-    if (!is_open || is_key_taken(core, task)) {
+    if (!is_open || unique_other(core, task) != 0) {
         reply_task(task, reply);
         reply->status = STATUS_CONFLICT;
         return;

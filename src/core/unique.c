@@ -1,12 +1,17 @@
 /* unique.c - at most one task for each (queue, unique key), for as long as the mode of the holder says:
  *
- *   queued      while it waits: scheduled, blocked, ready. It lets go when it is leased; if it waits again and the key is
- *               free, it takes it again
+ *   queued      while it waits: scheduled, blocked, ready. It lets go when it is leased. When it is to wait again (a failed
+ *               attempt, a lost or a returned lease) it takes the key again; if another task has it by then, that
+ *               one was asked for later and does the same work: this one ends, cancelled as superseded
  *   unfinished  until it is final
  *   for a time  until a moment, whatever happens to the task, even after it has left memory
  *
+ * Invariant U1: a waiting task with the mode queued, and an unfinished one with the mode unfinished, holds its key. So no
+ * two of them wait with one key, whatever became of their attempts. core_check() verifies it.
+ *
  * A record is in the map while its key is held. Only UNIQUE_FOR_TIME records are in the heap of ends. */
 #include "base/hash.h"
+#include "base/mutation.h"
 #include "core/core_internal.h"
 
 #define PURGE_MAX 20000u /* in one entry */
@@ -81,6 +86,16 @@ uint32_t unique_find(const struct core *core, uint32_t queue, struct slice text)
     return index != MAP_NONE && !is_over(core, index) ? index : NONE;
 }
 
+uint64_t unique_other(const struct core *core, const struct task *task)
+{
+    const struct task_side *side = task_side(core, task);
+    if (side == NULL || side->unique_mode == UNIQUE_NONE) {
+        return 0;
+    }
+    uint32_t held = unique_find(core, task_queue(core, task), block_slice(side->unique_key));
+    return held != NONE && unique_at(core, held)->task_id != task->id ? unique_at(core, held)->task_id : 0;
+}
+
 bool unique_take(struct core *core, uint32_t task_index)
 {
     struct task *task = task_at(core, task_index);
@@ -137,7 +152,7 @@ void unique_on_state(struct core *core, uint32_t task_index)
     if (!is_wanted && side->unique != NONE) {
         drop(core, side->unique);
     } else if (is_wanted && side->unique == NONE) {
-        (void)unique_take(core, task_index); /* another task has it by now: then this one waits without */
+        ensure(unique_take(core, task_index) || MUTATION(share_unique)); /* U1: task.c and lease.c have looked */
     } else if (side->unique != NONE) {
         unique_at(core, side->unique)->state = task->state;
     }

@@ -99,7 +99,7 @@ static const struct {
                                                                         "{'permille':{'type':'integer'},'note':{'type':'string'}}},'lease':{'type':'object','properties':{'node':{'type':"
                                                                         "'string'},'attempt':{'type':'integer'},'expires_at':" TIME
                                                                         "}},'input':{},'result':{},'checkpoint':{},'error':" REF(
-                                                                            "Error") "}}"},
+                                                                            "Error") ",'last_error':" REF("Error") "}}"},
     {"TaskPage", PAGE("Task")},
     {"TaskState", "{'type':'object','required':['id','state','seq'],'properties':{'id':" REF("TaskId") ",'state':" REF(
                       "State") ",'seq':" COUNT "}}"},

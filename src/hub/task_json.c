@@ -420,15 +420,45 @@ static void write_hint(struct buf *out, const struct task_view *view)
     buf_free(&text);
 }
 
-static void write_error(struct buf *out, struct slice kind, struct slice message, struct slice detail)
+static void write_error(struct buf *out, const char *name, struct slice kind, struct slice message, struct slice detail)
 {
-    member_str(out, ",\"error\":{\"kind\":", kind);
+    member_str(out, name, kind);
     member_str(out, ",\"message\":", message);
     if (detail.len > 0) {
         buf_append_slice(out, SLICE(",\"detail\":"));
         buf_append_slice(out, detail);
     }
     buf_append_char(out, '}');
+}
+
+/* The last attempt that failed, when the task then ended in another way; NULL: none, or `error` is of it. */
+static const struct attempt_view *last_failed(const struct task_view *view)
+{
+    bool is_ended = view->state == TASK_EXPIRED || view->state == TASK_CANCELLED || view->state == TASK_DEAD;
+    const struct attempt_view *newest = view->attempt_count > 0 ? &view->attempt[view->attempt_count - 1] : NULL;
+    if (!is_ended || view->attempts_failed == 0 || newest == NULL ||
+        (view->state == TASK_DEAD && (newest->outcome == ATTEMPT_FAILED || newest->outcome == ATTEMPT_TIMED_OUT))) {
+        return NULL;
+    }
+    for (uint32_t i = view->attempt_count; i > 0; i--) {
+        enum attempt_outcome outcome = view->attempt[i - 1].outcome;
+        if (outcome == ATTEMPT_FAILED || outcome == ATTEMPT_TIMED_OUT) {
+            return &view->attempt[i - 1];
+        }
+    }
+    return NULL;
+}
+
+static void write_errors(struct buf *out, const struct task_view *view)
+{
+    const struct attempt_view *last = last_failed(view);
+    if (view->error_kind.len > 0 || view->error_message.len > 0) {
+        write_error(out, ",\"error\":{\"kind\":", view->error_kind, view->error_message,
+                    last == NULL ? view->error_detail : (struct slice){NULL, 0});
+    }
+    if (last != NULL) {
+        write_error(out, ",\"last_error\":{\"kind\":", last->error_kind, last->message, view->error_detail);
+    }
 }
 
 void task_json_write_short(struct buf *out, uint64_t task_id, enum task_state state, struct slice queue,
@@ -462,7 +492,9 @@ void task_json_write(struct buf *out, const struct task_view *view, bool is_brie
     }
     member_int(out, ",\"weight\":", view->weight);
     member_time(out, ",\"created_at\":", view->created_ns);
-    member_time(out, ",\"run_at\":", view->run_at_ns);
+    if (!task_state_is_final(view->state)) { /* else it says when a task will run that never will */
+        member_time(out, ",\"run_at\":", view->run_at_ns);
+    }
     member_time(out, ",\"started_at\":", view->started_ns);
     member_time(out, ",\"finished_at\":", view->finished_ns);
     member_time(out, ",\"expires_at\":", view->expires_ns);
@@ -510,9 +542,7 @@ void task_json_write(struct buf *out, const struct task_view *view, bool is_brie
             buf_append_slice(out, view->checkpoint);
         }
     }
-    if (view->error_kind.len > 0 || view->error_message.len > 0) {
-        write_error(out, view->error_kind, view->error_message, view->error_detail);
-    }
+    write_errors(out, view);
     buf_append_char(out, '}');
 }
 
@@ -528,7 +558,7 @@ void task_json_write_attempts(struct buf *out, const struct task_view *view)
         member_time(out, ",\"started_at\":", attempt->started_ns);
         member_time(out, ",\"ended_at\":", attempt->ended_ns);
         if (attempt->error_kind.len > 0) { /* why one was released is no error */
-            write_error(out, attempt->error_kind, attempt->message, (struct slice){0});
+            write_error(out, ",\"error\":{\"kind\":", attempt->error_kind, attempt->message, (struct slice){0});
         }
         buf_append_char(out, '}');
     }

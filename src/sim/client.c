@@ -322,7 +322,7 @@ static void put_submit(struct world *world, struct buf *out, const struct op *op
     }
     if (op->unique > 0) {
         command.unique_key = slice_str(unique);
-        command.unique_mode = UNIQUE_UNFINISHED;
+        command.unique_mode = op->unique % 2 == 0 ? UNIQUE_QUEUED : UNIQUE_UNFINISHED;
     }
     if (op->delay_ns > 0) {
         command.run_at_ns = hub_wall_ns(world) + op->delay_ns;

@@ -8,7 +8,7 @@ shift
 here=$(dirname "$0")
 seeds=100
 # The numbered invariants of journal and core, and what else clients are promised (docs/simulator.md).
-rules=(J1 J2 J3 J4 J5 T1 T2 T3 T4 T5 T6 T7 alone answers due fifo kept liveness once promise gone proto rest silence wait)
+rules=(J1 J2 J3 J4 J5 T1 T2 T3 T4 T5 T6 T7 U1 alone answers due fifo kept liveness once promise gone proto rest silence wait)
 
 # Some need conditions that the usual mix of faults makes rare.
 arguments() {
@@ -17,6 +17,7 @@ arguments() {
     worker_lease_leaks | worker_poll_forgotten) echo "--faults node-crash,cut,lose --workload $here/workers.workload" ;;
     worker_* | wait_forgotten) echo "--workload $here/workers.workload" ;;
     agent_fights_twin) echo "--faults node-freeze,node-twin,clog --fault-rate 600" ;;
+    share_unique) echo "--workload $here/unique.workload" ;;
     starve_flow) echo "--faults none --workload $here/keys.workload" ;;
     drop_when_full) echo "--faults disk-full,snapshot,kill --fault-rate 400" ;;
     torn_tail_stays) echo "--faults power-write,kill,disk-slow --fault-rate 400" ;;

@@ -47,11 +47,50 @@ static void test_unique_while_queued(void **state)
     struct lease_token token = fixture_lease(&f);
     assert_int_equal(token.task_id, a);
     uint64_t b = assert_new(unique(UNIQUE_QUEUED, "x"));                   /* a is leased */
-    assert_int_equal(fixture_fail(&f, session, token, "code"), STATUS_OK); /* a waits again, without the key */
-    assert_int_equal(fixture_state(&f, a), TASK_SCHEDULED);
+    assert_int_equal(fixture_fail(&f, session, token, "code"), STATUS_OK); /* a would wait again: b does its work */
+    assert_int_equal(fixture_state(&f, a), TASK_CANCELLED);
+    assert_true(slice_equal_str(fixture_view(&f, a).error_kind, "superseded"));
+    assert_int_equal(fixture_task(&f, COMMAND_RETRY, a), STATUS_CONFLICT);
     assert_duplicate_of(b, unique(UNIQUE_QUEUED, "x"), TASK_READY);
     fixture_task(&f, COMMAND_CANCEL, b);
     assert_new(unique(UNIQUE_QUEUED, "x"));
+}
+
+/* However often attempts fail, are lost or come back: at most one task of a key waits (U1). */
+static void test_a_key_waits_once(void **state)
+{
+    (void)state;
+    struct command_submit submit = unique(UNIQUE_QUEUED, "x");
+    submit.retry.base_ms = 0;
+    uint64_t session = fixture_node(&f, "n", 1);
+    uint64_t first = assert_new(submit);
+    for (int i = 0; i < 5; i++) {
+        struct lease_token token = fixture_lease(&f);
+        uint64_t next = assert_new(submit);
+        const struct outcome release = {.type = OUTCOME_RELEASE, .token = token};
+        const struct outcome fail = {.type = OUTCOME_FAIL, .token = token, .error_kind = SLICE("code")};
+        assert_int_equal(fixture_report(&f, session, i % 2 == 0 ? &fail : &release), STATUS_OK);
+        assert_int_equal(fixture_state(&f, token.task_id), TASK_CANCELLED);
+        fixture_credit(&f, session, 1);
+        assert_int_equal(fixture_state(&f, next), TASK_LEASED);
+    }
+    uint64_t last = assert_new(submit);
+    assert_int_equal(fixture_lost(&f, session), STATUS_OK);
+    struct queue_view queue;
+    assert_true(core_queue_find(f.core, SLICE("default"), &queue));
+    assert_int_equal(queue.counts[TASK_READY] + queue.counts[TASK_SCHEDULED], 1);
+    assert_int_equal(queue.counts[TASK_CANCELLED], 6);
+    assert_int_equal(fixture_state(&f, last), TASK_READY);
+    assert_int_equal(fixture_state(&f, first), TASK_CANCELLED);
+}
+
+static void test_a_key_comes_back_when_it_is_free(void **state)
+{
+    (void)state;
+    uint64_t session = fixture_node(&f, "n", 1);
+    uint64_t a = assert_new(unique(UNIQUE_QUEUED, "x"));
+    assert_int_equal(fixture_fail(&f, session, fixture_lease(&f), "code"), STATUS_OK);
+    assert_duplicate_of(a, unique(UNIQUE_QUEUED, "x"), TASK_SCHEDULED);
 }
 
 static void test_unique_while_unfinished(void **state)
@@ -148,6 +187,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_unique_while_queued),
+        TEST(test_a_key_waits_once),
+        TEST(test_a_key_comes_back_when_it_is_free),
         TEST(test_unique_while_unfinished),
         TEST(test_unique_for_a_time),
         TEST(test_same_key_same_body_is_one_task),

@@ -159,6 +159,41 @@ static void test_ttl_expires_ready_scheduled_and_leased(void **state)
     assert_int_equal(view.attempt[0].outcome, ATTEMPT_CANCELLED);
 }
 
+/* What a client reads of a task that has ended: why, and what its last attempt said. */
+static void test_an_end_keeps_the_last_error(void **state)
+{
+    (void)state;
+    struct command_submit submit = submit_default();
+    submit.ttl_ms = 5000;
+    uint64_t session = fixture_node(&f, "n", 2);
+    uint64_t ids[2];
+    for (int i = 0; i < 2; i++) {
+        ids[i] = fixture_submit(&f, submit);
+        const struct outcome fail = {.type = OUTCOME_FAIL,
+                                     .token = fixture_lease(&f),
+                                     .error_kind = SLICE("code"),
+                                     .message = SLICE("it broke"),
+                                     .payload = SLICE("{\"line\":7}")};
+        assert_int_equal(fixture_report(&f, session, &fail), STATUS_OK);
+    }
+    assert_int_equal(fixture_task(&f, COMMAND_CANCEL, ids[0]), STATUS_OK);
+    fixture_lost(&f, session);
+    fixture_at_ms(&f, 7000);
+    fixture_tick(&f);
+    static const char *const kinds[] = {"cancelled", "expired"};
+    for (int i = 0; i < 2; i++) {
+        struct task_view view = fixture_view(&f, ids[i]);
+        assert_true(slice_equal_str(view.error_kind, kinds[i]));
+        assert_true(slice_equal_str(view.error_detail, "{\"line\":7}"));
+        assert_int_equal(view.attempt[0].outcome, ATTEMPT_FAILED);
+        assert_true(slice_equal_str(view.attempt[0].error_kind, "code"));
+        assert_true(slice_equal_str(view.attempt[0].message, "it broke"));
+    }
+    assert_int_equal(fixture_task(&f, COMMAND_RETRY, ids[1]), STATUS_OK);
+    struct task_view view = fixture_view(&f, ids[1]);
+    assert_int_equal(view.error_kind.len + view.error_detail.len, 0); /* a new start */
+}
+
 static void test_cancel(void **state)
 {
     (void)state;
@@ -368,6 +403,7 @@ int main(void)
         TEST(test_many_that_are_due_take_several_entries),
         TEST(test_many_small_ones_that_are_due_take_several_entries),
         TEST(test_ttl_expires_ready_scheduled_and_leased),
+        TEST(test_an_end_keeps_the_last_error),
         TEST(test_cancel),
         TEST(test_retry_of_a_final_task),
         TEST(test_full_is_busy_until_history_has_some),
