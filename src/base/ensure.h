@@ -7,6 +7,8 @@
 
 #include <stddef.h>
 
+#include "base/magic.h"
+
 _Noreturn void ensure_failed(const char *condition, const char *file, int line, const char *function);
 
 /* A hook hears what failed before the process aborts; it may leave by longjmp (the simulator does, to tell of its seed). */
@@ -14,7 +16,7 @@ void ensure_on_failure(void (*hook)(const char *text));
 
 #define ensure(condition) ((condition) ? (void)0 : ensure_failed(#condition, __FILE__, __LINE__, __func__))
 
-/* The first member of an object is `uint32_t magic`. It is set when the object is made, checked where the object
+/* The first member of an object is `uint32_t magic`, a number of magic.def. It is set when the object is made, checked where the object
  * crosses a border, and zeroed when it dies. */
 #define ensure_magic(object, value) ensure((object) != NULL && (object)->magic == (value))
 

@@ -20,7 +20,6 @@
 #include "base/ensure.h"
 #include "base/json.h"
 
-#define HISTOGRAM_MAGIC 0x68646768u
 #define SUB_BITS 11
 #define SUB_HALF (1u << (SUB_BITS - 1))
 /* HISTOGRAM_VALUE_MAX has 42 bits: the last shift is 31. */

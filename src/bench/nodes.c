@@ -18,7 +18,6 @@
 #include "base/limits.h"
 #include "bench/nodes_internal.h"
 
-#define NODE_MAGIC 0x65646f6eu
 #define DIALS_MAX 256
 #define CONNECT_MS 10000
 #define BACKOFF_MIN_MS 100
@@ -87,7 +86,7 @@ static void beat(struct node_session *node, int64_t now_ns)
 static void on_alarm(struct alarm *alarm, int64_t now_ns)
 {
     struct node_session *node = (struct node_session *)(void *)((char *)alarm - offsetof(struct node_session, alarm));
-    ensure_magic(node, NODE_MAGIC);
+    ensure_magic(node, BENCH_NODE_MAGIC);
     if (node->state == NODE_IS_ON) {
         beat(node, now_ns);
     } else if (node->state == NODE_OFF && !node->nodes->is_closing) {
@@ -128,7 +127,7 @@ static void welcome(struct node_session *node, const struct work_answer *answer,
 static void on_open(struct ws_client *client)
 {
     struct node_session *node = ws_client_user(client);
-    ensure_magic(node, NODE_MAGIC);
+    ensure_magic(node, BENCH_NODE_MAGIC);
     if (node->nodes->is_closing) {
         ws_client_close(client);
         return;
@@ -189,7 +188,7 @@ static void on_message(struct ws_client *client, struct slice message)
 static void on_closed(struct ws_client *client, enum status status, const char *why)
 {
     struct node_session *node = ws_client_user(client);
-    ensure_magic(node, NODE_MAGIC);
+    ensure_magic(node, BENCH_NODE_MAGIC);
     struct nodes *nodes = node->nodes;
     (void)status;
     enum node_state before = node->state;
@@ -333,7 +332,7 @@ static enum status make_sessions(struct nodes *nodes)
     for (uint32_t i = 0; i < nodes->count; i++) {
         struct node_session *node = &nodes->list[i];
         const struct workload_nodes *group = workload_group(workload, i);
-        node->magic = NODE_MAGIC;
+        node->magic = BENCH_NODE_MAGIC;
         node->index = i;
         node->nodes = nodes;
         node->slots = group->slots;

@@ -20,8 +20,6 @@
 #include "base/ensure.h"
 #include "base/rng.h"
 
-#define PROXY_MAGIC 0x50525859u
-#define LINK_MAGIC 0x4c494e4bu
 #define QUEUE_SIZE_MAX (256u << 10) /* bytes that wait in one direction before its sender is no longer read */
 #define BACKLOG 1024
 #define LISTEN_TRIES 20
@@ -135,7 +133,7 @@ static void close_handle(struct link *link, uv_handle_t *handle)
 
 static void close_link(struct link *link, bool is_reset)
 {
-    ensure_magic(link, LINK_MAGIC);
+    ensure_magic(link, BENCH_LINK_MAGIC);
     if (link->is_closing) {
         return;
     }
@@ -376,7 +374,7 @@ static void on_connection(uv_stream_t *listener, int error)
     if (link == NULL) {
         return; /* it waits in the backlog until another connection comes */
     }
-    link->magic = LINK_MAGIC;
+    link->magic = BENCH_LINK_MAGIC;
     link->proxy = proxy;
     init_side(link, &link->client, &link->target);
     init_side(link, &link->target, &link->client);
@@ -470,7 +468,7 @@ enum status proxy_start(struct loop *loop, uint16_t to_port, uint64_t seed, stru
     if (proxy == NULL) {
         return STATUS_NO_MEMORY;
     }
-    *proxy = (struct proxy){.magic = PROXY_MAGIC, .loop = loop, .to_port = to_port, .handles = 1};
+    *proxy = (struct proxy){.magic = BENCH_PROXY_MAGIC, .loop = loop, .to_port = to_port, .handles = 1};
     proxy->links.next = proxy->links.previous = &proxy->links;
     rng_seed(&proxy->rng, seed);
     ensure(uv_timer_init(&loop->uv, &proxy->last) == 0);
@@ -503,20 +501,20 @@ uint16_t proxy_port(const struct proxy *proxy)
 
 void proxy_set_delay(struct proxy *proxy, struct words_range delay)
 {
-    ensure_magic(proxy, PROXY_MAGIC);
+    ensure_magic(proxy, BENCH_PROXY_MAGIC);
     proxy->delay = delay;
 }
 
 void proxy_set_bandwidth(struct proxy *proxy, uint64_t bytes_per_s)
 {
-    ensure_magic(proxy, PROXY_MAGIC);
+    ensure_magic(proxy, BENCH_PROXY_MAGIC);
     proxy->bytes_per_s = bytes_per_s;
     proxy->busy_until_ns[0] = proxy->busy_until_ns[1] = 0;
 }
 
 void proxy_set_loss(struct proxy *proxy, uint32_t permille)
 {
-    ensure_magic(proxy, PROXY_MAGIC);
+    ensure_magic(proxy, BENCH_PROXY_MAGIC);
     proxy->loss_permille = permille;
 }
 
@@ -538,7 +536,7 @@ static void close_listener(struct proxy *proxy)
 
 enum status proxy_set_cut(struct proxy *proxy, bool is_cut)
 {
-    ensure_magic(proxy, PROXY_MAGIC);
+    ensure_magic(proxy, BENCH_PROXY_MAGIC);
     if (!is_cut) {
         return proxy->listener == NULL ? open_listener(proxy) : STATUS_OK;
     }
@@ -549,7 +547,7 @@ enum status proxy_set_cut(struct proxy *proxy, bool is_cut)
 
 void proxy_set_blackhole(struct proxy *proxy, bool is_blackhole)
 {
-    ensure_magic(proxy, PROXY_MAGIC);
+    ensure_magic(proxy, BENCH_PROXY_MAGIC);
     proxy->is_blackhole = is_blackhole;
     for (struct link *link = proxy->links.next, *next; link != &proxy->links; link = next) {
         next = link->next;
@@ -579,7 +577,7 @@ void proxy_stats(const struct proxy *proxy, struct proxy_stats *ret_stats)
 
 void proxy_close(struct proxy *proxy, void (*on_closed)(void *ctx), void *ctx)
 {
-    ensure_magic(proxy, PROXY_MAGIC);
+    ensure_magic(proxy, BENCH_PROXY_MAGIC);
     proxy->is_closing = true;
     proxy->on_closed = on_closed;
     proxy->closed_ctx = ctx;

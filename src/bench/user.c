@@ -19,7 +19,6 @@
 #include "bench/engine_internal.h"
 #include "bench/sockets.h"
 
-#define USER_MAGIC 0x72657375u
 #define BODY_SIZE_MAX (8u << 20) /* of an answer that is looked into; what a hub's answers can be at most */
 #define STATUS_CODE_CREATED 201
 #define PAUSE_MIN_NS (10 * NS_PER_MS)
@@ -47,7 +46,7 @@ static struct user *user_new(struct phase_run *phase)
             free(user);
             return NULL;
         }
-        user->magic = USER_MAGIC;
+        user->magic = BENCH_USER_MAGIC;
         user->engine = engine;
         buf_init(&user->out, REQUEST_SIZE_MAX);
         if (engine->has_takes) {
@@ -409,7 +408,7 @@ void user_answered(struct http_client *client, void *ctx, const struct http_outc
     struct connection *connection = ctx;
     struct user *user = connection->user;
     (void)client;
-    ensure_magic(user, USER_MAGIC);
+    ensure_magic(user, BENCH_USER_MAGIC);
     const struct step_plan *plan = &user->flow->steps[user->step];
     enum bench_error error = error_of(outcome->failure);
     if (error == BENCH_ERROR_COUNT) {
@@ -429,7 +428,7 @@ void user_answered(struct http_client *client, void *ctx, const struct http_outc
 static void on_alarm(struct alarm *alarm, int64_t now_ns)
 {
     struct user *user = (struct user *)(void *)((char *)alarm - offsetof(struct user, alarm));
-    ensure_magic(user, USER_MAGIC);
+    ensure_magic(user, BENCH_USER_MAGIC);
     switch (user->state) {
     case USER_THINKS:
         if (user->flow == NULL) {

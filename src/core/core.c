@@ -1,6 +1,6 @@
 /* core.c - the state machine: an entry in, effects out.
  *
- *   1. the body is decoded once from end to end; one that is malformed changes nothing
+ *   1. the body is decoded once from end to end; one that is malformed changes nothing, one of a newer Shoal is refused
  *   2. time moves to the entry's time: what is due fires in order, finished tasks that are due leave memory
  *   3. the commands are applied in order, each with exactly one reply
  *   4. ready work meets idle nodes, best first (T6): after all commands, so that priorities hold across a batch
@@ -204,33 +204,20 @@ static void apply_command(struct core *core, const struct command *command, uint
     effect_put_reply(core->effects, &reply);
 }
 
-/* Whether the body is `count` well-formed commands and nothing else. */
-static bool is_well_formed(struct slice body, uint32_t *ret_count)
-{
-    struct reader reader = reader_of(body);
-    struct entry_head head;
-    struct command command;
-    if (entry_head_get(&reader, &head) != STATUS_OK) {
-        return false;
-    }
-    for (uint32_t i = 0; i < head.count; i++) {
-        if (command_get(&reader, &command) != STATUS_OK) {
-            return false;
-        }
-    }
-    *ret_count = head.count;
-    return reader_is_done(&reader);
-}
-
 enum status core_apply(struct core *core, const struct core_entry *entry, struct buf *effects)
 {
     ensure_magic(core, CORE_MAGIC);
     ensure(entry->seq == core->seq + 1);
-    uint32_t count;
+    struct entry_head head;
+    enum status status = entry_check(entry->body, &head);
+    if (status == STATUS_TOO_NEW) {
+        return status;
+    }
     core->seq = entry->seq;
-    if (!is_well_formed(entry->body, &count)) {
+    if (status != STATUS_OK) {
         return STATUS_CORRUPT;
     }
+    core->level = head.level;
     if (entry->time_ns > core->time_ns) {
         core->time_ns = entry->time_ns;
     }
@@ -241,9 +228,8 @@ enum status core_apply(struct core *core, const struct core_entry *entry, struct
     task_evict_due(core);
 
     struct reader reader = reader_of(entry->body);
-    struct entry_head head;
     ensure(entry_head_get(&reader, &head) == STATUS_OK);
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < head.count; i++) {
         struct command command;
         ensure(command_get(&reader, &command) == STATUS_OK);
         apply_command(core, &command, i);

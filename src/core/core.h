@@ -40,7 +40,8 @@ struct core_entry {
 struct core *core_new(void);
 void core_free(struct core *core);
 /* Applies the next entry (seq must be core_seq() + 1) and appends its effects. CORRUPT when the body cannot be decoded:
- * then nothing of it was applied, but seq advanced. When the effects do not fit into their buffer, it says so
+ * then nothing of it was applied, but seq advanced. TOO_NEW when a newer Shoal made it (entry_explain says why): nothing
+ * changed, not even seq, and the caller can only end. When the effects do not fit into their buffer, it says so
  * (buf_status); the state has moved on all the same, and the caller ends the process. */
 STATUS_MUST_CHECK enum status core_apply(struct core *core, const struct core_entry *entry, struct buf *effects);
 /* Sequence number of the last entry applied; 0 for an empty core. And its time. */
@@ -63,6 +64,10 @@ uint64_t core_fingerprint(const struct core *core);
 STATUS_MUST_CHECK enum status core_save(const struct core *core, bool (*write)(void *ctx, const void *data, size_t len),
                                         void *ctx);
 STATUS_MUST_CHECK enum status core_load(struct slice state, struct core **ret_core);
+/* The same. TOO_NEW when a newer Shoal wrote it. `why`, which may be NULL, gets half a sentence for people ("it was …"). */
+STATUS_MUST_CHECK enum status core_load_why(struct slice state, struct core **ret_core, struct buf *why);
+/* Whether a sound state is in the format that core_save writes: only then is its digest the core_hash of what it loads. */
+bool core_state_is_current(struct slice state);
 
 /* --- reads --- */
 

@@ -217,8 +217,6 @@ struct node {
 #define NODE_INDEX_BITS 16
 static_assert(LIMIT_NODES <= 1 << NODE_INDEX_BITS, "a session id keeps 16 bits for the index of its node");
 
-#define CORE_MAGIC 0x434F5245u
-
 struct core {
     uint32_t magic;
     /* --- saved --- */
@@ -257,6 +255,7 @@ struct core {
     uint32_t kinds_cap;
     uint64_t steps; /* of the loops over nodes, signatures, slots and keys: what the tests hold cost by; core_steps() */
     /* --- of the entry being applied --- */
+    uint8_t level; /* enum entry_level: what it may depend on is what builds of that level did */
     struct buf *effects;
     struct buf row;     /* of history */
     struct buf refused; /* of a reply */
@@ -450,7 +449,18 @@ static inline struct idempotency *idempotency_at(const struct core *core, uint32
     return slab_at(&core->idempotencies, idempotency);
 }
 
+/* save.c */
+/* Fills a core of core_alloc with what `body`, a state without its digest, says. `why`, which may be NULL, gets a sentence for
+ * TOO_NEW, and where there is one for CORRUPT. Nothing derived is there yet, and no index has been looked at. */
+enum status archive_load(struct core *core, struct slice body, struct buf *why);
+
 /* core.c */
+/* The feature level of the entry being applied. What the core does otherwise than before asks for it, so that entries
+ * that were acknowledged by an older build still mean what they meant (command.h). */
+static inline enum entry_level core_level(const struct core *core)
+{
+    return (enum entry_level)core->level;
+}
 struct core *core_alloc(void); /* no queue, no policy: what a load fills; NULL without memory */
 
 /* view.c */

@@ -1,28 +1,44 @@
 /* save.c - the canonical state as bytes, and back.
  *
- *   "SHOALCOR" | version u32 | scalars | kinds | slabs | SHA-256 of all before
+ *   "SHOALCOR" | format u32 | the sections, one behind the other | directory | SHA-256 of all before
+ *   directory: for each section tag u32, version u32, length u64; then their number u32
  *
- * A slab is its length, its free list in the order of reuse, and its live records by index. One function for each kind
- * of record names its fields, for writing and for reading: the two cannot disagree. What is derived is not written:
- * maps, heaps, bitsets, counts, and the tags of slots; a load builds them again. Nothing that an outcome depends on is
- * left out, so a loaded core goes on byte for byte as the saved one, and the digest of the stream is the state hash.
+ * A section is the scalars of the core, or one slab: its length, its free list in the order of reuse, and its live records
+ * by index. One function for each kind of record names its fields, for writing and for reading: the two cannot disagree.
+ * What is derived is not written: maps, heaps, bitsets, counts, and the tags of slots; a load builds them again (load.c).
+ * Nothing that an outcome depends on is left out, so a loaded core goes on byte for byte as the saved one, and the digest
+ * of the stream is the state hash. The directory stands at the end because the writer streams; a reader looks at it
+ * first, so that a state of a newer Shoal is refused by name before anything of it is believed.
+ *
+ * To add a field to a record (docs/decisions/0007-format.md):
+ *   1. in the record's function, at its end:   if (since(archive, 2)) { field_u32(archive, &task->new_one); }
+ *   2. in the table of sections, count its version up: 1 to 2.
+ * Saving always writes the newest version. A record of an older state has zeros in the new field; what else it should be
+ * goes into an else branch. To add a section: a line in the table, with the format's number of today as `since`; the core as
+ * core_alloc makes it is what an older state has of it. Nothing that was written once is ever taken out or reordered.
+ *
+ * Format 1 is the same sections at version 1, in the order of the table, without a directory.
  *
  * A load trusts nothing: the digest first, then each length against the bytes that are left, each index against its slab
  * (S1), then core_check() on the whole. */
 #include <stdlib.h>
 
 #include "base/hash.h"
+#include "base/magic.h"
 #include "base/mutation.h"
 #include "core/core_internal.h"
 
-#define SAVE_MAGIC "SHOALCOR"
-#define SAVE_VERSION 1u
+#define SAVE_FORMAT 2u       /* of the frame; the sections have versions of their own */
+#define SAVE_FORMAT_PLAIN 1u /* the one without a directory */
+#define DIRECTORY_ENTRY_SIZE 16u
+#define TAG(a, b, c, d) ((uint32_t)(a) | (uint32_t)(b) << 8 | (uint32_t)(c) << 16 | (uint32_t)(d) << 24)
 #define SAVE_BUFFER_SIZE 65536u
 
 struct archive {
     struct core *core;
     bool is_loading;
     bool failed;
+    uint32_t version; /* of the section that is written or read */
     /* loading */
     struct reader reader;
     /* saving */
@@ -30,9 +46,16 @@ struct archive {
     uint64_t fingerprint;                                   /* of what was flushed */
     bool (*write)(void *ctx, const void *data, size_t len); /* NULL: only a hash is wanted */
     void *ctx;
+    uint64_t flushed; /* bytes */
     size_t len;
     char buffer[SAVE_BUFFER_SIZE];
 };
+
+/* Whether the section holds the fields that came with this version. */
+static inline bool since(const struct archive *archive, uint32_t version)
+{
+    return archive->version >= version;
+}
 
 /* --- primitive fields --- */
 
@@ -46,6 +69,7 @@ static void flush(struct archive *archive)
     if (archive->write != NULL && !archive->failed && !archive->write(archive->ctx, archive->buffer, archive->len)) {
         archive->failed = true;
     }
+    archive->flushed += archive->len;
     archive->len = 0;
 }
 
@@ -431,22 +455,9 @@ static void slab_fields(struct archive *archive, struct slab *slab, void (*field
     }
 }
 
-static void head_fields(struct archive *archive)
+static void scalar_fields(struct archive *archive, void *record)
 {
-    const char *magic = SAVE_MAGIC;
-    for (size_t i = 0; i < sizeof(SAVE_MAGIC) - 1; i++) {
-        uint8_t byte = (uint8_t)magic[i];
-        field_u8(archive, &byte);
-        archive->failed |= byte != (uint8_t)magic[i];
-    }
-    uint32_t version = SAVE_VERSION;
-    field_u32(archive, &version);
-    archive->failed |= version != SAVE_VERSION;
-}
-
-static void scalar_fields(struct archive *archive)
-{
-    struct core *core = archive->core;
+    struct core *core = record;
     field_u64(archive, &core->seq);
     field_i64(archive, &core->time_ns);
     field_u32(archive, &core->tasks_max);
@@ -473,24 +484,65 @@ static void scalar_fields(struct archive *archive)
     field_u32(archive, &core->idempotency_newest);
 }
 
-static void all_fields(struct archive *archive)
+static void kind_fields(struct archive *archive, void *record)
 {
-    struct core *core = archive->core;
-    head_fields(archive);
-    scalar_fields(archive);
+    struct core *core = record;
     field_list(archive, &core->kinds, &core->kind_count, LIMIT_SYMBOLS);
-    slab_fields(archive, &core->symbols, symbol_fields);
-    slab_fields(archive, &core->queues, queue_fields);
-    slab_fields(archive, &core->flows, flow_fields);
-    slab_fields(archive, &core->signatures, signature_fields);
-    slab_fields(archive, &core->retries, retry_fields);
-    slab_fields(archive, &core->nodes, node_fields);
-    slab_fields(archive, &core->slots, slot_fields);
-    slab_fields(archive, &core->attempts, attempt_fields);
-    slab_fields(archive, &core->sides, side_fields);
-    slab_fields(archive, &core->tasks, task_fields);
-    slab_fields(archive, &core->uniques, unique_fields);
-    slab_fields(archive, &core->idempotencies, idempotency_fields);
+}
+
+/* --- sections --- */
+
+static const struct section {
+    uint32_t tag;
+    const char *name; /* for people */
+    uint32_t version; /* newest, which saving writes */
+    uint32_t since;   /* format in which it first was; a later one may be missing */
+    size_t slab_at;   /* of its slab in struct core; 0: `fields` takes the core itself */
+    void (*fields)(struct archive *archive, void *record);
+} sections[] = {
+    {TAG('C', 'O', 'R', 'E'), "core", 1, 1, 0, scalar_fields},
+    {TAG('K', 'I', 'N', 'D'), "kinds", 1, 1, 0, kind_fields},
+    {TAG('S', 'Y', 'M', 'B'), "symbols", 1, 1, offsetof(struct core, symbols), symbol_fields},
+    {TAG('Q', 'U', 'E', 'U'), "queues", 1, 1, offsetof(struct core, queues), queue_fields},
+    {TAG('F', 'L', 'O', 'W'), "flows", 1, 1, offsetof(struct core, flows), flow_fields},
+    {TAG('S', 'I', 'G', 'N'), "signatures", 1, 1, offsetof(struct core, signatures), signature_fields},
+    {TAG('R', 'E', 'T', 'R'), "retry policies", 1, 1, offsetof(struct core, retries), retry_fields},
+    {TAG('N', 'O', 'D', 'E'), "nodes", 1, 1, offsetof(struct core, nodes), node_fields},
+    {TAG('S', 'L', 'O', 'T'), "slots", 1, 1, offsetof(struct core, slots), slot_fields},
+    {TAG('A', 'T', 'T', 'E'), "attempts", 1, 1, offsetof(struct core, attempts), attempt_fields},
+    {TAG('S', 'I', 'D', 'E'), "sides", 1, 1, offsetof(struct core, sides), side_fields},
+    {TAG('T', 'A', 'S', 'K'), "tasks", 1, 1, offsetof(struct core, tasks), task_fields},
+    {TAG('U', 'N', 'I', 'Q'), "unique keys", 1, 1, offsetof(struct core, uniques), unique_fields},
+    {TAG('I', 'D', 'E', 'M'), "idempotency keys", 1, 1, offsetof(struct core, idempotencies), idempotency_fields},
+};
+#define SECTION_COUNT ARRAY_COUNT(sections)
+
+static void section_fields(struct archive *archive, const struct section *section)
+{
+    if (section->slab_at == 0) {
+        section->fields(archive, archive->core);
+    } else {
+        slab_fields(archive, (struct slab *)(void *)((char *)archive->core + section->slab_at), section->fields);
+    }
+}
+
+static void save_all(struct archive *archive)
+{
+    uint64_t lengths[SECTION_COUNT];
+    put_bytes(archive, MAGIC_CORE_STATE, MAGIC_FILE_SIZE);
+    put_le(archive, SAVE_FORMAT, 4);
+    for (size_t i = 0; i < SECTION_COUNT; i++) {
+        uint64_t start = archive->flushed + archive->len;
+        archive->version = sections[i].version;
+        section_fields(archive, &sections[i]);
+        lengths[i] = archive->flushed + archive->len - start;
+    }
+    for (size_t i = 0; i < SECTION_COUNT; i++) {
+        put_le(archive, sections[i].tag, 4);
+        put_le(archive, sections[i].version, 4);
+        put_le(archive, lengths[i], 8);
+    }
+    put_le(archive, SECTION_COUNT, 4);
 }
 
 /* Sends the fields of a core through an archive, which the caller frees. */
@@ -507,9 +559,10 @@ static struct archive *save_fields(const struct core *core, bool (*write)(void *
     archive->write = write;
     archive->ctx = ctx;
     archive->len = 0;
+    archive->flushed = 0;
     archive->sha = sha;
     archive->fingerprint = 0;
-    all_fields(archive);
+    save_all(archive);
     flush(archive);
     return archive;
 }
@@ -547,211 +600,184 @@ enum status core_save(const struct core *core, bool (*write)(void *ctx, const vo
     return save(core, write, ctx, digest) && write(ctx, digest, sizeof(digest)) ? STATUS_OK : STATUS_IO;
 }
 
-/* --- loading --- */
+/* --- reading --- */
 
-static bool is_index(const struct slab *slab, uint32_t index)
+static enum status complain(struct buf *why, enum status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static enum status complain(struct buf *why, enum status status, const char *format, ...)
 {
-    return slab_is_live(slab, index);
+    if (why != NULL && why->len == 0) {
+        va_list args;
+        va_start(args, format);
+        buf_vprintf(why, format, args);
+        va_end(args);
+    }
+    return status;
 }
 
-static bool is_index_or_none(const struct slab *slab, uint32_t index)
+static const struct section *section_find(uint32_t tag)
 {
-    return index == NONE || slab_is_live(slab, index);
+    for (size_t i = 0; i < SECTION_COUNT; i++) {
+        if (sections[i].tag == tag) {
+            return &sections[i];
+        }
+    }
+    return NULL;
 }
 
-static bool are_symbols(const struct core *core, const uint32_t *symbols, uint32_t count)
+/* A tag as people see it. */
+static void tag_text(uint32_t tag, char ret[5])
 {
+    for (size_t i = 0; i < 4; i++) {
+        char c = (char)(tag >> (8 * i));
+        ret[i] = (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ? c : '?';
+    }
+    ret[4] = '\0';
+}
+
+struct directory {
+    uint32_t count;
+    struct {
+        const struct section *section;
+        uint32_t version;
+        uint64_t len;
+    } entries[SECTION_COUNT];
+};
+
+/* Reads the directory at the end of `body`; what it speaks of are the bytes between `head_size` and itself. */
+static enum status directory_read(struct slice body, size_t head_size, struct directory *ret, struct buf *why)
+{
+    if (body.len < head_size + 4) {
+        return STATUS_CORRUPT;
+    }
+    uint32_t count = (uint32_t)le_get(body.data + body.len - 4, 4);
+    uint64_t size = (uint64_t)count * DIRECTORY_ENTRY_SIZE + 4;
+    if (size > body.len - head_size) {
+        return STATUS_CORRUPT;
+    }
+    uint64_t left = body.len - head_size - size;
+    struct reader reader = reader_of(slice_of(body.data + body.len - size, size));
+    *ret = (struct directory){.count = 0};
     for (uint32_t i = 0; i < count; i++) {
-        if (!is_index(&core->symbols, symbols[i])) {
-            return false;
+        uint32_t tag = reader_u32(&reader);
+        uint32_t version = reader_u32(&reader);
+        uint64_t len = reader_u64(&reader);
+        const struct section *section = section_find(tag);
+        if (section == NULL || version > section->version) {
+            char text[5];
+            tag_text(tag, text);
+            return complain(why, STATUS_TOO_NEW,
+                            "it was written by a newer Shoal: section %s version %u; this one reads %s %u", text,
+                            version, section == NULL ? "no such section, and its format is" : "versions up to",
+                            section == NULL ? SAVE_FORMAT : section->version);
         }
+        for (uint32_t k = 0; k < ret->count; k++) {
+            if (ret->entries[k].section == section) {
+                return STATUS_CORRUPT;
+            }
+        }
+        if (version == 0 || len > left) {
+            return STATUS_CORRUPT;
+        }
+        left -= len;
+        ret->entries[ret->count].section = section;
+        ret->entries[ret->count].version = version;
+        ret->entries[ret->count++].len = len;
     }
-    return true;
+    return left == 0 ? STATUS_OK : STATUS_CORRUPT;
 }
 
-static bool is_good_task(const struct core *core, const struct task *task, uint32_t index)
+/* Whether nothing is missing that every state has. */
+static bool directory_is_complete(const struct directory *directory)
 {
-    const struct slab *owner = task->state == TASK_READY ? &core->slots : &core->nodes;
-    bool has_owner = task->state == TASK_READY || task->state == TASK_LEASED;
-    return task->state < TASK_STATE_COUNT && task_id_index(task->id) == index && task->weight >= 1 &&
-           task->weight <= LIMIT_WEIGHT_MAX && task->lease_ms <= LIMIT_LEASE_MS_MAX &&
-           is_index_or_none(&core->tasks, task->newer) && is_index_or_none(&core->tasks, task->older) &&
-           is_index_or_none(&core->tasks, task->next) && is_index_or_none(&core->tasks, task->prev) &&
-           (has_owner ? is_index(owner, task->owner) : task->owner == NONE) && is_index(&core->flows, task->flow) &&
-           is_index(&core->signatures, task->signature) && is_index(&core->retries, task->retry) &&
-           is_index_or_none(&core->sides, task->side) && is_index_or_none(&core->attempts, task->attempt_newest) &&
-           is_index_or_none(&core->idempotencies, task->idempotency);
+    size_t needed = 0;
+    size_t found = 0;
+    for (size_t i = 0; i < SECTION_COUNT; i++) {
+        needed += sections[i].since <= SAVE_FORMAT;
+    }
+    for (uint32_t i = 0; i < directory->count; i++) {
+        found += directory->entries[i].section->since <= SAVE_FORMAT;
+    }
+    return found == needed;
 }
 
-/* S1: every index names a live record of its slab, and what selects an array or a branch is in range. */
-static bool are_indices_good(const struct core *core)
+static enum status load_sections(struct archive *archive, struct slice body, struct buf *why)
 {
-    bool good = is_index_or_none(&core->tasks, core->newest) && is_index_or_none(&core->tasks, core->oldest) &&
-                is_index_or_none(&core->tasks, core->finished_head) &&
-                is_index_or_none(&core->tasks, core->finished_tail) &&
-                is_index_or_none(&core->idempotencies, core->idempotency_oldest) &&
-                is_index_or_none(&core->idempotencies, core->idempotency_newest) &&
-                are_symbols(core, core->kinds, core->kind_count);
-    for (uint32_t i = slab_next(&core->queues, 0); good && i != SLAB_NONE; i = slab_next(&core->queues, i + 1)) {
-        good = is_index(&core->symbols, queue_at(core, i)->symbol);
+    size_t head_size = (size_t)(archive->reader.at - body.data);
+    struct directory directory;
+    enum status status = directory_read(body, head_size, &directory, why);
+    if (status != STATUS_OK) {
+        return status;
     }
-    for (uint32_t i = slab_next(&core->flows, 0); good && i != SLAB_NONE; i = slab_next(&core->flows, i + 1)) {
-        const struct flow *flow = flow_at(core, i);
-        good = is_index(&core->queues, flow->queue) && is_index_or_none(&core->symbols, flow->symbol);
-    }
-    for (uint32_t i = slab_next(&core->signatures, 0); good && i != SLAB_NONE;
-         i = slab_next(&core->signatures, i + 1)) {
-        const struct signature *signature = signature_at(core, i);
-        good =
-            is_index(&core->symbols, signature->kind) && are_symbols(core, signature->labels, signature->label_count);
-    }
-    for (uint32_t i = slab_next(&core->retries, 0); good && i != SLAB_NONE; i = slab_next(&core->retries, i + 1)) {
-        const struct retry *retry = retry_at(core, i);
-        good = are_symbols(core, retry->not_retryable, retry->not_retryable_count);
-    }
-    for (uint32_t i = slab_next(&core->nodes, 0); good && i != SLAB_NONE; i = slab_next(&core->nodes, i + 1)) {
-        const struct node *node = node_at(core, i);
-        good = is_index(&core->symbols, node->symbol) && is_index_or_none(&core->tasks, node->lease_head) &&
-               is_index_or_none(&core->tasks, node->lease_tail) && are_symbols(core, node->kinds, node->kind_count) &&
-               are_symbols(core, node->labels, node->label_count) && node->credit <= LIMIT_CREDIT;
-    }
-    for (uint32_t i = slab_next(&core->slots, 0); good && i != SLAB_NONE; i = slab_next(&core->slots, i + 1)) {
-        const struct slot *slot = slot_at(core, i);
-        good = is_index(&core->flows, slot->flow) && is_index(&core->signatures, slot->signature) &&
-               is_index(&core->tasks, slot->head) && is_index(&core->tasks, slot->tail) &&
-               slot->priority <= LIMIT_PRIORITY_MAX;
-    }
-    for (uint32_t i = slab_next(&core->attempts, 0); good && i != SLAB_NONE; i = slab_next(&core->attempts, i + 1)) {
-        const struct attempt *attempt = attempt_at(core, i);
-        good = is_index(&core->symbols, attempt->node) && is_index_or_none(&core->attempts, attempt->older) &&
-               attempt->outcome <= ATTEMPT_CANCELLED;
-    }
-    for (uint32_t i = slab_next(&core->sides, 0); good && i != SLAB_NONE; i = slab_next(&core->sides, i + 1)) {
-        const struct task_side *side = side_at(core, i);
-        good = is_index_or_none(&core->uniques, side->unique) && side->unique_mode <= UNIQUE_FOR_TIME;
-    }
-    for (uint32_t i = slab_next(&core->tasks, 0); good && i != SLAB_NONE; i = slab_next(&core->tasks, i + 1)) {
-        good = is_good_task(core, task_at(core, i), i);
-    }
-    for (uint32_t i = slab_next(&core->uniques, 0); good && i != SLAB_NONE; i = slab_next(&core->uniques, i + 1)) {
-        const struct unique *unique = unique_at(core, i);
-        good = is_index(&core->queues, unique->queue) && unique->mode >= UNIQUE_QUEUED &&
-               unique->mode <= UNIQUE_FOR_TIME && unique->state < TASK_STATE_COUNT;
-    }
-    for (uint32_t i = slab_next(&core->idempotencies, 0); good && i != SLAB_NONE;
-         i = slab_next(&core->idempotencies, i + 1)) {
-        const struct idempotency *key = idempotency_at(core, i);
-        good = is_index_or_none(&core->idempotencies, key->newer) &&
-               is_index_or_none(&core->idempotencies, key->next_of_task) && key->state < TASK_STATE_COUNT;
-    }
-    return good;
-}
-
-/* Gives the names back to queues and nodes; false when two claim the same. */
-static bool index_names(struct core *core)
-{
-    for (uint32_t i = slab_next(&core->symbols, 0); i != SLAB_NONE; i = slab_next(&core->symbols, i + 1)) {
-        if (!symbol_index(core, i)) {
-            return false;
-        }
-    }
-    for (uint32_t i = slab_next(&core->queues, 0); i != SLAB_NONE; i = slab_next(&core->queues, i + 1)) {
-        struct symbol *symbol = symbol_at(core, queue_at(core, i)->symbol);
-        if (symbol->queue != NONE) {
-            return false;
-        }
-        symbol->queue = i;
-    }
-    for (uint32_t i = slab_next(&core->nodes, 0); i != SLAB_NONE; i = slab_next(&core->nodes, i + 1)) {
-        struct symbol *symbol = symbol_at(core, node_at(core, i)->symbol);
-        if (symbol->node != NONE) {
-            return false;
-        }
-        symbol->node = i;
-    }
-    return true;
-}
-
-/* Builds what is derived. */
-static void index_rest(struct core *core)
-{
-    for (uint32_t i = slab_next(&core->nodes, 0); i != SLAB_NONE; i = slab_next(&core->nodes, i + 1)) {
-        core->sessions += node_at(core, i)->session != 0;
-        node_index(core, i);
-    }
-    for (uint32_t i = slab_next(&core->flows, 0); i != SLAB_NONE; i = slab_next(&core->flows, i + 1)) {
-        flow_index(core, i);
-    }
-    for (uint32_t i = slab_next(&core->signatures, 0); i != SLAB_NONE; i = slab_next(&core->signatures, i + 1)) {
-        signature_index(core, i);
-    }
-    for (uint32_t i = slab_next(&core->retries, 0); i != SLAB_NONE; i = slab_next(&core->retries, i + 1)) {
-        retry_index(core, i);
-    }
-    for (uint32_t i = slab_next(&core->slots, 0); i != SLAB_NONE; i = slab_next(&core->slots, i + 1)) {
-        ready_index(core, i);
-    }
-    for (uint32_t i = slab_next(&core->uniques, 0); i != SLAB_NONE; i = slab_next(&core->uniques, i + 1)) {
-        unique_index(core, i);
-    }
-    for (uint32_t i = slab_next(&core->idempotencies, 0); i != SLAB_NONE; i = slab_next(&core->idempotencies, i + 1)) {
-        idempotency_index(core, i);
-    }
-    for (uint32_t i = slab_next(&core->nodes, 0); i != SLAB_NONE; i = slab_next(&core->nodes, i + 1)) {
-        node_update_idle(core, i);
-    }
-    for (uint32_t i = slab_next(&core->tasks, 0); i != SLAB_NONE; i = slab_next(&core->tasks, i + 1)) {
-        struct task *task = task_at(core, i);
-        task->deadline_ns = NEVER_NS;
-        task->timer_position = HEAP_NONE;
-        core->counts[task->state]++;
-        if (!MUTATION(forget_timers)) {
-            timer_update(core, i);
-        }
-    }
-    /* The list may be broken still: core_check looks. No task is taken twice, nor is one without end. */
-    uint32_t count = 0;
-    for (uint32_t i = core->oldest; i != NONE && count < core->tasks.used; i = task_at(core, i)->newer, count++) {
-        roll_append(core, i);
-    }
-    bitset_clear_all(&core->servable); /* T6 holds between entries; core_check looks */
-}
-
-enum status core_load(struct slice state, struct core **ret_core)
-{
-    if (state.len < SHA256_SIZE) {
+    if (!directory_is_complete(&directory)) {
         return STATUS_CORRUPT;
     }
-    struct slice body = slice_of(state.data, state.len - SHA256_SIZE);
-    uint8_t digest[SHA256_SIZE];
-    sha256(body, digest);
-    if (memcmp(digest, state.data + body.len, SHA256_SIZE) != 0) {
-        return STATUS_CORRUPT;
+    const char *at = body.data + head_size;
+    for (uint32_t i = 0; i < directory.count; i++) {
+        archive->reader = reader_of(slice_of(at, directory.entries[i].len));
+        archive->version = directory.entries[i].version;
+        section_fields(archive, directory.entries[i].section);
+        if (archive->failed || !reader_is_done(&archive->reader)) {
+            return complain(why, STATUS_CORRUPT, "its %s cannot be read", directory.entries[i].section->name);
+        }
+        at += directory.entries[i].len;
     }
-    struct core *core = core_alloc();
+    return STATUS_OK;
+}
+
+/* Format 1: every section that there was, at version 1, and nothing else. */
+static enum status load_plain(struct archive *archive)
+{
+    archive->version = 1;
+    for (size_t i = 0; i < SECTION_COUNT; i++) {
+        if (sections[i].since == SAVE_FORMAT_PLAIN) {
+            section_fields(archive, &sections[i]);
+        }
+    }
+    return !archive->failed && reader_is_done(&archive->reader) ? STATUS_OK : STATUS_CORRUPT;
+}
+
+enum status archive_load(struct core *core, struct slice body, struct buf *why)
+{
     struct archive *archive = malloc(sizeof(*archive));
-    if (core == NULL || archive == NULL) {
-        core_free(core);
-        free(archive);
+    if (archive == NULL) {
         return STATUS_NO_MEMORY;
     }
     archive->core = core;
     archive->is_loading = true;
     archive->failed = false;
     archive->reader = reader_of(body);
-    all_fields(archive);
-    bool is_good = !archive->failed && reader_is_done(&archive->reader);
+    struct slice magic = reader_bytes(&archive->reader, MAGIC_FILE_SIZE);
+    uint32_t format = reader_u32(&archive->reader);
+    enum status status = STATUS_CORRUPT;
+    if (!archive->reader.failed && slice_equal_str(magic, MAGIC_CORE_STATE) && format != 0) {
+        status =
+            format == SAVE_FORMAT_PLAIN ? load_plain(archive)
+            : format == SAVE_FORMAT
+                ? load_sections(archive, body, why)
+                : complain(why, STATUS_TOO_NEW, "it was written by a newer Shoal: format %u; this one reads up to %u",
+                           format, SAVE_FORMAT);
+    }
     free(archive);
-    core->kinds_cap = core->kind_count;
-    if (!is_good || !are_indices_good(core) || !index_names(core)) {
-        core_free(core);
-        return STATUS_CORRUPT;
+    return status;
+}
+
+bool core_state_is_current(struct slice state)
+{
+    size_t head_size = MAGIC_FILE_SIZE + 4;
+    struct directory directory;
+    if (state.len < head_size + SHA256_SIZE || le_get(state.data + MAGIC_FILE_SIZE, 4) != SAVE_FORMAT) {
+        return false;
     }
-    index_rest(core);
-    if (core_check(core) != NULL) {
-        core_free(core);
-        return STATUS_CORRUPT;
+    struct slice body = slice_of(state.data, state.len - SHA256_SIZE);
+    if (directory_read(body, head_size, &directory, NULL) != STATUS_OK || directory.count != SECTION_COUNT) {
+        return false;
     }
-    *ret_core = core;
-    return STATUS_OK;
+    bool is_current = true;
+    for (uint32_t i = 0; i < directory.count; i++) {
+        is_current = is_current && directory.entries[i].section == &sections[i] &&
+                     directory.entries[i].version == sections[i].version;
+    }
+    return is_current;
 }

@@ -104,6 +104,8 @@ void view_fill(const struct core *core, uint32_t index, struct task_view *ret)
 
 /* --- as bytes --- */
 
+/* Rows stay in history for ever, so every version is read. A new field goes to the end of a row: count ROW_VERSION up, and
+ * read it `if (version >= 2)`, with what an older row has of it else. */
 #define ROW_VERSION 1
 
 static void put_texts(struct buf *out, const struct slice *const texts[], size_t count)
@@ -218,7 +220,10 @@ enum status task_view_get(struct slice row, struct task_view *ret)
     ret->weight = reader_u16(&reader);
     ret->progress_permille = reader_u16(&reader);
     get_numbers(&reader, ret);
-    if (reader.failed || version != ROW_VERSION || state >= TASK_STATE_COUNT || ret->priority > LIMIT_PRIORITY_MAX ||
+    if (version > ROW_VERSION) {
+        return STATUS_TOO_NEW;
+    }
+    if (reader.failed || version == 0 || state >= TASK_STATE_COUNT || ret->priority > LIMIT_PRIORITY_MAX ||
         ret->requirement.label_count > LIMIT_LABELS ||
         ret->retry.not_retryable_count > ARRAY_COUNT(ret->retry.not_retryable) ||
         ret->attempt_count > ATTEMPT_VIEW_MAX) {

@@ -25,9 +25,6 @@
 #include "base/buf.h"
 #include "base/ensure.h"
 
-#define STORE_MAGIC 0x424c4f53u
-#define UPLOAD_MAGIC 0x424c4f55u
-#define READER_MAGIC 0x424c4f52u
 #define WRITE_SIZE (256u << 10) /* gathered before a worker is asked to write */
 #define GATHER_MAX (1u << 20)   /* the sender pauses above it; one more piece still fits */
 #define READ_SIZE (256u << 10)
@@ -154,7 +151,7 @@ enum status blob_store_open(struct loop *loop, const char *dir, uint64_t size_ma
     if (store == NULL) {
         return STATUS_NO_MEMORY;
     }
-    store->magic = STORE_MAGIC;
+    store->magic = BLOB_STORE_MAGIC;
     store->loop = loop;
     store->size_max = size_max;
     int len = snprintf(store->dir, sizeof(store->dir), "%s", dir);
@@ -184,7 +181,7 @@ void blob_store_close(struct blob_store *store)
     if (store == NULL) {
         return;
     }
-    ensure_magic(store, STORE_MAGIC);
+    ensure_magic(store, BLOB_STORE_MAGIC);
     store->is_closed = true;
     store->users++;
     store_release(store);
@@ -192,7 +189,7 @@ void blob_store_close(struct blob_store *store)
 
 enum status blob_stat(struct blob_store *store, const char *hex, uint64_t *ret_size)
 {
-    ensure_magic(store, STORE_MAGIC);
+    ensure_magic(store, BLOB_STORE_MAGIC);
     if (!hex_is_digest(hex)) {
         return STATUS_NOT_FOUND;
     }
@@ -226,7 +223,7 @@ static void upload_free(struct blob_upload *upload)
 enum status blob_upload_begin(struct blob_store *store, const char *expected_hex, void (*on_room)(void *ctx), void *ctx,
                               struct blob_upload **ret_upload)
 {
-    ensure_magic(store, STORE_MAGIC);
+    ensure_magic(store, BLOB_STORE_MAGIC);
     if (expected_hex != NULL && !hex_is_digest(expected_hex)) {
         return STATUS_INVALID;
     }
@@ -234,7 +231,7 @@ enum status blob_upload_begin(struct blob_store *store, const char *expected_hex
     if (upload == NULL) {
         return STATUS_NO_MEMORY;
     }
-    upload->magic = UPLOAD_MAGIC;
+    upload->magic = BLOB_UPLOAD_MAGIC;
     upload->store = store;
     upload->fd = -1;
     upload->on_room = on_room;
@@ -369,7 +366,7 @@ static void upload_worked(uv_work_t *work, int uv_status)
 {
     (void)uv_status;
     struct blob_upload *upload = work->data;
-    ensure_magic(upload, UPLOAD_MAGIC);
+    ensure_magic(upload, BLOB_UPLOAD_MAGIC);
     upload->is_working = false;
     buf_reset(&upload->writing);
     if (upload->is_aborted) {
@@ -410,7 +407,7 @@ static void upload_advance(struct blob_upload *upload)
 
 bool blob_upload_write(struct blob_upload *upload, struct slice piece)
 {
-    ensure_magic(upload, UPLOAD_MAGIC);
+    ensure_magic(upload, BLOB_UPLOAD_MAGIC);
     ensure(!upload->is_ending && !upload->is_aborted);
     if (upload->size > upload->store->size_max || piece.len > upload->store->size_max - upload->size) {
         upload->size = UINT64_MAX; /* too large from here on; end() says so */
@@ -428,7 +425,7 @@ void blob_upload_end(struct blob_upload *upload,
                      void (*done)(void *ctx, enum status status, const char *hex, uint64_t size, bool is_new),
                      void *ctx)
 {
-    ensure_magic(upload, UPLOAD_MAGIC);
+    ensure_magic(upload, BLOB_UPLOAD_MAGIC);
     ensure(!upload->is_ending && !upload->is_aborted);
     upload->is_ending = true;
     upload->has_paused = false;
@@ -439,7 +436,7 @@ void blob_upload_end(struct blob_upload *upload,
 
 void blob_upload_abort(struct blob_upload *upload)
 {
-    ensure_magic(upload, UPLOAD_MAGIC);
+    ensure_magic(upload, BLOB_UPLOAD_MAGIC);
     if (upload->is_working) {
         upload->is_aborted = true;
     } else {
@@ -473,7 +470,7 @@ static void reader_worked(uv_work_t *work, int uv_status)
 {
     (void)uv_status;
     struct blob_reader *reader = work->data;
-    ensure_magic(reader, READER_MAGIC);
+    ensure_magic(reader, BLOB_READER_MAGIC);
     reader->is_working = false;
     if (reader->is_aborted) {
         reader_free(reader);
@@ -498,7 +495,7 @@ static void reader_worked(uv_work_t *work, int uv_status)
 
 void blob_read_next(struct blob_reader *reader)
 {
-    ensure_magic(reader, READER_MAGIC);
+    ensure_magic(reader, BLOB_READER_MAGIC);
     ensure(!reader->is_working);
     reader->is_working = true;
     int error = uv_queue_work(&reader->store->loop->uv, &reader->work, reader_work, reader_worked);
@@ -528,7 +525,7 @@ enum status blob_read_begin(struct blob_store *store, const char *hex, uint64_t 
         (void)close(fd);
         return STATUS_NO_MEMORY;
     }
-    reader->magic = READER_MAGIC;
+    reader->magic = BLOB_READER_MAGIC;
     reader->store = store;
     reader->work.data = reader;
     reader->is_working = false;
@@ -546,7 +543,7 @@ enum status blob_read_begin(struct blob_store *store, const char *hex, uint64_t 
 
 void blob_read_abort(struct blob_reader *reader)
 {
-    ensure_magic(reader, READER_MAGIC);
+    ensure_magic(reader, BLOB_READER_MAGIC);
     if (reader->is_working) {
         reader->is_aborted = true;
     } else {

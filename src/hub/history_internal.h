@@ -9,7 +9,6 @@
 #include "base/map.h"
 #include "hub/history.h"
 
-#define HISTORY_MAGIC 0x48495354u
 #define HISTORY_APPLICATION_ID 0x53484f4c /* "SHOL" */
 #define HISTORY_SCHEMA 2
 #define CHUNK_SIZE (1u << 20)

@@ -59,6 +59,7 @@ struct engine {
     int64_t armed_ns; /* deadline that deadline_timer is set to; INT64_MAX: none */
 
     bool is_recovering;
+    enum status recovery_status; /* why an entry was not taken */
     int64_t progress_ns;
     uint64_t progress_entries;
 
@@ -278,6 +279,7 @@ static void on_journal_failure(void *ctx, enum status status, const char *why)
 {
     struct engine *engine = engine_of(ctx);
     (void)sentence(engine, status, "the journal in %s can go on no further: %s", engine->hub.config.data_dir, why);
+    engine->recovery_status = status;
     if (!engine->is_recovering) {
         engine_stop(engine, status);
     }
@@ -310,6 +312,12 @@ static void on_durable(void *ctx, uint64_t seq)
     struct engine *engine = ctx;
     engine->sequencer_callbacks.on_durable(engine->sequencer_callbacks.ctx, seq);
     arm_deadline(engine);
+}
+
+static bool has_stopped(void *ctx)
+{
+    const struct engine *engine = ctx;
+    return engine->sequencer_callbacks.has_stopped(engine->sequencer_callbacks.ctx);
 }
 
 static void on_journal_failed(void *ctx, enum status status, const char *why)
@@ -435,7 +443,12 @@ static enum status on_snapshot(void *ctx, uint64_t seq, struct slice state)
 {
     struct engine *engine = ctx;
     log_info("hub.snapshot", "seq=%llu size=%zu", (unsigned long long)seq, state.len);
-    return sequencer_load_snapshot(engine->hub.sequencer, seq, state);
+    enum status status = sequencer_load_snapshot(engine->hub.sequencer, seq, state);
+    if (status != STATUS_OK) {
+        log_warn("hub.snapshot_refused", "seq=%llu status=%s why=\"%s\"", (unsigned long long)seq, status_slug(status),
+                 sequencer_snapshot_why(engine->hub.sequencer));
+    }
+    return status;
 }
 
 static enum status recover(struct engine *engine)
@@ -452,13 +465,24 @@ static enum status recover(struct engine *engine)
                                          .sync_interval_ms = hub->config.sync_interval_ms};
     random_bytes(&config.salt, sizeof(config.salt));
     struct file_journal_hooks hooks = journal_thread_hooks(engine->journal_thread);
-    struct journal_callbacks callbacks = {
-        .on_entry = on_entry, .on_durable = on_durable, .on_failed = on_journal_failed, .ctx = engine};
+    struct journal_callbacks callbacks = {.on_entry = on_entry,
+                                          .on_durable = on_durable,
+                                          .on_failed = on_journal_failed,
+                                          .has_stopped = has_stopped,
+                                          .ctx = engine};
     int64_t begun_ns = clock_mono_ns();
     engine->progress_ns = begun_ns;
     engine->is_recovering = true;
     status = file_journal_open(&config, &hooks, &callbacks, on_snapshot, &hub->recovery, &hub->journal);
     engine->is_recovering = false;
+    if (engine->recovery_status != STATUS_OK) {
+        return engine->recovery_status; /* an entry was not taken, and the sentence is there */
+    }
+    if (status == STATUS_TOO_NEW) {
+        const char *why = sequencer_snapshot_why(hub->sequencer);
+        return sentence(engine, status, "the data in %s needs a newer Shoal: %s%s%s%s", hub->config.data_dir,
+                        hub->recovery.detail, why[0] != '\0' ? " (" : "", why, why[0] != '\0' ? ")" : "");
+    }
     if (status == STATUS_CORRUPT) {
         return sentence(engine, status, "the journal in %s is damaged (%s): see `shoal verify` and `shoal repair`",
                         hub->config.data_dir, hub->recovery.detail);
@@ -466,9 +490,6 @@ static enum status recover(struct engine *engine)
     if (status != STATUS_OK) {
         return sentence(engine, status, "the journal in %s cannot be opened: %s%s%s", hub->config.data_dir,
                         status_title(status), hub->recovery.detail[0] != '\0' ? " " : "", hub->recovery.detail);
-    }
-    if (engine->why.len > 0) {
-        return STATUS_NO_MEMORY; /* the replay ran out of it and said so */
     }
     const struct file_journal_recovery *found = &hub->recovery;
     log_info("hub.recovered", "snapshot=%llu entries=%llu seq=%llu ms=%lld", (unsigned long long)found->snapshot_seq,

@@ -24,7 +24,6 @@
 #include "base/clock.h"
 #include "base/ensure.h"
 
-#define JOURNAL_THREAD_MAGIC 0x4a544852u
 #define HINT_NS (50 * NS_PER_MS)
 #define PREPARER_NICE 10
 

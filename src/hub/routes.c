@@ -25,7 +25,6 @@
 #include "hub/sessions.h"
 #include "hub/task_waits.h"
 
-#define ROUTES_MAGIC 0x524f5554u
 #define OUT_SIZE_MAX (64u << 20) /* the largest answer that is not streamed: a page of 1000 tasks with all they hold */
 #define OUT_SIZE_KEPT (1u << 20)
 #define TEXT_SIZE_KEPT 4096u

@@ -13,7 +13,6 @@
 #include "hub/problem.h"
 #include "hub/route_table.h"
 
-#define CALL_MAGIC 0x43414c4cu
 #define CALL_PARAM_SIZE (LIMIT_NAME_SIZE + 1) /* a longer one names nothing */
 #define CALLS_MAX 200000                      /* requests being answered; ten for each of LIMIT_HTTP_CONNECTIONS */
 

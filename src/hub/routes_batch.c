@@ -16,7 +16,6 @@
 #include "hub/routes.h"
 #include "hub/task_json.h"
 
-#define BATCH_MAGIC 0x42415443u
 #define BATCH_KEY_SIZE_MAX 250 /* "#" and an index below LIMIT_BATCH_TASKS still fit LIMIT_KEY_SIZE */
 #define BATCHES_KEPT 32        /* of each size */
 #define TEXT_SIZE_KEPT (64u << 10)
@@ -70,7 +69,7 @@ static struct batch *batch_new(struct call *call, uint32_t count)
         batch->size_class = class;
         buf_init(&batch->text, TEXT_SIZE_MAX);
     }
-    batch->magic = BATCH_MAGIC;
+    batch->magic = BATCH_CALL_MAGIC;
     batch->call = call;
     batch->seq = 0;
     batch->count = 0;
@@ -82,7 +81,7 @@ static struct batch *batch_new(struct call *call, uint32_t count)
 
 static void batch_release(struct routes *routes, struct batch *batch)
 {
-    ensure_magic(batch, BATCH_MAGIC);
+    ensure_magic(batch, BATCH_CALL_MAGIC);
     batch->magic = 0;
     uint32_t kept = 0;
     for (struct batch *at = routes->free_batches[batch->size_class]; at != NULL; at = at->next_free) {
@@ -180,7 +179,7 @@ static void on_item_reply(struct pending *pending, const struct effect_reply *re
 {
     struct batch_item *item = (struct batch_item *)((char *)pending - offsetof(struct batch_item, pending));
     struct batch *batch = item->batch;
-    ensure_magic(batch, BATCH_MAGIC);
+    ensure_magic(batch, BATCH_CALL_MAGIC);
     item->status = reply->status;
     item->task_id = reply->task_id;
     item->state = reply->state;

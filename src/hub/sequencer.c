@@ -23,13 +23,13 @@
  * Rejected: applying only what is durable (every command would wait one fsync to see the one before it). */
 #include "hub/sequencer.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/ensure.h"
 #include "base/limits.h"
 #include "base/mutation.h"
 
-#define SEQUENCER_MAGIC 0x53514552u
 #define HELD_OVERHEAD 256u /* what a held entry costs beside its effects, for the bound */
 #define BATCH_SIZE_FLUSH                                                                                               \
     (LIMIT_ENTRY_SIZE / 4)           /* a batch past it is proposed before the next command: 3 MiB are left */
@@ -85,6 +85,7 @@ struct sequencer {
 
     struct buf pool[POOL_MAX];
     uint32_t pool_count;
+    char snapshot_why[192];
     struct pending *too_large; /* commands that did not fit, answered by the next flush */
 };
 
@@ -416,6 +417,23 @@ static void replay_effects(struct sequencer *sequencer, struct buf *effects, uin
     }
 }
 
+/* An entry that means something to a newer Shoal only: to pass over it would be to go on with another state than whoever
+ * knows it. Everything stops here, with nothing applied, and says what it met. */
+static void fail_too_new(struct sequencer *sequencer, const struct journal_entry *entry)
+{
+    char why[ENTRY_WHY_SIZE];
+    char text[ENTRY_WHY_SIZE + 64];
+    entry_explain(entry->body, why);
+    (void)snprintf(text, sizeof(text), "entry %llu was written by a newer Shoal: %s", (unsigned long long)entry->seq,
+                   why);
+    fail(sequencer, STATUS_TOO_NEW, text);
+}
+
+static bool has_stopped(void *ctx)
+{
+    return ((const struct sequencer *)ctx)->has_failed;
+}
+
 static void on_entry(void *ctx, const struct journal_entry *entry)
 {
     struct sequencer *sequencer = ctx;
@@ -430,6 +448,11 @@ static void on_entry(void *ctx, const struct journal_entry *entry)
     struct core_entry core_entry = {.seq = entry->seq, .time_ns = entry->time_ns, .body = entry->body};
     /* CORRUPT: the core passed over the entry whole, as every replay of it will. */
     enum status status = core_apply(sequencer->core, &core_entry, &held.effects);
+    if (status == STATUS_TOO_NEW) {
+        pool_give(sequencer, &held.effects);
+        fail_too_new(sequencer, entry);
+        return;
+    }
     bool is_short = (status != STATUS_OK && status != STATUS_CORRUPT) || buf_status(&held.effects) != STATUS_OK;
     if (sequencer->journal == NULL) {
         if (!is_short) {
@@ -460,8 +483,11 @@ static void on_journal_failed(void *ctx, enum status status, const char *why)
 struct journal_callbacks sequencer_journal_callbacks(struct sequencer *sequencer)
 {
     ensure_magic(sequencer, SEQUENCER_MAGIC);
-    return (struct journal_callbacks){
-        .on_entry = on_entry, .on_durable = on_durable, .on_failed = on_journal_failed, .ctx = sequencer};
+    return (struct journal_callbacks){.on_entry = on_entry,
+                                      .on_durable = on_durable,
+                                      .on_failed = on_journal_failed,
+                                      .has_stopped = has_stopped,
+                                      .ctx = sequencer};
 }
 
 /* --- recovery --- */
@@ -518,7 +544,11 @@ enum status sequencer_load_snapshot(void *ctx, uint64_t seq, struct slice state)
     ensure_magic(sequencer, SEQUENCER_MAGIC);
     ensure(sequencer->journal == NULL);
     struct core *core = NULL;
-    enum status status = core_load(state, &core);
+    struct buf why;
+    buf_init(&why, sizeof(sequencer->snapshot_why) - 1);
+    enum status status = core_load_why(state, &core, &why);
+    (void)snprintf(sequencer->snapshot_why, sizeof(sequencer->snapshot_why), "%s", buf_cstr(&why));
+    buf_free(&why);
     if (status != STATUS_OK) {
         return status;
     }
@@ -530,6 +560,11 @@ enum status sequencer_load_snapshot(void *ctx, uint64_t seq, struct slice state)
     sequencer->core = core;
     sequencer->durable_seq = seq;
     return hand_over_finished(sequencer);
+}
+
+const char *sequencer_snapshot_why(const struct sequencer *sequencer)
+{
+    return sequencer->snapshot_why;
 }
 
 void sequencer_start(struct sequencer *sequencer, struct journal *journal)

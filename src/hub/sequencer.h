@@ -42,6 +42,8 @@ void sequencer_free(struct sequencer *sequencer);
  * on_finished; all others are dropped), and the snapshot loader. */
 struct journal_callbacks sequencer_journal_callbacks(struct sequencer *sequencer);
 enum status sequencer_load_snapshot(void *sequencer, uint64_t seq, struct slice state);
+/* Why the last snapshot was not taken, half a sentence for people; empty when there is nothing to say. */
+const char *sequencer_snapshot_why(const struct sequencer *sequencer);
 void sequencer_set_history_seq(struct sequencer *sequencer, uint64_t history_seq);
 /* Recovery is over: from here the journal is used. Hands rows that history lacks to on_finished. */
 void sequencer_start(struct sequencer *sequencer, struct journal *journal);

@@ -32,7 +32,6 @@
 #include "hub/fields.h"
 #include "hub/sessions_internal.h"
 
-#define SESSIONS_MAGIC 0x53455353u
 #define CLOCK_STEP_NS (3 * SESSIONS_TICK_MS * NS_PER_MS)
 #define GREETING_MS 5000 /* a node says hello in its first packet */
 #define SCRATCH_SIZE_MAX (2 * LIMIT_WS_MESSAGE_SIZE)

@@ -6,7 +6,6 @@
 #include "base/slab.h"
 #include "hub/sessions.h"
 
-#define SESSION_MAGIC 0x53455353u
 #define SESSIONS_MAX (LIMIT_NODES * 2) /* a node may have a new connection while the old one is still closing */
 
 /* What a session waits for. Each phase with a time has a list in the order of its ends, because its duration is fixed. */

@@ -29,7 +29,6 @@
 #include "base/ensure.h"
 #include "journal/file_journal.h"
 
-#define SNAPSHOTTER_MAGIC 0x534e4150u
 #define CHILD_NICE 10
 #define CHILD_MS_MAX (30 * 60 * 1000) /* a child that is not done by then hangs; 4 GiB at 10 MB/s take seven minutes */
 

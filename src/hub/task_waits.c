@@ -19,8 +19,6 @@
 #include "base/mutation.h"
 #include "base/slab.h"
 
-#define TASK_WAITS_MAGIC 0x54575453u
-
 struct wait {
     uint64_t task_id;
     int64_t due_ns; /* monotonic */

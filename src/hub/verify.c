@@ -2,7 +2,7 @@
  *
  *   snapshot A (or nothing) ──entries──▶ state at B ──entries──▶ … ──▶ last
  *                                          │ core_hash
- *                                          └ must equal the hash that snapshot B carries, and that of the loaded B
+ *                                          └ must equal that of the loaded B, which must be the one that B carries
  *
  * A hub that crashed and recovered from B goes on from what B holds; a hub that lived on goes on from what A and the
  * entries make. That both are the same state, to the bit, is what makes a restart invisible (J3). */
@@ -65,14 +65,26 @@ static enum status load(struct replay *replay, uint64_t seq, struct core **ret_c
                         status == STATUS_CORRUPT ? replay->data_dir : "", status == STATUS_CORRUPT ? HINT_END : "");
     }
     struct core *core = NULL;
-    status = core_load(slice_of(state, len), &core);
-    free(state);
+    struct buf load_why;
+    buf_init(&load_why, 256);
+    status = core_load_why(slice_of(state, len), &core, &load_why);
     if (status != STATUS_OK) {
-        return complain(replay->why, status, "the snapshot at entry %llu holds no sound state", ull(seq));
+        status = complain(replay->why, status, "snapshot/%020llu.snap holds no state that can be used: %s", ull(seq),
+                          load_why.len > 0 ? buf_cstr(&load_why) : status_title(status));
+        buf_free(&load_why);
+        free(state);
+        return status;
     }
+    buf_free(&load_why);
+    /* The state hash is the digest that a state ends with. One in an older format is another stream than would be saved
+     * now, and only the digest can be held against what the snapshot carries. */
     uint8_t hash[SHA256_SIZE];
     core_hash(core, hash);
-    if (core_seq(core) != seq || memcmp(hash, info.state_hash, sizeof(hash)) != 0) {
+    bool is_current = core_state_is_current(slice_of(state, len));
+    bool has_its_hash = memcmp(state + len - sizeof(hash), info.state_hash, sizeof(hash)) == 0 &&
+                        (!is_current || memcmp(hash, info.state_hash, sizeof(hash)) == 0);
+    free(state);
+    if (core_seq(core) != seq || !has_its_hash) {
         core_free(core);
         return complain(replay->why, STATUS_CORRUPT,
                         "the snapshot at entry %llu does not have the state hash it carries", ull(seq));
@@ -145,17 +157,19 @@ static enum status compare(struct replay *replay)
             continue;
         }
         uint8_t hash[SHA256_SIZE];
-        core_hash(replay->core, hash);
-        if (memcmp(hash, info->state_hash, sizeof(hash)) != 0) {
-            return complain(replay->why, STATUS_CORRUPT,
-                            "replay to entry %llu gives another state than the snapshot taken there", ull(seq));
-        }
+        uint8_t loaded_hash[SHA256_SIZE];
         struct core *loaded = NULL;
         enum status status = load(replay, seq, &loaded);
         if (status != STATUS_OK) {
             return status;
         }
+        core_hash(replay->core, hash);
+        core_hash(loaded, loaded_hash);
         core_free(loaded);
+        if (memcmp(hash, loaded_hash, sizeof(hash)) != 0) {
+            return complain(replay->why, STATUS_CORRUPT,
+                            "replay to entry %llu gives another state than the snapshot taken there", ull(seq));
+        }
         replay->report->snapshots_compared++;
     }
     return STATUS_OK;
@@ -187,6 +201,10 @@ static enum status replay_entry(struct replay *replay, const struct journal_entr
     enum status status = core_apply(replay->core, &core_entry, &replay->effects);
     if (status == STATUS_CORRUPT) {
         replay->report->undecodable++;
+    } else if (status == STATUS_TOO_NEW) {
+        char entry_why[ENTRY_WHY_SIZE];
+        entry_explain(entry->body, entry_why);
+        return complain(replay->why, status, "entry %llu was written by a newer Shoal: %s", ull(entry->seq), entry_why);
     } else if (status != STATUS_OK) {
         return complain(replay->why, status, "entry %llu cannot be applied: %s", ull(entry->seq), status_title(status));
     }
@@ -301,11 +319,49 @@ enum status verify_run(const char *data_dir, struct verify_report *ret_report, s
     return status;
 }
 
+struct age {
+    struct buf *why;
+    bool is_too_new;
+};
+
+static bool visit_age(void *ctx, const struct journal_entry *entry)
+{
+    struct age *age = ctx;
+    struct entry_head head;
+    if (entry_check(entry->body, &head) != STATUS_TOO_NEW) {
+        return true;
+    }
+    char entry_why[ENTRY_WHY_SIZE];
+    entry_explain(entry->body, entry_why);
+    (void)complain(age->why, STATUS_TOO_NEW,
+                   "entry %llu was written by a newer Shoal, whose data this one does not repair: %s", ull(entry->seq),
+                   entry_why);
+    age->is_too_new = true;
+    return false;
+}
+
+/* Nothing is cut from data that a newer Shoal wrote: it knows better what is damage. Damage itself is no concern here. */
+static enum status check_age(struct disk *disk, const char *data_dir, struct buf *why)
+{
+    struct age age = {.why = why};
+    struct file_journal_recovery recovery;
+    enum status status = file_journal_scan(disk, 0, visit_age, &age, &recovery);
+    if (status == STATUS_TOO_NEW) {
+        return complain(why, status, "the data in %s needs a newer Shoal: %s", data_dir, recovery.detail);
+    }
+    return age.is_too_new ? STATUS_TOO_NEW : STATUS_OK;
+}
+
 enum status repair_run(const char *data_dir, bool is_dry_run, struct file_journal_repair *ret_report, struct buf *why)
 {
     struct disk *disk = NULL;
     enum status status = open_dir(data_dir, &disk, why);
     if (status != STATUS_OK) {
+        return status;
+    }
+    status = check_age(disk, data_dir, why);
+    if (status != STATUS_OK) {
+        disk_posix_close(disk);
         return status;
     }
     status = file_journal_repair(disk, is_dry_run, ret_report);

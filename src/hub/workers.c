@@ -28,7 +28,6 @@
 #include "hub/task_json.h"
 #include "hub/task_waits.h"
 
-#define POLL_MAGIC 0x504f4c4cu
 #define POLLS_IN_LINE_MAX 64         /* of one worker; more of them is a mistake, and each holds a request */
 #define LEASES_SIZE_MAX (128u << 20) /* 1000 leases with an input and a checkpoint of 64 KiB each */
 #define OUTCOMES_SIZE_MAX (2 * LIMIT_HTTP_BODY_SIZE)

@@ -17,7 +17,6 @@
 #include "base/ensure.h"
 #include "journal/disk.h"
 
-#define DISK_POSIX_MAGIC 0x4469506fu
 #define IO_SIZE_MAX ((size_t)1 << 30) /* of one call; Linux transfers at most 0x7ffff000 bytes at a time */
 
 struct disk_posix {

@@ -18,7 +18,6 @@
 #include "base/ensure.h"
 #include "base/rng.h"
 
-#define DISK_SIM_MAGIC 0x4469536du
 #define PATH_SIZE 96u
 #define NAMES_MAX 4096u
 

@@ -23,7 +23,8 @@
  *   a header, then nothing       the same, further on: kept, empty
  *   a torn tail                  zeroed to the end of the segment, so that what is left of it can never pass for
  *                                records once new ones have been written in front; later segments are removed
- *   a damaged snapshot           put aside when the older one and the log hold all that it held, else refused; one that
+ *   a damaged snapshot           put aside when the older one and the log hold all that it held, else refused; the same
+ *                                with one that the owner refuses, as damaged or as newer than this build; one that
  *                                cannot be read is always refused, since it may be sound
  *   two names swapped, a file
  *   gone that trim had let go    older than the snapshot: never looked at
@@ -422,15 +423,17 @@ struct opening {
     struct file_journal_recovery *recovery;
     struct snapshot_info snapshots[8]; /* newest first; two are kept, a few more may wait for trim */
     size_t snapshot_count;
-    size_t snapshot_used; /* index; those before it are damaged */
+    size_t snapshot_used;   /* index; those before it are passed over */
+    enum status refused[8]; /* why: CORRUPT or TOO_NEW */
     int64_t snapshot_time_ns;
 };
 
 static bool visit_entry(void *ctx, const struct journal_entry *entry)
 {
     const struct opening *opening = ctx;
-    opening->callbacks->on_entry(opening->callbacks->ctx, entry);
-    return true;
+    const struct journal_callbacks *callbacks = opening->callbacks;
+    callbacks->on_entry(callbacks->ctx, entry);
+    return callbacks->has_stopped == NULL || !callbacks->has_stopped(callbacks->ctx);
 }
 
 static enum status fail(struct opening *opening, enum status status, const char *what)
@@ -441,8 +444,13 @@ static enum status fail(struct opening *opening, enum status status, const char 
     return status;
 }
 
-/* Finds the newest sound snapshot and hands it to the owner. One that cannot be read may be sound, and may be all there is
- * of the newest entries: only one whose bytes are wrong is passed over. */
+static const char *refusal_text(enum status refused)
+{
+    return refused == STATUS_TOO_NEW ? "was written by a newer Shoal" : "is damaged";
+}
+
+/* Finds the newest snapshot that is sound and that the owner takes. One that cannot be read may be sound, and may be all
+ * there is of the newest entries: only one whose bytes are wrong, or mean nothing to the owner, is passed over. */
 static enum status load_snapshot(struct opening *opening,
                                  enum status (*on_snapshot)(void *ctx, uint64_t seq, struct slice state))
 {
@@ -457,21 +465,26 @@ static enum status load_snapshot(struct opening *opening,
         char *state;
         size_t len;
         status = snapshot_read(opening->disk, opening->snapshots[i].seq, &info, &state, &len);
-        if (status != STATUS_OK && status != STATUS_CORRUPT) {
-            char what[SEGMENT_PATH_SIZE + 32];
-            snprintf(what, sizeof(what), "snapshot/%020llu.snap cannot be read",
-                     (unsigned long long)opening->snapshots[i].seq);
-            return fail(opening, status, what);
+        bool is_read = status == STATUS_OK;
+        if (is_read && on_snapshot != NULL) {
+            status = on_snapshot(opening->callbacks->ctx, info.seq, slice_of(state, len));
+        }
+        if (is_read) {
+            free(state);
         }
         if (status == STATUS_OK) {
             opening->snapshot_used = i;
             opening->snapshot_time_ns = info.time_ns;
             recovery->snapshot_seq = info.seq;
-            status =
-                on_snapshot != NULL ? on_snapshot(opening->callbacks->ctx, info.seq, slice_of(state, len)) : STATUS_OK;
-            free(state);
-            return status == STATUS_OK ? STATUS_OK : fail(opening, status, "a sound snapshot does not load");
+            return STATUS_OK;
         }
+        if (status != STATUS_CORRUPT && status != STATUS_TOO_NEW) {
+            char what[SEGMENT_PATH_SIZE + 32];
+            snprintf(what, sizeof(what), "snapshot/%020llu.snap cannot be %s",
+                     (unsigned long long)opening->snapshots[i].seq, is_read ? "loaded" : "read");
+            return fail(opening, status, what);
+        }
+        opening->refused[i] = status;
     }
     opening->snapshot_used = opening->snapshot_count;
     return STATUS_OK;
@@ -487,14 +500,15 @@ static enum status check_stand_in(struct opening *opening)
     if (damaged_seq <= last_seq) {
         return STATUS_OK;
     }
-    snprintf(
-        opening->recovery->detail, sizeof(opening->recovery->detail),
-        "snapshot/%020llu.snap is damaged, and without it nothing is left behind entry %llu; `shoal repair` can save the rest",
-        (unsigned long long)damaged_seq, (unsigned long long)last_seq);
-    return STATUS_CORRUPT;
+    enum status refused = opening->refused[0];
+    snprintf(opening->recovery->detail, sizeof(opening->recovery->detail),
+             "snapshot/%020llu.snap %s, and without it nothing is left behind entry %llu%s",
+             (unsigned long long)damaged_seq, refusal_text(refused), (unsigned long long)last_seq,
+             refused == STATUS_CORRUPT ? "; `shoal repair` can save the rest" : "");
+    return refused;
 }
 
-/* Puts the damaged snapshots aside that a sound older one (or the whole log) stood in for, so that trim does not count
+/* Puts the snapshots aside that were passed over, and that a sound older one (or the whole log) stood in for, so that trim does not count
  * them among the two it keeps. */
 static enum status set_damaged_snapshots_aside(struct opening *opening)
 {
@@ -503,13 +517,14 @@ static enum status set_damaged_snapshots_aside(struct opening *opening)
         char aside[SEGMENT_PATH_SIZE];
         unsigned long long seq = opening->snapshots[i].seq;
         snprintf(path, sizeof(path), "snapshot/%020llu.snap", seq);
-        snprintf(aside, sizeof(aside), "snapshot/%020llu.snap.damaged", seq);
+        snprintf(aside, sizeof(aside), "snapshot/%020llu.snap.%s", seq,
+                 opening->refused[i] == STATUS_TOO_NEW ? "newer" : "damaged");
         enum status status = opening->disk->rename(opening->disk, path, aside);
         if (status != STATUS_OK) {
             return fail(opening, status, path);
         }
         snprintf(opening->recovery->detail, sizeof(opening->recovery->detail),
-                 "snapshot %llu is damaged and was put aside; started from %s %llu", seq,
+                 "snapshot %llu %s and was put aside; started from %s %llu", seq, refusal_text(opening->refused[i]),
                  opening->recovery->snapshot_seq > 0 ? "snapshot" : "entry",
                  (unsigned long long)(opening->recovery->snapshot_seq > 0 ? opening->recovery->snapshot_seq : 1));
     }
@@ -632,6 +647,32 @@ static enum status sync_replayed(struct opening *opening)
     return status == STATUS_OK ? STATUS_OK : fail(opening, status, "syncing the data directory");
 }
 
+/* Why the log cannot be replayed. When a snapshot was passed over and the log does not reach back to what would stand in
+ * for it, that snapshot is the reason. */
+static enum status explain_replay(struct opening *opening, enum status status)
+{
+    struct file_journal_recovery *recovery = opening->recovery;
+    const struct walk *walk = &opening->walk;
+    bool is_trimmed = opening->snapshot_used > 0 && opening->files.segment_count > 0 &&
+                      opening->files.segments[0].first_seq > walk->from;
+    if (is_trimmed) {
+        enum status refused = opening->refused[0];
+        snprintf(recovery->detail, sizeof(recovery->detail),
+                 "snapshot/%020llu.snap %s, %s, and the journal cannot stand in for it: %.200s%s",
+                 (unsigned long long)opening->snapshots[0].seq, refusal_text(refused),
+                 opening->snapshot_used == opening->snapshot_count && opening->snapshot_count > 1
+                     ? "every older one is of no use either"
+                     : "there is no older one",
+                 walk->detail, refused == STATUS_CORRUPT ? "; `shoal repair` can save the rest" : "");
+        return refused;
+    }
+    snprintf(recovery->detail, sizeof(recovery->detail), "%.255s%s%s%s", walk->detail,
+             opening->snapshot_used > 0 ? "; the newest snapshot " : "",
+             opening->snapshot_used > 0 ? refusal_text(opening->refused[0]) : "",
+             status == STATUS_OK ? "; `shoal repair` can save the rest" : "");
+    return status != STATUS_OK ? fail(opening, status, "reading the journal") : STATUS_CORRUPT;
+}
+
 static enum status replay(struct opening *opening)
 {
     struct file_journal_recovery *recovery = opening->recovery;
@@ -644,11 +685,13 @@ static enum status replay(struct opening *opening)
         .ctx = opening,
     };
     enum status status = walk_run(walk);
+    if (status == STATUS_OK && walk->is_stopped) {
+        snprintf(recovery->detail, sizeof(recovery->detail), "entry %llu was not taken",
+                 (unsigned long long)(walk->expected_seq - 1));
+        return STATUS_CANCELLED;
+    }
     if (status != STATUS_OK || walk->end == WALK_DAMAGED) {
-        snprintf(recovery->detail, sizeof(recovery->detail), "%.180s%s%s", walk->detail,
-                 opening->snapshot_used > 0 ? "; the newest snapshot is damaged too" : "",
-                 status == STATUS_OK ? "; `shoal repair` can save the rest" : "");
-        return status != STATUS_OK ? fail(opening, status, "reading the journal") : STATUS_CORRUPT;
+        return explain_replay(opening, status);
     }
     status = check_stand_in(opening);
     if (status != STATUS_OK) {

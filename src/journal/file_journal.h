@@ -43,7 +43,7 @@ struct file_journal_recovery {
     uint64_t last_seq;
     uint64_t entries;        /* replayed */
     uint64_t truncated_size; /* bytes of a torn tail that were cut */
-    char detail[256];        /* for people: when recovery fails, file, offset and what is wrong; else what it found
+    char detail[512];        /* for people: when recovery fails, file, offset and what is wrong; else what it found
                               * (a torn tail, a damaged snapshot), empty when there was nothing to say */
 };
 
@@ -51,7 +51,9 @@ struct file_journal;
 
 /* Recovery: finds the newest sound snapshot, gives its state to `on_snapshot`, then every entry after it to
  * callbacks.on_entry (on_durable is not called for those), cuts a torn tail, and returns a journal ready for propose.
- * CORRUPT when anything else is damaged, or a damaged snapshot held what nothing else does; IO when a segment or a snapshot
+ * A snapshot that on_snapshot refuses with CORRUPT or TOO_NEW is passed over like a damaged one: an older one and the log
+ * stand in for it, or the whole log. CORRUPT when anything else is damaged, or nothing stands in for a snapshot; TOO_NEW when a
+ * newer Shoal wrote what is needed; CANCELLED when callbacks.has_stopped: then nothing on the disk was changed; IO when a segment or a snapshot
  * cannot be read (ret_recovery->detail says where). The journal is owned by the caller: close, after its writer has
  * stopped; close writes and syncs what is left, in place, and calls nothing back. */
 STATUS_MUST_CHECK enum status file_journal_open(const struct file_journal_config *config,

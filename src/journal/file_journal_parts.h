@@ -9,7 +9,6 @@
 #include "journal/file_journal.h"
 #include "journal/segment.h"
 
-#define FILE_JOURNAL_MAGIC 0x464a726eu
 #define FILE_JOURNAL_SPARES 2              /* kept for their zeros; more are removed by trim */
 #define FILE_JOURNAL_SPARES_MAX 4          /* with those made for one big entry */
 #define FILE_JOURNAL_BATCH_KEEP (4u << 20) /* a buffer that grew past this is given back when it was written */

@@ -30,6 +30,8 @@ struct journal_callbacks {
     /* The journal can go on no further (an fsync failed, the disk is full or damaged): the process must end. */
     void (*on_failed)(void *ctx, enum status status, const char *why);
     void *ctx;
+    /* While opening, asked after each entry: the owner cannot go on (it says why itself). May be NULL: it always can. */
+    bool (*has_stopped)(void *ctx);
 };
 
 struct journal; /* of the driver; begins with this table */

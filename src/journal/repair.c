@@ -56,7 +56,7 @@ enum status file_journal_scan(struct disk *disk, uint64_t from,
     ret_recovery->entries = walk.visited;
     ret_recovery->last_seq = walk.expected_seq - 1;
     ret_recovery->truncated_size = walk.end == WALK_TORN ? walk.tail_size : 0;
-    memcpy(ret_recovery->detail, walk.detail, sizeof(ret_recovery->detail));
+    snprintf(ret_recovery->detail, sizeof(ret_recovery->detail), "%s", walk.detail);
     if (status == STATUS_OK && walk.end == WALK_DAMAGED) {
         return STATUS_CORRUPT;
     }

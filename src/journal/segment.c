@@ -30,7 +30,6 @@
 #include "base/hash.h"
 #include "base/mutation.h"
 
-#define HEADER_MAGIC "SHOALSEG"
 #define HEADER_VERSION 1u
 #define HEADER_FLAG_FRESH 1u
 #define HEADER_CRC_AT 60u
@@ -136,7 +135,7 @@ static uint64_t get_u64(const char *at)
 void segment_header_encode(const struct segment_header *header, struct buf *out)
 {
     char block[SEGMENT_HEADER_COPY_AT] = {0};
-    memcpy(block, HEADER_MAGIC, 8);
+    memcpy(block, MAGIC_SEGMENT, 8);
     put_u32(block + 8, HEADER_VERSION);
     put_u32(block + 12, header->is_fresh ? HEADER_FLAG_FRESH : 0);
     put_u64(block + 16, header->first_seq);
@@ -152,7 +151,7 @@ void segment_header_encode(const struct segment_header *header, struct buf *out)
 static bool decode_copy(const char *at, uint64_t first_seq, struct segment_header *ret_header,
                         bool *ret_is_version_unknown)
 {
-    if (memcmp(at, HEADER_MAGIC, 8) != 0 || get_u32(at + HEADER_CRC_AT) != crc32c(0, at, HEADER_CRC_AT) ||
+    if (memcmp(at, MAGIC_SEGMENT, 8) != 0 || get_u32(at + HEADER_CRC_AT) != crc32c(0, at, HEADER_CRC_AT) ||
         get_u64(at + 16) != first_seq) {
         return false;
     }

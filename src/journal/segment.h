@@ -16,8 +16,8 @@
 #define SEGMENT_HEADER_COPY_AT 4096u
 #define SEGMENT_HEADER_BYTES 64u /* of a block that mean something */
 #define SEGMENT_RECORD_HEAD_SIZE 32u
-#define SEGMENT_ALIGN 8u /* records begin at multiples of it */
-#define SEGMENT_RECORD_VERSION 1u
+#define SEGMENT_ALIGN 8u          /* records begin at multiples of it */
+#define SEGMENT_RECORD_VERSION 2u /* 1: entries without a feature level, before which builds did not look for one */
 #define SEGMENT_UNSYNCED_UNKNOWN UINT32_MAX
 #define SEGMENT_PATH_SIZE 64u
 

@@ -19,7 +19,6 @@
 #include "journal/file_journal.h"
 #include "journal/segment.h"
 
-#define SNAPSHOT_MAGIC "SHOALSNP"
 #define SNAPSHOT_VERSION 1u
 #define HEADER_SIZE 72u
 #define HEADER_CRC_AT 64u
@@ -101,7 +100,7 @@ enum status snapshot_begin(struct disk *disk, uint64_t seq, int64_t time_ns, con
     }
     struct buf head;
     buf_init(&head, HEADER_SIZE);
-    buf_append(&head, SNAPSHOT_MAGIC, 8);
+    buf_append(&head, MAGIC_SNAPSHOT, 8);
     buf_append_u32(&head, SNAPSHOT_VERSION);
     buf_append_u32(&head, 0);
     buf_append_u64(&head, seq);
@@ -233,9 +232,12 @@ static enum status read_header(struct disk *disk, struct disk_file *file, uint64
     info.time_ns = (int64_t)reader_u64(&reader);
     memcpy(info.state_hash, reader_bytes(&reader, 32).data, 32);
     uint32_t crc = reader_u32(&reader);
-    if (!slice_equal_str(magic, SNAPSHOT_MAGIC) || crc != crc32c(0, header, HEADER_CRC_AT) || info.seq != seq ||
-        version != SNAPSHOT_VERSION) {
+    if (!slice_equal_str(magic, MAGIC_SNAPSHOT) || crc != crc32c(0, header, HEADER_CRC_AT) || info.seq != seq ||
+        version == 0) {
         return STATUS_CORRUPT;
+    }
+    if (version > SNAPSHOT_VERSION) {
+        return STATUS_TOO_NEW;
     }
     *ret_info = info;
     return STATUS_OK;

@@ -208,8 +208,8 @@ static enum status load_segment(struct walk *walk, size_t index, struct walk_ima
                                             &is_version_unknown);
     if (copies == 0 && is_version_unknown) {
         free(ret_image->data);
-        say(walk, "%s was written by a later version of Shoal", path);
-        return STATUS_CORRUPT;
+        say(walk, "%s was written by a newer Shoal", path);
+        return STATUS_TOO_NEW;
     }
     segment->has_bad_copy = copies == 1;
     *ret_has_header = copies > 0;
@@ -345,9 +345,9 @@ static enum records_end walk_records(struct walk *walk, const struct walk_image 
     struct segment_record record;
     while (segment_record_decode(image->data, image->size, walk->end_offset, walk->end_header.salt, &record) &&
            record.seq == walk->expected_seq) {
-        if (record.version != SEGMENT_RECORD_VERSION || record.flags != 0) {
-            say(walk, "%s, offset %llu: entry %llu was written by a later version of Shoal", path,
-                llu(walk->end_offset), llu(record.seq));
+        if (record.version > SEGMENT_RECORD_VERSION || record.flags != 0) {
+            say(walk, "%s, offset %llu: entry %llu was written by a newer Shoal", path, llu(walk->end_offset),
+                llu(record.seq));
             return RECORDS_OF_LATER_VERSION;
         }
         if (record.time_ns < walk->last_time_ns || record.unsynced > record.seq) {
@@ -438,7 +438,7 @@ static enum status walk_segment(struct walk *walk, bool *ret_is_over)
     } else if (end == RECORDS_CONTRADICT) {
         status = judge_damaged(walk, &image);
     } else if (end == RECORDS_OF_LATER_VERSION) {
-        status = STATUS_CORRUPT; /* not damage: neither cut it nor repair it */
+        status = STATUS_TOO_NEW; /* not damage: neither cut it nor repair it */
     } else if (end == RECORDS_STOPPED) {
         status = STATUS_OK;
     } else if (next != NULL && next->first_seq < walk->expected_seq) {

@@ -72,7 +72,7 @@ struct walk {
     char detail[256];                 /* what is wrong and where, for people */
 };
 
-/* OK whatever it finds (look at `end`); an error only when the disk or the memory fails, with `detail`. */
+/* OK whatever it finds (look at `end`); an error only when the disk or the memory fails, or TOO_NEW, with `detail`. */
 STATUS_MUST_CHECK enum status walk_run(struct walk *walk);
 
 #define WALK_PIECE_SIZE ((size_t)4096) /* what is given up at a time around bytes that cannot be read: a page */

@@ -37,7 +37,6 @@
 #include "net/url.h"
 #include "proto/http1_reply.h"
 
-#define CLIENT_MAGIC 0x6c637468u
 #define ADDRESSES_MAX 8
 #define UNSENT_MAX (256u << 20)
 
@@ -259,7 +258,7 @@ static enum http_failure failure_of(int error)
 static void on_alarm(struct alarm *alarm, int64_t now_ns)
 {
     struct http_client *client = (struct http_client *)(void *)((char *)alarm - offsetof(struct http_client, alarm));
-    ensure_magic(client, CLIENT_MAGIC);
+    ensure_magic(client, HTTP_CLIENT_MAGIC);
     if (!client->is_busy) {
         return;
     }
@@ -531,7 +530,7 @@ struct http_client *http_client_new(struct http_origin *origin, http_client_done
         free(client);
         return NULL;
     }
-    client->magic = CLIENT_MAGIC;
+    client->magic = HTTP_CLIENT_MAGIC;
     client->origin = origin;
     client->on_done = on_done;
     client->user = user;
@@ -557,7 +556,7 @@ static bool is_quiet(struct http_client *client)
 
 void http_client_send(struct http_client *client, const struct http_request_bytes *request)
 {
-    ensure_magic(client, CLIENT_MAGIC);
+    ensure_magic(client, HTTP_CLIENT_MAGIC);
     ensure(!client->is_busy && !client->is_freed);
     client->is_busy = true;
     client->request = *request;
@@ -585,7 +584,7 @@ void http_client_free(struct http_client *client)
     if (client == NULL) {
         return;
     }
-    ensure_magic(client, CLIENT_MAGIC);
+    ensure_magic(client, HTTP_CLIENT_MAGIC);
     client->is_busy = false;
     client->is_freed = true;
     close_socket(client);

@@ -10,10 +10,6 @@
 #include "proto/http1.h"
 #include "proto/http1_write.h"
 
-#define HTTP_REQUEST_MAGIC 0x68747271u
-#define HTTP_CONNECTION_MAGIC 0x6874636eu
-#define HTTP_SERVER_MAGIC 0x68747376u
-
 #define HTTP_LISTENERS_MAX 8u
 #define HTTP_DROP_KEEP_SIZE (64u << 20) /* a rest of a body that is worth reading for the sake of the connection */
 #define HTTP_PEEK_SIZE_MAX (1u << 20)   /* read behind the last request while its answer is not sent */

@@ -4,8 +4,6 @@
 #include "net/http_internal.h"
 #include "proto/ws_frame.h"
 
-#define WS_MAGIC 0x68747773u
-
 struct ws_connection {
     uint32_t magic;
     struct http_connection *connection; /* NULL once it is gone */
@@ -65,7 +63,7 @@ struct ws_connection *ws_accept(struct http_request *pub, const char *subprotoco
                        SLICE("Retry-After: 1\r\n"));
         return NULL;
     }
-    ws->magic = WS_MAGIC;
+    ws->magic = HTTP_WS_MAGIC;
     ws->connection = connection;
     ws->callbacks = *callbacks;
     ws->user = user;
@@ -105,19 +103,19 @@ static struct buf *out_of(struct ws_connection *ws)
 
 void *ws_user(const struct ws_connection *ws)
 {
-    ensure_magic(ws, WS_MAGIC);
+    ensure_magic(ws, HTTP_WS_MAGIC);
     return ws->user;
 }
 
 void ws_set_user(struct ws_connection *ws, void *user)
 {
-    ensure_magic(ws, WS_MAGIC);
+    ensure_magic(ws, HTTP_WS_MAGIC);
     ws->user = user;
 }
 
 void ws_send_text(struct ws_connection *ws, struct slice message)
 {
-    ensure_magic(ws, WS_MAGIC);
+    ensure_magic(ws, HTTP_WS_MAGIC);
     if (ws->sent_close || ws->connection == NULL) {
         return;
     }
@@ -127,7 +125,7 @@ void ws_send_text(struct ws_connection *ws, struct slice message)
 
 void ws_close(struct ws_connection *ws, uint16_t code, const char *reason)
 {
-    ensure_magic(ws, WS_MAGIC);
+    ensure_magic(ws, HTTP_WS_MAGIC);
     if (ws->sent_close || ws->connection == NULL) {
         return;
     }
@@ -138,7 +136,7 @@ void ws_close(struct ws_connection *ws, uint16_t code, const char *reason)
 
 size_t ws_unsent_size(const struct ws_connection *ws)
 {
-    ensure_magic(ws, WS_MAGIC);
+    ensure_magic(ws, HTTP_WS_MAGIC);
     struct http_connection *connection = ws->connection;
     if (connection == NULL) {
         return 0;
@@ -148,7 +146,7 @@ size_t ws_unsent_size(const struct ws_connection *ws)
 
 void ws_feed(struct ws_connection *ws, char *bytes, size_t len)
 {
-    ensure_magic(ws, WS_MAGIC);
+    ensure_magic(ws, HTTP_WS_MAGIC);
     struct ws_incoming incoming;
     while (!ws->got_close) {
         size_t used;
@@ -184,7 +182,7 @@ void ws_feed(struct ws_connection *ws, char *bytes, size_t len)
 
 void ws_gone(struct ws_connection *ws)
 {
-    ensure_magic(ws, WS_MAGIC);
+    ensure_magic(ws, HTTP_WS_MAGIC);
     ws->connection->server->stats.websockets--;
     ws->connection = NULL;
     if (ws->callbacks.on_closed != NULL) {

@@ -20,7 +20,6 @@
 #include "proto/http1.h"
 #include "proto/ws_frame.h"
 
-#define CLIENT_MAGIC 0x6c637377u
 #define CLOSE_MS 2000
 #define WHY_SIZE 320
 #define MASK_BYTES 1024 /* random bytes are fetched in blocks: a frame needs four */
@@ -351,7 +350,7 @@ static void on_alloc(uv_handle_t *handle, size_t suggested_size, uv_buf_t *ret_b
 static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf)
 {
     struct ws_client *client = stream->data;
-    ensure_magic(client, CLIENT_MAGIC);
+    ensure_magic(client, WS_CLIENT_MAGIC);
     if (size == 0 || client->state == ENDED) {
         return;
     }
@@ -459,7 +458,7 @@ enum status ws_client_connect(struct loop *loop, const char *url, const char *su
     if (client == NULL) {
         return STATUS_NO_MEMORY;
     }
-    client->magic = CLIENT_MAGIC;
+    client->magic = WS_CLIENT_MAGIC;
     client->loop = loop;
     client->callbacks = *callbacks;
     client->user = user;
@@ -500,13 +499,13 @@ enum status ws_client_connect(struct loop *loop, const char *url, const char *su
 
 void *ws_client_user(const struct ws_client *client)
 {
-    ensure_magic(client, CLIENT_MAGIC);
+    ensure_magic(client, WS_CLIENT_MAGIC);
     return client->user;
 }
 
 void ws_client_send_text(struct ws_client *client, struct slice message)
 {
-    ensure_magic(client, CLIENT_MAGIC);
+    ensure_magic(client, WS_CLIENT_MAGIC);
     if (client->state != OPEN) {
         return;
     }
@@ -516,13 +515,13 @@ void ws_client_send_text(struct ws_client *client, struct slice message)
 
 size_t ws_client_unsent_size(const struct ws_client *client)
 {
-    ensure_magic(client, CLIENT_MAGIC);
+    ensure_magic(client, WS_CLIENT_MAGIC);
     return client->state == OPEN || client->state == CLOSING ? outbox_unsent(&client->box) : 0;
 }
 
 void ws_client_close(struct ws_client *client)
 {
-    ensure_magic(client, CLIENT_MAGIC);
+    ensure_magic(client, WS_CLIENT_MAGIC);
     if (client->state == OPEN) {
         begin_close(client, WS_CLOSE_NORMAL, NULL);
     } else if (client->state != CLOSING) {

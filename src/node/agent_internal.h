@@ -9,9 +9,6 @@
 #include "base/rng.h"
 #include "node/agent.h"
 
-#define AGENT_MAGIC 0x41474e54u
-#define JOB_MAGIC 0x4a4f4221u
-
 /* A restarted hub gives its nodes LIMIT_LOST_MS to come back; the longest pause must leave room for a second try. */
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 1000

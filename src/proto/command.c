@@ -8,6 +8,8 @@
  * bytes, and the command is CORRUPT. The encoders ensure the same limits, so what one end writes the other end reads. */
 #include "proto/command.h"
 
+#include <stdio.h>
+
 #include "base/base32.h"
 #include "base/ensure.h"
 
@@ -366,6 +368,12 @@ static int64_t get_duration(struct reader *reader)
     return (int64_t)ms;
 }
 
+/* Whether the body goes on with a field that came later than the ones before it; if not, it means its default. */
+static inline bool has_tail(const struct reader *reader)
+{
+    return reader_left(reader) > 0;
+}
+
 /* A number of things; 0 when it is above the maximum, so that no loop runs on a wrong one. */
 static uint32_t get_count(struct reader *reader, uint32_t count, uint32_t count_max)
 {
@@ -567,7 +575,7 @@ enum status command_get(struct reader *reader, struct command *ret_command)
         break;
     default:
         reader->failed = true;
-        return STATUS_CORRUPT;
+        return type == 0 ? STATUS_CORRUPT : STATUS_TOO_NEW;
     }
     if (!reader_is_done(&body)) {
         reader->failed = true;
@@ -631,16 +639,65 @@ struct lease_token command_held_at(const struct command_node_hello *hello, uint3
 void entry_head_put(struct buf *out, const struct entry_head *head)
 {
     buf_append_u64(out, head->origin);
-    buf_append_u64(out, head->batch);
+    ensure(head->batch <= ENTRY_BATCH_MAX);
+    buf_append_u64(out, head->batch | (uint64_t)ENTRY_LEVEL << 56);
     buf_append_u32(out, head->count);
 }
 
 enum status entry_head_get(struct reader *reader, struct entry_head *ret_head)
 {
     ret_head->origin = reader_u64(reader);
-    ret_head->batch = reader_u64(reader);
+    uint64_t batch = reader_u64(reader);
+    ret_head->batch = batch & ENTRY_BATCH_MAX;
+    ret_head->level = (uint8_t)(batch >> 56);
     ret_head->count = reader_u32(reader);
     return reader->failed ? STATUS_CORRUPT : STATUS_OK;
+}
+
+/* Reads on to the first command that is not well-formed; `ret_type` is that one's type, `ret_ordinal` its place from 1. */
+static enum status check_commands(struct reader *reader, uint32_t count, uint8_t *ret_type, uint32_t *ret_ordinal)
+{
+    struct command command;
+    for (uint32_t i = 0; i < count; i++) {
+        *ret_type = reader_left(reader) > 0 ? (uint8_t)*reader->at : 0;
+        *ret_ordinal = i + 1;
+        enum status status = command_get(reader, &command);
+        if (status != STATUS_OK) {
+            return status;
+        }
+    }
+    return reader_is_done(reader) ? STATUS_OK : STATUS_CORRUPT;
+}
+
+enum status entry_check(struct slice body, struct entry_head *ret_head)
+{
+    struct reader reader = reader_of(body);
+    uint8_t type;
+    uint32_t ordinal;
+    enum status status = entry_head_get(&reader, ret_head);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    return ret_head->level > ENTRY_LEVEL ? STATUS_TOO_NEW : check_commands(&reader, ret_head->count, &type, &ordinal);
+}
+
+void entry_explain(struct slice body, char ret_why[ENTRY_WHY_SIZE])
+{
+    struct reader reader = reader_of(body);
+    struct entry_head head;
+    uint8_t type = 0;
+    uint32_t ordinal = 0;
+    ret_why[0] = '\0';
+    if (entry_head_get(&reader, &head) != STATUS_OK) {
+        return;
+    }
+    if (head.level > ENTRY_LEVEL) {
+        (void)snprintf(ret_why, ENTRY_WHY_SIZE, "it has feature level %u, and this Shoal knows levels up to %u",
+                       head.level, (unsigned)ENTRY_LEVEL);
+    } else if (check_commands(&reader, head.count, &type, &ordinal) == STATUS_TOO_NEW) {
+        (void)snprintf(ret_why, ENTRY_WHY_SIZE, "its command %u of %u has type %u, and this Shoal knows types up to %u",
+                       ordinal, head.count, type, (unsigned)COMMAND_TYPE_END - 1);
+    }
 }
 
 /* --- a token as text --- */

@@ -1,9 +1,20 @@
 /* command.h - the commands that an entry of the journal holds, as structs and as bytes.
  *
  * The gateway fills a struct and encodes it; the core decodes it and applies it. Slices of a decoded command point
- * into the entry. An entry body is: u64 origin | u64 batch | u32 count | count × (u8 type | u32 len | body).
+ * into the entry. An entry body is: u64 origin | u56 batch | u8 level | u32 count | count × (u8 type | u32 len | body).
  * `origin` names the hub process that proposed it, `batch` its proposal, so that the proposer recognises its own
  * commands when the order comes from elsewhere. Numbers are little-endian. Pure, any thread.
+ *
+ * How this may change, since entries outlive the build that wrote them (docs/decisions/0007-format.md):
+ *   - `level` is the feature level of the build that proposed the entry. An entry of a higher level than ENTRY_LEVEL, or with a
+ *     command of a type that is not known, is TOO_NEW: hub, verify, repair and simulator stop and name it; nothing is passed over.
+ *   - Whatever changes how an entry is encoded, or what applying it does, counts ENTRY_LEVEL up, once for each release.
+ *   - A new field of a command goes to the end of its body. Its decoder asks has_tail(): an older body ends before it and means
+ *     the default. (SUBMIT: a new bit of its mask instead.) A new field of an outcome is a new outcome_type, since outcomes
+ *     stand without a length. Bytes behind the last known field are CORRUPT: a later field comes with a higher level.
+ *   - What the core does differently asks for the level of the entry that is applied: core_level(core) >= ENTRY_LEVEL_X, so that
+ *     a replay of old entries gives the state that was acknowledged when they were new.
+ *   - Types, bits and fields are never taken out, renumbered or given another meaning.
  *
  * Decoders never trust their input: every count and length is checked, and a malformed body is CORRUPT. Limits of
  * meaning (a priority above 9, a name too long, …) are checked once, by the decoder too, so that nothing past it has to. */
@@ -17,6 +28,15 @@
 #include "base/limits.h"
 #include "base/slice.h"
 #include "base/status.h"
+
+/* What a build knows; each says which release brought it. */
+enum entry_level {
+    ENTRY_LEVEL_FIRST, /* 0.1.0-first: entries without a level have this one */
+    ENTRY_LEVEL_MEND,  /* levels themselves */
+    ENTRY_LEVEL_END
+};
+#define ENTRY_LEVEL (ENTRY_LEVEL_END - 1)
+#define ENTRY_BATCH_MAX ((UINT64_C(1) << 56) - 1)
 
 enum command_type {
     COMMAND_TICK = 1,  /* nothing but the passing of time */
@@ -187,12 +207,19 @@ struct lease_token lease_token_get(struct reader *reader);
 /* --- decoding --- */
 struct entry_head {
     uint64_t origin;
-    uint64_t batch;
+    uint64_t batch; /* <= ENTRY_BATCH_MAX */
     uint32_t count;
+    uint8_t level; /* enum entry_level; of what was read: entry_head_put always writes ENTRY_LEVEL */
 };
 #define ENTRY_HEAD_SIZE 20
 void entry_head_put(struct buf *out, const struct entry_head *head); /* count may be patched with buf_put_u32 at 16 */
+/* OK whatever the level is: TOO_NEW is the answer of entry_check. */
 STATUS_MUST_CHECK enum status entry_head_get(struct reader *reader, struct entry_head *ret_head);
+/* Whether a body is one head, its `count` well-formed commands and nothing else: OK, CORRUPT or TOO_NEW. */
+STATUS_MUST_CHECK enum status entry_check(struct slice body, struct entry_head *ret_head);
+/* Why entry_check says TOO_NEW, for people: "it has …". Empty for any other body. */
+#define ENTRY_WHY_SIZE 160
+void entry_explain(struct slice body, char ret_why[ENTRY_WHY_SIZE]);
 
 struct command {
     enum command_type type;
@@ -209,7 +236,7 @@ struct command {
         struct command_history_done history_done;
     } as;
 };
-/* Takes the next command off the reader: OK, or CORRUPT. Unknown types are CORRUPT. */
+/* Takes the next command off the reader: OK, CORRUPT, or TOO_NEW for a type that is not known. */
 STATUS_MUST_CHECK enum status command_get(struct reader *reader, struct command *ret_command);
 /* Takes the next outcome off; false at the end or when malformed (reader.failed tells). */
 bool outcome_next(struct reader *reader, struct outcome *ret_outcome);

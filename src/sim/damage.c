@@ -28,6 +28,12 @@ static void copy_on_entry(void *ctx, const struct journal_entry *entry)
     copy->callbacks.on_entry(copy->callbacks.ctx, entry);
 }
 
+static bool copy_has_stopped(void *ctx)
+{
+    struct copy *copy = ctx;
+    return copy->callbacks.has_stopped(copy->callbacks.ctx);
+}
+
 static void copy_on_durable(void *ctx, uint64_t seq)
 {
     (void)ctx;
@@ -64,8 +70,11 @@ static enum status recover_copy(struct world *world, struct disk *disk, uint64_t
     struct copy copy = {.world = world};
     const struct sequencer_sinks sinks = {
         .on_finished = copy_on_finished, .on_failed = copy_on_failed, .wall_ns = copy_wall_ns, .ctx = world};
-    const struct journal_callbacks callbacks = {
-        .on_entry = copy_on_entry, .on_durable = copy_on_durable, .on_failed = copy_on_failed, .ctx = &copy};
+    const struct journal_callbacks callbacks = {.on_entry = copy_on_entry,
+                                                .on_durable = copy_on_durable,
+                                                .on_failed = copy_on_failed,
+                                                .has_stopped = copy_has_stopped,
+                                                .ctx = &copy};
     struct file_journal_config config = hub_journal_config(world, disk);
     struct file_journal_recovery recovery;
     struct journal *journal = NULL;

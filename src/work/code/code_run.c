@@ -37,8 +37,6 @@
 #include "work/sandbox/probe.h"
 #include "work/sandbox/sandbox.h"
 
-#define STATE_MAGIC 0x43525354u
-#define RUN_MAGIC 0x4352524eu
 #define CACHE_SIZE_MAX (UINT64_C(512) << 20)
 #define BLOBS_SIZE_MAX (UINT64_C(2) << 30)
 #define WHY_MAX 4096
@@ -129,7 +127,7 @@ static void run_free(struct work_run *run)
 static void later_closed(uv_handle_t *handle)
 {
     struct work_run *run = handle->data;
-    ensure_magic(run, RUN_MAGIC);
+    ensure_magic(run, CODE_RUN_MAGIC);
     struct work_done done = {.is_success = run->is_success, .is_final = run->is_final};
     if (run->is_success) {
         done.result = buf_slice(&run->json);
@@ -222,7 +220,7 @@ static void upload_done(uv_work_t *work, int status)
 {
     (void)status;
     struct work_run *run = work->data;
-    ensure_magic(run, RUN_MAGIC);
+    ensure_magic(run, CODE_RUN_MAGIC);
     if (atomic_load(&run->is_cancelled)) {
         run_cancelled(run);
     } else if (run->work_status != STATUS_OK) {
@@ -293,7 +291,7 @@ static bool end_take(struct work_run *run, const struct sandbox_result *result)
 static void run_sandbox_done(void *ctx, const struct sandbox_result *result)
 {
     struct work_run *run = ctx;
-    ensure_magic(run, RUN_MAGIC);
+    ensure_magic(run, CODE_RUN_MAGIC);
     if (!end_take(run, result)) {
         return;
     }
@@ -322,7 +320,7 @@ static void save_done(uv_work_t *work, int status)
 {
     (void)status;
     struct work_run *run = work->data;
-    ensure_magic(run, RUN_MAGIC);
+    ensure_magic(run, CODE_RUN_MAGIC);
     run->is_saving = false;
     run_end_when_idle(run);
 }
@@ -330,7 +328,7 @@ static void save_done(uv_work_t *work, int status)
 static void compile_sandbox_done(void *ctx, const struct sandbox_result *result)
 {
     struct work_run *run = ctx;
-    ensure_magic(run, RUN_MAGIC);
+    ensure_magic(run, CODE_RUN_MAGIC);
     if (!end_take(run, result)) {
         return;
     }
@@ -499,7 +497,7 @@ static void prepare_done(uv_work_t *work, int status)
 {
     (void)status;
     struct work_run *run = work->data;
-    ensure_magic(run, RUN_MAGIC);
+    ensure_magic(run, CODE_RUN_MAGIC);
     if (atomic_load(&run->is_cancelled)) {
         run_cancelled(run);
     } else if (run->work_status == STATUS_NOT_FOUND || run->work_status == STATUS_TOO_LARGE) {
@@ -550,7 +548,7 @@ static void run_prepare(struct work_run *run)
 static void later_fired(uv_timer_t *timer)
 {
     struct work_run *run = timer->data;
-    ensure_magic(run, RUN_MAGIC);
+    ensure_magic(run, CODE_RUN_MAGIC);
     if (atomic_load(&run->is_cancelled)) {
         run_cancelled(run);
     } else if (!run->has_input) {
@@ -571,12 +569,12 @@ static enum status code_run_start(void *ctx, const struct work_input *input,
                                   struct work_run **ret_run)
 {
     struct state *state = ctx;
-    ensure_magic(state, STATE_MAGIC);
+    ensure_magic(state, CODE_STATE_MAGIC);
     struct work_run *run = calloc(1, sizeof(*run));
     if (run == NULL) {
         return STATUS_NO_MEMORY;
     }
-    run->magic = RUN_MAGIC;
+    run->magic = CODE_RUN_MAGIC;
     run->state = state;
     run->done = done;
     run->ctx = done_ctx;
@@ -605,7 +603,7 @@ static enum status code_run_start(void *ctx, const struct work_input *input,
 
 static void code_run_cancel(struct work_run *run)
 {
-    ensure_magic(run, RUN_MAGIC);
+    ensure_magic(run, CODE_RUN_MAGIC);
     atomic_store(&run->is_cancelled, true);
     if (run->sandbox_run != NULL) {
         sandbox_cancel(run->sandbox_run);
@@ -620,7 +618,7 @@ static bool code_run_progress(struct work_run *run, uint16_t *ret_permille, stru
     } steps[] = {
         [STEP_NEW] = {0, ""},          [STEP_PREPARE] = {0, "fetching files"},    [STEP_COMPILE] = {100, "compiling"},
         [STEP_RUN] = {300, "running"}, [STEP_UPLOAD] = {900, "uploading output"}, [STEP_DONE] = {1000, ""}};
-    ensure_magic(run, RUN_MAGIC);
+    ensure_magic(run, CODE_RUN_MAGIC);
     if (!run->is_step_news) {
         return false;
     }
@@ -636,7 +634,7 @@ static void code_run_close(void *ctx)
     if (state == NULL) {
         return;
     }
-    ensure_magic(state, STATE_MAGIC);
+    ensure_magic(state, CODE_STATE_MAGIC);
     ensure(state->runs == 0);
     code_host_close(&state->host);
     if (state->sandbox != NULL) {
@@ -676,7 +674,7 @@ static enum status code_run_open(const struct node_env *env, void **ret_state, s
     if (state == NULL) {
         return STATUS_NO_MEMORY;
     }
-    *state = (struct state){.magic = STATE_MAGIC, .loop = &env->loop->uv, .host = {.java_tool_fd = -1}};
+    *state = (struct state){.magic = CODE_STATE_MAGIC, .loop = &env->loop->uv, .host = {.java_tool_fd = -1}};
     state->parser = json_parser_new();
     state->hub_url = env->hub_url != NULL && env->hub_url[0] != 0 ? strdup(env->hub_url) : NULL;
     curl_global_init(CURL_GLOBAL_DEFAULT);

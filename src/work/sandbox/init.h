@@ -2,10 +2,10 @@
 #ifndef SHOAL_WORK_SANDBOX_INIT_H
 #define SHOAL_WORK_SANDBOX_INIT_H
 
+#include "base/magic.h"
 #include <stdint.h>
 
 #define INIT_RECORD_FD 3
-#define INIT_MAGIC 0x53484e49u
 #define INIT_EXIT_BROKEN 125
 
 enum init_record_type {

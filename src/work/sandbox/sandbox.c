@@ -31,7 +31,6 @@
 #include "work/sandbox/process_tree.h"
 #include "work/sandbox/sandbox_internal.h"
 
-#define RUN_MAGIC 0x53425852u
 #define SETUP_MS 20000   /* bwrap needs about 10 ms; a machine that swaps, much more */
 #define CHECK_MS_MAX 100 /* between two looks at a control group */
 #define POLL_MS 20       /* between two walks through /proc */
@@ -177,7 +176,7 @@ static void run_watch(struct sandbox_run *run)
 static void timer_fired(uv_timer_t *timer)
 {
     struct sandbox_run *run = timer->data;
-    ensure_magic(run, RUN_MAGIC);
+    ensure_magic(run, SANDBOX_RUN_MAGIC);
     switch (run->phase) {
     case PHASE_SETUP:
         run_fault(run, "the sandbox did not stand within %d s", SETUP_MS / 1000);
@@ -241,7 +240,7 @@ static void stream_ready(uv_poll_t *poll, int status, int events)
     (void)status;
     (void)events;
     struct sandbox_run *run = poll->data;
-    ensure_magic(run, RUN_MAGIC);
+    ensure_magic(run, SANDBOX_RUN_MAGIC);
     stream_read(run, poll == &run->out.poll ? &run->out : &run->err);
 }
 
@@ -313,7 +312,7 @@ static void record_ready(uv_poll_t *poll, int status, int events)
     (void)status;
     (void)events;
     struct sandbox_run *run = poll->data;
-    ensure_magic(run, RUN_MAGIC);
+    ensure_magic(run, SANDBOX_RUN_MAGIC);
     record_read(run);
 }
 
@@ -427,7 +426,7 @@ static void run_report(struct sandbox_run *run)
 static void handle_closed(uv_handle_t *handle)
 {
     struct sandbox_run *run = handle->data;
-    ensure_magic(run, RUN_MAGIC);
+    ensure_magic(run, SANDBOX_RUN_MAGIC);
     if (--run->handles_open > 0) {
         return;
     }
@@ -475,7 +474,7 @@ static void process_ready(uv_poll_t *poll, int status, int events)
     (void)status;
     (void)events;
     struct sandbox_run *run = poll->data;
-    ensure_magic(run, RUN_MAGIC);
+    ensure_magic(run, SANDBOX_RUN_MAGIC);
     siginfo_t info = {0};
     if (waitid(P_PIDFD, (id_t)run->child.pid_fd, &info, WEXITED | WNOHANG) == 0 && info.si_pid == 0) {
         return;
@@ -518,7 +517,7 @@ enum status sandbox_start(struct sandbox_host *host, const struct sandbox_spec *
     if (run == NULL) {
         return STATUS_NO_MEMORY;
     }
-    run->magic = RUN_MAGIC;
+    run->magic = SANDBOX_RUN_MAGIC;
     run->host = host;
     run->limits = spec->limits;
     run->slot = spec->slot;
@@ -562,6 +561,6 @@ enum status sandbox_start(struct sandbox_host *host, const struct sandbox_spec *
 
 void sandbox_cancel(struct sandbox_run *run)
 {
-    ensure_magic(run, RUN_MAGIC);
+    ensure_magic(run, SANDBOX_RUN_MAGIC);
     run_decide(run, SANDBOX_CANCELLED);
 }

@@ -4,7 +4,6 @@
 
 #include "work/sandbox/sandbox.h"
 
-#define SANDBOX_HOST_MAGIC 0x53424858u
 #define SANDBOX_UID_INSIDE 1000
 #define SANDBOX_SYSTEM_PATHS_MAX 48
 

@@ -7,8 +7,6 @@
 #include "base/clock.h"
 #include "base/ensure.h"
 
-#define ECHO_MAGIC 0x4543484fu
-
 struct echo {
     struct loop *loop;
     struct json_parser *parser;

@@ -1,5 +1,6 @@
 /* Saving and loading: the same state and the same future; damaged bytes are refused. (test_model.c continues a loaded core
  * for thousands of entries.) */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/rng.h"
@@ -97,6 +98,117 @@ static void test_saved_and_loaded_are_the_same(void **state)
     fixture_end(&f);
 }
 
+#define DIRECTORY_ENTRY_SIZE 16u
+
+/* Puts the digest of what comes before it at the end of a state. */
+static void sign(struct buf *state)
+{
+    sha256(slice_of(state->data, state->len - SHA256_SIZE), (uint8_t *)state->data + state->len - SHA256_SIZE);
+}
+
+static uint32_t section_count(const struct buf *state)
+{
+    return (uint32_t)le_get(state->data + state->len - SHA256_SIZE - 4, 4);
+}
+
+/* The place of the i-th entry of the directory. */
+static size_t entry_at(const struct buf *state, uint32_t i)
+{
+    return state->len - SHA256_SIZE - 4 - (size_t)(section_count(state) - i) * DIRECTORY_ENTRY_SIZE;
+}
+
+static void refuse_as_newer(struct buf *state, const char *words)
+{
+    struct core *loaded = NULL;
+    struct buf why;
+    buf_init(&why, 512);
+    sign(state);
+    assert_false(core_state_is_current(buf_slice(state)));
+    assert_int_equal(core_load_why(buf_slice(state), &loaded, &why), STATUS_TOO_NEW);
+    assert_non_null(strstr(buf_cstr(&why), "newer Shoal"));
+    assert_non_null(strstr(buf_cstr(&why), words));
+    assert_null(loaded);
+    buf_free(&why);
+}
+
+static void test_newer_states_are_refused_by_name(void **state)
+{
+    (void)state;
+    static struct fixture f;
+    fixture_begin(&f);
+    fill(&f);
+    struct buf saved;
+    buf_init(&saved, 1 << 24);
+    assert_int_equal(core_save(f.core, append_to, &saved), STATUS_OK);
+    assert_true(core_state_is_current(buf_slice(&saved)));
+    for (uint32_t i = 0; i < section_count(&saved); i++) {
+        size_t at = entry_at(&saved, i);
+        uint32_t tag = (uint32_t)le_get(saved.data + at, 4);
+        uint32_t version = (uint32_t)le_get(saved.data + at + 4, 4);
+        char words[32];
+        buf_put_u32(&saved, at + 4, version + 1);
+        (void)snprintf(words, sizeof(words), "section %.4s version %u", saved.data + at, version + 1);
+        refuse_as_newer(&saved, words);
+        buf_put_u32(&saved, at + 4, version);
+        buf_put_u32(&saved, at, 0x58585858);
+        (void)snprintf(words, sizeof(words), "section XXXX version %u", version);
+        refuse_as_newer(&saved, words);
+        buf_put_u32(&saved, at, tag);
+    }
+    uint32_t format = (uint32_t)le_get(saved.data + 8, 4);
+    buf_put_u32(&saved, 8, format + 1);
+    refuse_as_newer(&saved, "format");
+    buf_put_u32(&saved, 8, format);
+    sign(&saved);
+    struct core *loaded;
+    assert_int_equal(core_load(buf_slice(&saved), &loaded), STATUS_OK);
+    core_free(loaded);
+    buf_free(&saved);
+    fixture_end(&f);
+}
+
+/* A directory that does not fit its sections: swapped, doubled, missing, too long, without a version. */
+static void test_wrong_directories_are_refused(void **state)
+{
+    (void)state;
+    static struct fixture f;
+    fixture_begin(&f);
+    fill(&f);
+    struct buf saved;
+    buf_init(&saved, 1 << 24);
+    assert_int_equal(core_save(f.core, append_to, &saved), STATUS_OK);
+    uint32_t count = section_count(&saved);
+    struct core *loaded = NULL;
+    for (uint32_t i = 0; i < count; i++) {
+        char kept[DIRECTORY_ENTRY_SIZE];
+        size_t at = entry_at(&saved, i);
+        memcpy(kept, saved.data + at, sizeof(kept));
+        memcpy(saved.data + at, saved.data + entry_at(&saved, (i + 1) % count), 8); /* another's tag and version */
+        sign(&saved);
+        assert_int_equal(core_load(buf_slice(&saved), &loaded), STATUS_CORRUPT);
+        memcpy(saved.data + at, kept, sizeof(kept));
+        buf_put_u32(&saved, at + 4, 0);
+        sign(&saved);
+        assert_int_equal(core_load(buf_slice(&saved), &loaded), STATUS_CORRUPT);
+        memcpy(saved.data + at, kept, sizeof(kept));
+        for (uint32_t k = 0; k < 8; k++) {
+            saved.data[at + 8 + k] ^= 0x40;
+            sign(&saved);
+            assert_int_equal(core_load(buf_slice(&saved), &loaded), STATUS_CORRUPT);
+            saved.data[at + 8 + k] ^= 0x40;
+        }
+    }
+    static const uint32_t counts[] = {0, 1, 13, 15, UINT32_MAX, 1u << 28};
+    for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+        buf_put_u32(&saved, saved.len - SHA256_SIZE - 4, counts[i]);
+        sign(&saved);
+        assert_int_not_equal(core_load(buf_slice(&saved), &loaded), STATUS_OK);
+    }
+    assert_null(loaded);
+    buf_free(&saved);
+    fixture_end(&f);
+}
+
 static void test_damage_is_refused(void **state)
 {
     (void)state;
@@ -166,8 +278,8 @@ static void test_forged_states_do_no_harm(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_saved_and_loaded_are_the_same),
-        cmocka_unit_test(test_damage_is_refused),
+        cmocka_unit_test(test_saved_and_loaded_are_the_same),    cmocka_unit_test(test_damage_is_refused),
+        cmocka_unit_test(test_newer_states_are_refused_by_name), cmocka_unit_test(test_wrong_directories_are_refused),
         cmocka_unit_test(test_forged_states_do_no_harm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -374,7 +374,7 @@ static void test_values_outside_of_limits_are_refused(void **state)
     buf_reset(&out);
     buf_append_u8(&out, COMMAND_TYPE_END);
     buf_append_u32(&out, 0);
-    assert_int_equal(decode_copy(buf_slice(&out)), STATUS_CORRUPT);
+    assert_int_equal(decode_copy(buf_slice(&out)), STATUS_TOO_NEW);
     buf_reset(&out); /* a name that is too long */
     buf_append_u8(&out, COMMAND_KIND_SET);
     buf_append_u32(&out, 4 + LIMIT_NAME_SIZE + 1);
@@ -408,8 +408,46 @@ static void test_entry_head(void **state)
     assert_int_equal(got.origin, 1);
     assert_int_equal(got.batch, 2);
     assert_int_equal(got.count, 4);
+    assert_int_equal(got.level, ENTRY_LEVEL);
     reader = reader_of(slice_of(out.data, ENTRY_HEAD_SIZE - 1));
     assert_int_equal(entry_head_get(&reader, &got), STATUS_CORRUPT);
+}
+
+/* What a newer build writes is named; what the first build wrote is read. */
+static void test_entries_of_other_builds(void **state)
+{
+    (void)state;
+    struct entry_head head = {1, ENTRY_BATCH_MAX, 2}, got;
+    char why[ENTRY_WHY_SIZE];
+    entry_head_put(&out, &head);
+    command_put_tick(&out);
+    size_t second = out.len;
+    command_put_tick(&out);
+    assert_int_equal(entry_check(buf_slice(&out), &got), STATUS_OK);
+    assert_true(got.batch == ENTRY_BATCH_MAX);
+    entry_explain(buf_slice(&out), why);
+    assert_string_equal(why, "");
+
+    out.data[15] = ENTRY_LEVEL_FIRST;
+    assert_int_equal(entry_check(buf_slice(&out), &got), STATUS_OK);
+    assert_int_equal(got.level, ENTRY_LEVEL_FIRST);
+    out.data[15] = (char)(ENTRY_LEVEL + 1);
+    assert_int_equal(entry_check(buf_slice(&out), &got), STATUS_TOO_NEW);
+    entry_explain(buf_slice(&out), why);
+    assert_non_null(strstr(why, "feature level"));
+    out.data[15] = (char)ENTRY_LEVEL;
+
+    out.data[second] = COMMAND_TYPE_END;
+    assert_int_equal(entry_check(buf_slice(&out), &got), STATUS_TOO_NEW);
+    entry_explain(buf_slice(&out), why);
+    assert_non_null(strstr(why, "its command 2 of 2 has type"));
+    out.data[second] = 0;
+    assert_int_equal(entry_check(buf_slice(&out), &got), STATUS_CORRUPT);
+    out.data[second] = COMMAND_TICK;
+    buf_append_u8(&out, 0);
+    assert_int_equal(entry_check(buf_slice(&out), &got), STATUS_CORRUPT);
+    entry_explain(buf_slice(&out), why);
+    assert_string_equal(why, "");
 }
 
 static void test_token_text(void **state)
@@ -460,6 +498,7 @@ int main(void)
         TEST(test_values_outside_of_limits_are_refused),
         TEST(test_a_full_buffer_is_left_as_it_was),
         TEST(test_entry_head),
+        TEST(test_entries_of_other_builds),
         TEST(test_token_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
