@@ -54,14 +54,14 @@ static void send_hello(struct node_session *node)
     }
     buf_reset(held);
     for (const struct sim_job *job = node->jobs; job != NULL; job = job->next) {
-        lease_token_put(held, &job->token);
+        buf_append(held, &job->token, sizeof(job->token));
         hello.held_count++;
     }
-    hello.held = held->data;
     hello.credit = node->slots - node->running;
     node->credit_unsaid = 0;
     buf_reset(&nodes->text);
-    work_write_hello(&nodes->text, &hello, (struct slice){NULL, 0});
+    work_write_hello(&nodes->text, &hello, (const struct lease_token *)(const void *)held->data,
+                     (struct slice){NULL, 0});
     node_send(node);
 }
 

@@ -151,6 +151,10 @@ void core_free(struct core *core)
 
 static void configure(struct core *core, const struct command_configure *command)
 {
+    if (command->secret.len == sizeof(core->secret) && !core->has_secret) { /* what it has been used for must stay */
+        memcpy(core->secret, command->secret.data, sizeof(core->secret));
+        core->has_secret = true;
+    }
     core->tasks_max = command->tasks_max != 0 ? command->tasks_max : LIMIT_TASKS;
     core->payload_size_max = command->payload_size_max != 0 ? command->payload_size_max : LIMIT_PAYLOAD_TOTAL_SIZE;
     core->finished_keep_ms = command->finished_keep_ms != 0 ? command->finished_keep_ms : LIMIT_FINISHED_KEEP_MS;

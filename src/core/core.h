@@ -69,6 +69,10 @@ STATUS_MUST_CHECK enum status core_load_why(struct slice state, struct core **re
 /* Whether a sound state is in the format that core_save writes: only then is its digest the core_hash of what it loads. */
 bool core_state_is_current(struct slice state);
 
+/* The data directory's secret, COMMAND_SECRET_SIZE bytes, in the core; empty while it has none. Keys are derived of it
+ * (seal_key_derive); it is never shown. */
+struct slice core_secret(const struct core *core);
+
 /* --- reads --- */
 
 #define ATTEMPT_VIEW_MAX LIMIT_ATTEMPTS_KEPT
@@ -159,6 +163,7 @@ struct node_view {
     struct slice name;
     uint64_t session; /* 0: no live session */
     uint64_t instance;
+    uint64_t owner, start; /* as its hello said; secrets like the instance */
     bool is_worker, is_draining, is_quiet;
     uint64_t changed_seq;
     int64_t joined_ns;  /* first hello */

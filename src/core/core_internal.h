@@ -199,6 +199,7 @@ struct node {
     uint32_t symbol;
     uint64_t session; /* 0: none */
     uint64_t instance;
+    uint64_t owner, start; /* as the hello said */
     bool is_worker, is_draining, is_quiet;
     uint64_t changed_seq;
     int64_t joined_ns, session_ns;
@@ -224,6 +225,8 @@ struct core {
     int64_t time_ns;
     uint32_t tasks_max;
     uint64_t payload_size_max;
+    bool has_secret;
+    uint8_t secret[COMMAND_SECRET_SIZE]; /* random, from the first CONFIGURE that has one */
     int64_t finished_keep_ms;
     uint64_t task_number;    /* of the last task accepted */
     uint64_t session_number; /* of the last session opened */

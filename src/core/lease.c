@@ -114,7 +114,7 @@ static void list_remove(struct core *core, struct node *node, uint32_t index)
 
 static struct lease_token token_of(const struct task *task)
 {
-    return (struct lease_token){task->id, task->attempts, task->lease_seq};
+    return (struct lease_token){.task_id = task->id, .attempt = task->attempts, .seq = task->lease_seq};
 }
 
 static void put_lease(struct core *core, const struct task *task, const struct node *node)

@@ -221,6 +221,8 @@ static void open_session(struct core *core, uint32_t index, const struct command
     struct node *node = node_at(core, index);
     node->session = ++core->session_number << NODE_INDEX_BITS | index;
     node->instance = hello->instance;
+    node->owner = hello->owner;
+    node->start = hello->start;
     node->is_worker = hello->is_worker;
     if (node->gone_position != HEAP_NONE) {
         heap_remove(&core->gone, node->gone_position); /* it is ordered by the time that changes now */

@@ -407,6 +407,10 @@ static void node_fields(struct archive *archive, void *record)
     for (uint32_t p = 0; p < PRIORITY_COUNT; p++) {
         field_u64(archive, &node->vtime[p]);
     }
+    if (since(archive, 2)) {
+        field_u64(archive, &node->owner);
+        field_u64(archive, &node->start);
+    }
 }
 
 /* --- slabs and the whole --- */
@@ -482,6 +486,12 @@ static void scalar_fields(struct archive *archive, void *record)
     field_u32(archive, &core->finished_tail);
     field_u32(archive, &core->idempotency_oldest);
     field_u32(archive, &core->idempotency_newest);
+    if (since(archive, 2)) {
+        field_bool(archive, &core->has_secret);
+        for (size_t i = 0; i < sizeof(core->secret); i++) {
+            field_u8(archive, &core->secret[i]);
+        }
+    }
 }
 
 static void kind_fields(struct archive *archive, void *record)
@@ -500,14 +510,14 @@ static const struct section {
     size_t slab_at;   /* of its slab in struct core; 0: `fields` takes the core itself */
     void (*fields)(struct archive *archive, void *record);
 } sections[] = {
-    {TAG('C', 'O', 'R', 'E'), "core", 1, 1, 0, scalar_fields},
+    {TAG('C', 'O', 'R', 'E'), "core", 2, 1, 0, scalar_fields},
     {TAG('K', 'I', 'N', 'D'), "kinds", 1, 1, 0, kind_fields},
     {TAG('S', 'Y', 'M', 'B'), "symbols", 1, 1, offsetof(struct core, symbols), symbol_fields},
     {TAG('Q', 'U', 'E', 'U'), "queues", 1, 1, offsetof(struct core, queues), queue_fields},
     {TAG('F', 'L', 'O', 'W'), "flows", 1, 1, offsetof(struct core, flows), flow_fields},
     {TAG('S', 'I', 'G', 'N'), "signatures", 1, 1, offsetof(struct core, signatures), signature_fields},
     {TAG('R', 'E', 'T', 'R'), "retry policies", 1, 1, offsetof(struct core, retries), retry_fields},
-    {TAG('N', 'O', 'D', 'E'), "nodes", 1, 1, offsetof(struct core, nodes), node_fields},
+    {TAG('N', 'O', 'D', 'E'), "nodes", 2, 1, offsetof(struct core, nodes), node_fields},
     {TAG('S', 'L', 'O', 'T'), "slots", 1, 1, offsetof(struct core, slots), slot_fields},
     {TAG('A', 'T', 'T', 'E'), "attempts", 1, 1, offsetof(struct core, attempts), attempt_fields},
     {TAG('S', 'I', 'D', 'E'), "sides", 1, 1, offsetof(struct core, sides), side_fields},

@@ -97,7 +97,9 @@ void view_fill(const struct core *core, uint32_t index, struct task_view *ret)
     ret->input = block_slice(task->input);
     fill_side(task_side(core, task), ret);
     ret->node = is_leased ? symbol_text(core, node_at(core, task->owner)->symbol) : (struct slice){NULL, 0};
-    ret->token = is_leased ? (struct lease_token){task->id, task->attempts, task->lease_seq} : (struct lease_token){0};
+    ret->token = is_leased
+                     ? (struct lease_token){.task_id = task->id, .attempt = task->attempts, .seq = task->lease_seq}
+                     : (struct lease_token){0};
     ret->lease_expires_ns = is_leased ? task->lease_expires_ns : 0;
     fill_attempts(core, task, ret);
 }
@@ -354,6 +356,8 @@ bool core_node_at(const struct core *core, uint32_t i, struct node_view *ret)
     *ret = (struct node_view){.name = symbol_text(core, node->symbol),
                               .session = node->session,
                               .instance = node->instance,
+                              .owner = node->owner,
+                              .start = node->start,
                               .is_worker = node->is_worker,
                               .is_draining = node->is_draining,
                               .is_quiet = node->is_quiet,
@@ -403,4 +407,9 @@ uint64_t core_session_task(const struct core *core, uint64_t session, uint64_t a
         index = is_there ? task_at(core, after)->next : NONE;
     }
     return index != NONE ? task_at(core, index)->id : 0;
+}
+
+struct slice core_secret(const struct core *core)
+{
+    return slice_of((const char *)core->secret, core->has_secret ? sizeof(core->secret) : 0);
 }

@@ -553,7 +553,6 @@ static enum status start_server(struct engine *engine)
     http_config_default(&http);
     http.host = config->host;
     http.port = config->port;
-    http.memory_budget = config->memory_budget;
     http.connections_max = config->connections_max;
     http.header_ms = config->header_ms;
     http.body_idle_ms = config->body_idle_ms;
@@ -577,9 +576,14 @@ static enum status propose_first(struct engine *engine)
     if (batch == NULL) {
         return sentence(engine, STATUS_NO_MEMORY, "there is no memory for the first entry");
     }
-    command_put_configure(batch, &(struct command_configure){.tasks_max = hub->config.tasks_max,
-                                                             .payload_size_max = hub->config.payload_size_max,
-                                                             .finished_keep_ms = hub->config.finished_keep_ms});
+    uint8_t secret[COMMAND_SECRET_SIZE];
+    bool has_secret = core_secret(sequencer_core(hub->sequencer)).len > 0;
+    random_bytes(secret, sizeof(secret));
+    command_put_configure(
+        batch, &(struct command_configure){.secret = slice_of((const char *)secret, has_secret ? 0 : sizeof(secret)),
+                                           .tasks_max = hub->config.tasks_max,
+                                           .payload_size_max = hub->config.payload_size_max,
+                                           .finished_keep_ms = hub->config.finished_keep_ms});
     sequencer_commit(hub->sequencer, NULL);
     static const struct slice kinds[] = {{"code.run", 8}};
     for (size_t i = 0; i < ARRAY_COUNT(kinds); i++) {

@@ -122,7 +122,7 @@ static const struct {
     {"KindPage", PAGE("Kind")},
     {"Node",
      "{'type':'object','required':['name','state','worker','draining','quiet','kinds','labels','credit','leases'],"
-     "'properties':{'name':{'type':'string'},'state':{'enum':['live','suspect','gone']},'session':{'type':'string'},"
+     "'properties':{'name':{'type':'string'},'state':{'enum':['live','suspect','gone']},"
      "'worker':{'type':'boolean'},'draining':{'type':'boolean'},'quiet':{'type':'boolean'},'kinds':{'type':'array','items':"
      "{'type':'string'}},'labels':{'type':'array','items':{'type':'string'}},'cpu':{'type':'number'},'memory_mib':" COUNT
      ",'gpu':" COUNT ",'credit':" COUNT ",'leases':" COUNT ",'succeeded':" COUNT ",'failed':" COUNT ",'lost':" COUNT
@@ -130,7 +130,7 @@ static const struct {
      ",'memory_used_mib':" COUNT ",'running':" COUNT "}},'info':{'type':'object'}}}"},
     {"NodePage", PAGE("Node")},
     {"LeasePoll",
-     "{'type':'object','additionalProperties':false,'required':['node','kinds'],'properties':{'node':" REF("Name") ",'kinds':{'type':'array','minItems':1,'maxItems':" TEXT(
+     "{'type':'object','additionalProperties':false,'required':['node','kinds'],'properties':{'node':" REF("Name") ",'session':{'type':'string'},'kinds':{'type':'array','minItems':1,'maxItems':" TEXT(
          LIMIT_KINDS_PER_NODE) ",'items':" REF("Name") "},'labels':"
                                                        "{'type':'array','maxItems':" TEXT(
                                                            LIMIT_LABELS) ",'items':{'type':'string'}},'cpu':{'type':'number','minimum':0},"

@@ -49,13 +49,16 @@ static bool read_wish(const struct field *field, uint64_t *seen, int64_t max_min
     return true;
 }
 
+#define SESSION_RULE "the session that POST /v1/leases gave"
+
 /* Decodes the body of POST /v1/leases. False: the problem says why. */
 static bool read_poll(struct call *call, struct problem *problem, struct command_node_hello *hello,
-                      int64_t *ret_wait_ms)
+                      struct slice *ret_session, int64_t *ret_wait_ms)
 {
     struct json_value root;
     bool is_empty;
     int64_t max = 1, wait_ms = 0;
+    *ret_session = (struct slice){0};
     *hello = (struct command_node_hello){.is_worker = true, .info = SLICE("{}")};
     if (!call_parse_body(call, problem, &root, &is_empty)) {
         return false;
@@ -74,6 +77,11 @@ static bool read_poll(struct call *call, struct problem *problem, struct command
         } else if (slice_equal(field.key, SLICE("kinds"))) {
             if (field_is_first(&field, &seen, 1)) {
                 read_kinds(&field, hello);
+            }
+        } else if (slice_equal(field.key, SLICE("session"))) {
+            if (field_is_first(&field, &seen, 2) &&
+                (!json_get_str(field.value, ret_session) || ret_session->len == 0)) {
+                problem_add(problem, STATUS_INVALID, "", field.key, SESSION_RULE);
             }
         } else if (!field_requirement(&field, &seen, SEEN_REQUIREMENT, &hello->facts) &&
                    !read_wish(&field, &seen, 1, &max, &wait_ms)) {
@@ -123,12 +131,23 @@ void handle_lease_poll(struct call *call)
     struct problem problem;
     problem_init(&problem);
     struct command_node_hello hello;
+    struct slice session;
+    uint64_t shown = 0;
     int64_t wait_ms;
     if (!may_call(call)) {
         return;
     }
-    if (!read_poll(call, &problem, &hello, &wait_ms)) {
+    if (!read_poll(call, &problem, &hello, &session, &wait_ms)) {
         call_refuse(call, &problem);
+        return;
+    }
+    if (session.len > 0 && !session_parse(call->hub->sessions, session, &shown)) {
+        problem_add(&problem, STATUS_INVALID, "/session", (struct slice){0}, SESSION_RULE);
+        call_refuse(call, &problem);
+        return;
+    }
+    if (session.len > 0 && shown == 0) {
+        call_refuse_status(call, STATUS_SESSION_LOST, "that session is none of this hub");
         return;
     }
     struct slice first = hello.kinds[0];
@@ -138,24 +157,26 @@ void handle_lease_poll(struct call *call)
         call_refuse(call, &problem);
         return;
     }
-    workers_poll(call->hub->sessions, call, &hello, wait_ms);
+    workers_poll(call->hub->sessions, call, &hello, shown, wait_ms);
 }
 
 struct report_body {
+    const struct buf *said; /* struct lease_token of each outcome; the sessions' */
     uint64_t session;
     uint32_t count;
     int64_t max, wait_ms;
 };
 
-static void read_outcomes(const struct field *field, struct buf *outcomes, uint32_t *ret_count)
+static void read_outcomes(const struct call *call, const struct field *field, struct buf *outcomes, uint32_t *ret_count)
 {
     struct field_error error;
+    const struct work_tokens tokens = sessions_tokens(call->hub->sessions);
     if (!field_array(field)) {
         return;
     }
     if (json_count(field->value) > WORK_LIST_MAX) {
         problem_add(field->problem, STATUS_INVALID, "", field->key, "at most %d outcomes", WORK_LIST_MAX);
-    } else if (work_outcomes_decode(field->value, "/outcomes", outcomes, ret_count, &error) != STATUS_OK) {
+    } else if (work_outcomes_decode(field->value, "/outcomes", &tokens, outcomes, ret_count, &error) != STATUS_OK) {
         problem_add_field_error(field->problem, &error);
     }
 }
@@ -165,7 +186,7 @@ static bool read_report(struct call *call, struct problem *problem, struct buf *
 {
     struct json_value root;
     bool is_empty;
-    *ret_body = (struct report_body){0};
+    *ret_body = (struct report_body){.said = sessions_tokens(call->hub->sessions).said};
     buf_reset(outcomes);
     if (!call_parse_body(call, problem, &root, &is_empty)) {
         return false;
@@ -180,12 +201,12 @@ static bool read_report(struct call *call, struct problem *problem, struct buf *
         struct slice text = {0};
         if (slice_equal(field.key, SLICE("session"))) {
             if (field_is_first(&field, &seen, 0) &&
-                (!json_get_str(field.value, &text) || !base32_parse(text, &ret_body->session))) {
-                problem_add(problem, STATUS_INVALID, "", field.key, "the session that POST /v1/leases gave");
+                (!json_get_str(field.value, &text) || !session_parse(call->hub->sessions, text, &ret_body->session))) {
+                problem_add(problem, STATUS_INVALID, "", field.key, SESSION_RULE);
             }
         } else if (slice_equal(field.key, SLICE("outcomes"))) {
             if (field_is_first(&field, &seen, 1)) {
-                read_outcomes(&field, outcomes, &ret_body->count);
+                read_outcomes(call, &field, outcomes, &ret_body->count);
             }
         } else if (!read_wish(&field, &seen, 0, &ret_body->max, &ret_body->wait_ms)) {
             field_unknown(&field);
@@ -210,8 +231,8 @@ void handle_lease_report(struct call *call)
         return;
     }
     if (read_report(call, &problem, outcomes, &body)) {
-        workers_report(call->hub->sessions, call, body.session, body.count, buf_slice(outcomes), (uint32_t)body.max,
-                       body.wait_ms);
+        workers_report(call->hub->sessions, call, body.session, body.count, buf_slice(outcomes),
+                       (const struct lease_token *)(const void *)body.said->data, (uint32_t)body.max, body.wait_ms);
     } else {
         call_refuse(call, &problem);
     }

@@ -30,11 +30,6 @@ static void write_node(struct buf *out, const struct sessions *sessions, const s
     buf_append_slice(out, SLICE(",\"state\":\""));
     buf_append_str(out, view->session == 0 ? "gone" : facts.is_suspect ? "suspect" : "live");
     buf_append_char(out, '"');
-    if (view->session != 0) {
-        buf_append_slice(out, SLICE(",\"session\":\""));
-        write_id(out, view->session);
-        buf_append_char(out, '"');
-    }
     member_bool(out, ",\"worker\":", view->is_worker);
     member_bool(out, ",\"draining\":", view->is_draining);
     member_bool(out, ",\"quiet\":", view->is_quiet);

@@ -1,4 +1,5 @@
-/* session_hello.c - who may work under a name, and what is logged of those who may not.
+/* session_hello.c - who may work under a name, what is logged of those who may not, and what only this hub can have given
+ * out.
  *
  * The core takes every hello and lets it replace the session before; it knows nothing of silence. So a hello that would
  * take a name from somebody who works is refused here, before it becomes a command. Whoever is asked for under a name that
@@ -10,11 +11,15 @@
  *   anybody else, while the holder is heard of or may come back       NAME_TAKEN; tries again
  *   anybody else, when the holder is silent for suspect_ms            comes in, unless it started before the holder
  *
+ * A token that leaves the hub gets a seal under a key of the data directory's secret, and so does the session of a worker. The
+ * core knows neither: here they are put on, and what comes back without them is refused before it becomes a command.
+ *
  * Between the check and the session stands the disk: a name whose hello is under way is taken as well (N4: a record in
  * HELLO, and only such a one, is in by_hello). */
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/base32.h"
 #include "base/clock.h"
 #include "base/ensure.h"
 #include "base/log.h"
@@ -102,8 +107,8 @@ enum status session_check_name(const struct sessions *sessions, const struct com
     if (holder == NULL || (view.instance == hello->instance && view.is_worker == hello->is_worker)) {
         return STATUS_OK;
     }
-    bool is_older = hello->start != 0 && hello->start < holder->start;
-    if (hello->owner != 0 && hello->owner == holder->owner) {
+    bool is_older = hello->start != 0 && hello->start < view.start;
+    if (hello->owner != 0 && hello->owner == view.owner) {
         if (!is_older) {
             return STATUS_OK;
         }
@@ -111,6 +116,66 @@ enum status session_check_name(const struct sessions *sessions, const struct com
         return STATUS_SESSION_LOST;
     }
     return is_there(holder) || is_older ? taken(name, holder->peer, ret_detail) : STATUS_OK;
+}
+
+/* --- what only the hub can have made --- */
+
+void sessions_take_keys(struct sessions *sessions)
+{
+    if (sessions->has_keys) {
+        return;
+    }
+    struct slice secret = core_secret(sequencer_core(sessions->hub->sequencer));
+    if (secret.len > 0) {
+        seal_key_derive(secret, "lease token", &sessions->token_key);
+        seal_key_derive(secret, "worker session", &sessions->session_key);
+        sessions->has_keys = true;
+    }
+}
+
+void sessions_seal(struct sessions *sessions, struct lease_token *token)
+{
+    if (sessions != NULL) {
+        sessions_take_keys(sessions);
+        if (sessions->has_keys) {
+            lease_token_seal(&sessions->token_key, token);
+        }
+    }
+}
+
+struct work_tokens sessions_tokens(struct sessions *sessions)
+{
+    sessions_take_keys(sessions);
+    buf_reset(&sessions->said);
+    return (struct work_tokens){.key = sessions->has_keys ? &sessions->token_key : NULL, .said = &sessions->said};
+}
+
+void session_write(struct sessions *sessions, struct buf *out, uint64_t session)
+{
+    sessions_take_keys(sessions);
+    char text[BASE32_TEXT_SIZE + 1 + SEAL_DIGITS];
+    struct seal seal = seal_make(&sessions->session_key, &session, 1);
+    base32_format(session, text);
+    text[BASE32_DIGITS] = '.';
+    seal_format(&seal, text + BASE32_DIGITS + 1);
+    buf_append_str(out, text);
+}
+
+bool session_parse(struct sessions *sessions, struct slice text, uint64_t *ret_session)
+{
+    uint64_t session;
+    struct seal seal = {0};
+    if (text.len < BASE32_DIGITS || !base32_parse(slice_of(text.data, BASE32_DIGITS), &session)) {
+        return false;
+    }
+    struct slice rest = slice_of(text.data + BASE32_DIGITS, text.len - BASE32_DIGITS);
+    if (rest.len > 0 && (rest.data[0] != '.' || !seal_parse(slice_of(rest.data + 1, rest.len - 1), &seal))) {
+        return false;
+    }
+    sessions_take_keys(sessions);
+    struct seal ours = seal_make(&sessions->session_key, &session, 1);
+    *ret_session = sessions->has_keys && seal_equal(&seal, &ours) ? session : 0;
+    return true;
 }
 
 /* --- what is logged --- */

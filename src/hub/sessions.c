@@ -375,13 +375,12 @@ static void on_hello(struct session *session, const struct work_message *message
     }
     hello->session = session;
     hello->held_count = held_count;
-    for (uint32_t i = 0; i < held_count; i++) {
-        hello->held[i] = command_held_at(&message->hello, i);
+    ensure(sessions->said.len == held_count * sizeof(hello->held[0]));
+    if (held_count > 0) {
+        memcpy(hello->held, sessions->said.data, sessions->said.len);
     }
     hello->pending.on_reply = on_hello_reply;
     session->instance = message->hello.instance;
-    session->owner = message->hello.owner;
-    session->start = message->hello.start;
     command_put_node_hello(out, &message->hello);
     session_set_phase(session, SESSION_HELLO);
     sequencer_commit(hub->sequencer, &hello->pending);
@@ -494,11 +493,7 @@ static void on_report(struct session *session, const struct work_message *messag
         turn_away(session);
         return;
     }
-    struct reader reader = reader_of(message->report.outcomes);
-    struct outcome outcome;
-    while (outcome_next(&reader, &outcome)) {
-        buf_append(&report->tokens, &outcome.token, sizeof(outcome.token));
-    }
+    buf_append_slice(&report->tokens, buf_slice(&session->sessions->said));
     report->session = session->session;
     report->connection = session->connection;
     report->pending.on_reply = on_report_reply;
@@ -599,7 +594,9 @@ void session_on_message(struct session *session, struct slice text, bool is_text
     buf_reset(&sessions->scratch);
     enum status status = STATUS_BAD_REQUEST;
     if (is_text) {
-        status = work_message_decode(sessions->hub->json, text, &sessions->scratch, &sessions->message, &error);
+        const struct work_tokens tokens = sessions_tokens(sessions);
+        status = work_message_decode_checked(sessions->hub->json, text, &sessions->scratch, &tokens, &sessions->message,
+                                             &error);
     }
     if (status != STATUS_OK) {
         on_bad_message(session, status, &error);
@@ -724,7 +721,9 @@ void sessions_on_lease(void *hub, const struct effect_lease *lease, uint64_t seq
         return;
     }
     sessions->stats.leases_pushed++;
-    work_write_lease(message_begin(sessions), &lease->offer);
+    struct work_lease_offer offer = lease->offer;
+    sessions_seal(sessions, &offer.token);
+    work_write_lease(message_begin(sessions), &offer);
     say(session);
 }
 
@@ -740,6 +739,7 @@ void sessions_on_stop(void *hub, const struct effect_stop *stop)
         return;
     }
     struct directive directive = {.type = DIRECTIVE_CANCEL, .token = stop->token};
+    sessions_seal(sessions, &directive.token);
     const char *reason = (size_t)stop->reason < ARRAY_COUNT(reasons) ? reasons[stop->reason] : NULL;
     snprintf(directive.reason, sizeof(directive.reason), "%s", reason != NULL ? reason : "stopped");
     say_directive(session, &directive);
@@ -846,6 +846,7 @@ enum status sessions_make(struct hub *hub, const struct session_port *port, stru
     buf_init(&sessions->scratch, SCRATCH_SIZE_MAX);
     buf_init(&sessions->out, OUT_SIZE_MAX);
     buf_init(&sessions->refused, LIMIT_WS_MESSAGE_SIZE);
+    buf_init(&sessions->said, WORK_LIST_MAX * sizeof(struct lease_token));
     *ret_sessions = sessions;
     return STATUS_OK;
 }
@@ -912,6 +913,7 @@ void sessions_free(struct sessions *sessions)
     buf_free(&sessions->scratch);
     buf_free(&sessions->out);
     buf_free(&sessions->refused);
+    buf_free(&sessions->said);
     sessions->port.end(sessions->port.ctx);
     sessions->magic = 0;
     free(sessions);

@@ -53,11 +53,22 @@ void sessions_stop(struct sessions *sessions);
 
 /* --- workers over plain HTTP (workers.c); each answers the call, now or later --- */
 #define WORKER_LEASES_MAX 1000 /* of one call */
-/* POST /v1/leases: hello->credit leases at most. Fills in hello's instance. */
-void workers_poll(struct sessions *sessions, struct call *call, struct command_node_hello *hello, int64_t wait_ms);
-/* POST /v1/leases:report: `count` encoded outcomes (copied), then up to `max` new leases. */
+/* POST /v1/leases: hello->credit leases at most. Fills in hello's instance. `shown`: the session that the caller showed, as
+ * session_parse has read it; 0: none. */
+void workers_poll(struct sessions *sessions, struct call *call, struct command_node_hello *hello, uint64_t shown,
+                  int64_t wait_ms);
+/* POST /v1/leases:report: `count` encoded outcomes (copied), `said` their tokens as they came (count of struct lease_token;
+ * copied), then up to `max` new leases. */
 void workers_report(struct sessions *sessions, struct call *call, uint64_t session, uint32_t count,
-                    struct slice outcomes, uint32_t max, int64_t wait_ms);
+                    struct slice outcomes, const struct lease_token *said, uint32_t max, int64_t wait_ms);
+/* Puts the hub's seal on a token, once it has its keys. NULL is fine: no seal. */
+void sessions_seal(struct sessions *sessions, struct lease_token *token);
+/* What tells the hub's tokens from forged ones, for work_outcomes_decode; its `said` is emptied. Without keys all are forged. Until the next call. */
+struct work_tokens sessions_tokens(struct sessions *sessions);
+/* A worker's session as it is told: the number and its seal, "<13 digits>.<26 digits>". Whoever has that may act as the
+ * worker, so that it is told to it alone. parse: false when it has not that form; the number is 0 when the seal is not ours. */
+void session_write(struct sessions *sessions, struct buf *out, uint64_t session);
+bool session_parse(struct sessions *sessions, struct slice text, uint64_t *ret_session);
 /* The caller left before its answer: what is leased for it goes back. Ends the call (refuse). */
 void workers_gone(struct poll *poll);
 

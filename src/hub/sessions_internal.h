@@ -31,7 +31,6 @@ struct session {
     struct ws_connection *ws; /* NULL: none */
     uint64_t session;         /* the core's number; 0: none yet, or no more */
     uint64_t instance;
-    uint64_t owner, start; /* as its hello said; 0: not known */
     int64_t due_ns;        /* of the phase, on the clock of sessions_now */
     uint32_t index;        /* in the slab */
     uint32_t next, before; /* in the phase's list */
@@ -78,7 +77,10 @@ struct sessions {
     struct buf scratch;          /* what it points to */
     struct buf out;              /* a message being written */
     struct buf refused;          /* struct work_refused of a report */
-    uint32_t polls;              /* live ones */
+    struct buf said;             /* struct lease_token of the message being handled, as they came */
+    bool has_keys;
+    struct seal_key token_key, session_key; /* of the data directory's secret */
+    uint32_t polls;                         /* live ones */
     struct sessions_stats stats;
     struct bad_hello_log bad_hellos[BAD_HELLO_COUNT];
 };
@@ -103,6 +105,8 @@ static inline void sessions_flush_soon(struct sessions *sessions)
 }
 /* The stretched clock of the phases, in nanoseconds. */
 int64_t sessions_now(const struct sessions *sessions);
+/* Derives the keys, once the data directory has its secret; nothing when they are there. */
+void sessions_take_keys(struct sessions *sessions);
 /* Proposes NODE_LOST. False: the hub is full; try again. */
 bool session_propose_lost(struct session *session, enum lost_reason reason);
 

@@ -71,6 +71,7 @@ struct worker {
     uint32_t line_count;
     uint32_t poll_count; /* in any state; the record stays while there is one */
     uint64_t facts;      /* hash of what it said it is; 0: never said to this process */
+    bool is_owned;       /* it has shown its session: others may not use the name meanwhile */
     uint8_t name_len;
     char name[LIMIT_NAME_SIZE];
 };
@@ -137,6 +138,7 @@ enum status workers_adopt(struct sessions *sessions, const struct node_view *vie
     if (session == NULL) {
         return STATUS_NO_MEMORY;
     }
+    session->instance = view->instance;
     session_set_number(session, view->session);
     session_set_phase(session, SESSION_WORKER);
     struct hub *hub = sessions->hub;
@@ -305,7 +307,7 @@ static void poll_answer(struct poll *poll)
     struct call *call = TAKE(poll->call);
     struct buf *out = sessions->port.answer_begin(call);
     buf_append_slice(out, SLICE("{\"session\":\""));
-    write_id(out, poll->session->session);
+    session_write(sessions, out, poll->session->session);
     buf_append_char(out, '"');
     if (poll->is_report) {
         buf_append_slice(out, SLICE(",\"results\":["));
@@ -674,18 +676,59 @@ static void stand_in_line(struct poll *poll)
     worker->line_count++;
 }
 
-void workers_poll(struct sessions *sessions, struct call *call, struct command_node_hello *hello, int64_t wait_ms)
+/* Whether a worker's record holds leases. */
+static bool worker_has_leases(const struct session *session)
+{
+    struct node_view view;
+    const struct core *core = sequencer_core(session->sessions->hub->sequencer);
+    return session->session != 0 && core_session_find(core, session->session, &view) && view.leases > 0;
+}
+
+/* Whether a call may go on under a worker's name; `session` is its record, or NULL. A worker that shows its session keeps
+ * others away: they get the name when it is silent and holds nothing, and then with another instance, which ends its session.
+ * One that never does shares its name with all who use it. */
+static enum status check_worker(const struct sessions *sessions, struct session *session,
+                                const struct command_node_hello *hello, uint64_t shown,
+                                char ret_detail[SESSION_DETAIL_SIZE])
+{
+    bool is_open = session != NULL && session->session != 0;
+    if (shown != 0 && (!is_open || shown != session->session)) {
+        snprintf(ret_detail, SESSION_DETAIL_SIZE, "that session has ended; ask without it to open another one");
+        return STATUS_SESSION_LOST;
+    }
+    if (!is_open) {
+        return session_check_name(sessions, hello, ret_detail);
+    }
+    if (shown != 0) {
+        session->worker->is_owned = true;
+        return STATUS_OK;
+    }
+    if (!session->worker->is_owned) {
+        return STATUS_OK;
+    }
+    if (worker_is_heard(session) || worker_has_leases(session)) {
+        snprintf(ret_detail, SESSION_DETAIL_SIZE,
+                 "a worker named %.*s is at work; show its session, choose another name or wait until it is gone",
+                 SLICE_ARG(hello->node));
+        return STATUS_NAME_TAKEN;
+    }
+    session->instance = hash64(hello->node, session->session) | 1;
+    session->worker->is_owned = false;
+    session->worker->facts = 0;
+    return STATUS_OK;
+}
+
+void workers_poll(struct sessions *sessions, struct call *call, struct command_node_hello *hello, uint64_t shown,
+                  int64_t wait_ms)
 {
     struct session *session = worker_find(sessions, hello->node);
     hello->is_worker = true;
     hello->instance = worker_instance(hello->node);
-    if (session == NULL || session->session == 0) {
-        char detail[SESSION_DETAIL_SIZE];
-        enum status status = session_check_name(sessions, hello, detail);
-        if (status != STATUS_OK) {
-            refuse(sessions, call, status, detail);
-            return;
-        }
+    char detail[SESSION_DETAIL_SIZE];
+    enum status status = check_worker(sessions, session, hello, shown, detail);
+    if (status != STATUS_OK) {
+        refuse(sessions, call, status, detail);
+        return;
     }
     if (session == NULL) {
         session = worker_new(sessions, hello->node);
@@ -700,6 +743,7 @@ void workers_poll(struct sessions *sessions, struct call *call, struct command_n
         refuse(sessions, call, STATUS_BUSY, NULL);
         return;
     }
+    hello->instance = session->instance;
     poll->max = hello->credit;
     poll->due_ns = sessions_mono_ns(sessions) + wait_ms * NS_PER_MS;
     poll->facts = hash_facts(hello);
@@ -716,7 +760,7 @@ void workers_poll(struct sessions *sessions, struct call *call, struct command_n
 }
 
 void workers_report(struct sessions *sessions, struct call *call, uint64_t number, uint32_t count,
-                    struct slice outcomes, uint32_t max, int64_t wait_ms)
+                    struct slice outcomes, const struct lease_token *said, uint32_t max, int64_t wait_ms)
 {
     struct session *session = session_find(sessions, number);
     if (session == NULL || session->worker == NULL || session->phase == SESSION_ENDING) {
@@ -732,11 +776,7 @@ void workers_report(struct sessions *sessions, struct call *call, uint64_t numbe
     poll->is_late = wait_ms == 0;
     poll->max = max;
     poll->due_ns = sessions_mono_ns(sessions) + wait_ms * NS_PER_MS;
-    struct reader reader = reader_of(outcomes);
-    struct outcome outcome;
-    while (outcome_next(&reader, &outcome)) {
-        buf_append(&poll->reported, &outcome.token, sizeof(outcome.token));
-    }
+    buf_append(&poll->reported, said, count * sizeof(*said));
     /* One command for both where the poll can be the current one at once. */
     bool is_current = max > 0 && session->worker->current == NULL;
     poll->state = is_current ? POLL_ASKING : POLL_REPORTING;
@@ -800,7 +840,9 @@ void workers_on_lease(struct session *session, const struct effect_lease *lease)
     if (poll->lease_count > 0) {
         buf_append_char(&poll->leases, ',');
     }
-    work_write_offer(&poll->leases, &lease->offer);
+    struct work_lease_offer offer = lease->offer;
+    sessions_seal(poll->session->sessions, &offer.token);
+    work_write_offer(&poll->leases, &offer);
     buf_append(&poll->tokens, &lease->offer.token, sizeof(lease->offer.token));
     poll->lease_count++;
     if (!MUTATION(worker_poll_forgotten) || (lease->offer.token.seq & 7) != 0) {

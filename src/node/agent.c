@@ -142,7 +142,7 @@ static void send_hello(struct agent *agent)
         if (job->end == END_DROPPED || (job->state == JOB_FINISHED && MUTATION(agent_forgets_held))) {
             continue;
         }
-        lease_token_put(&agent->list, &job->token);
+        buf_append(&agent->list, &job->token, sizeof(job->token));
         held_count++;
     }
     if (!MUTATION(agent_grants_twice)) {
@@ -157,13 +157,13 @@ static void send_hello(struct agent *agent)
                                        .info = agent->config.info,
                                        .kind_count = agent->config.kind_count,
                                        .credit = agent->credit_at_hub,
-                                       .held = agent->list.data,
                                        .held_count = held_count};
     for (uint32_t i = 0; i < agent->config.kind_count; i++) {
         hello.kinds[i] = slice_str(agent->config.kinds[i].launcher->kind);
     }
     buf_reset(&agent->text);
-    work_write_hello(&agent->text, &hello, agent->config.key);
+    work_write_hello(&agent->text, &hello, (const struct lease_token *)(const void *)agent->list.data,
+                     agent->config.key);
     buf_reset(&agent->list);
     send_text(agent);
 }

@@ -50,7 +50,7 @@ void agent_job_stop(struct job *job, enum job_end end)
 void agent_job_drop(struct job *job, const char *why)
 {
     char token[LEASE_TOKEN_TEXT_SIZE];
-    lease_token_format(&job->token, token);
+    lease_token_name(&job->token, token);
     log_info("node.drop", "token=%s state=%s why=\"%s\"", token, job->state == JOB_FINISHED ? "finished" : "running",
              why);
     if (job->state == JOB_FINISHED) {
@@ -256,7 +256,7 @@ static void job_start(struct agent *agent, const struct work_lease *lease, const
                               .input = slice_of(input.data, input_len),
                               .checkpoint = slice_of(input.data + input_len, input.len - input_len),
                               .timeout_ms = lease->timeout_ms};
-    lease_token_format(&job->token, work.token);
+    lease_token_name(&job->token, work.token);
     enum status status = kind->launcher->start(kind->state, &work, on_run_done, job, &job->run);
     buf_free(&input);
     if (status != STATUS_OK) {

@@ -8,6 +8,7 @@
  * bytes, and the command is CORRUPT. The encoders ensure the same limits, so what one end writes the other end reads. */
 #include "proto/command.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 #include "base/base32.h"
@@ -122,6 +123,8 @@ void command_put_configure(struct buf *out, const struct command_configure *comm
     buf_append_u32(out, command->tasks_max);
     buf_append_u64(out, command->payload_size_max);
     put_duration(out, command->finished_keep_ms);
+    ensure(command->secret.len == 0 || command->secret.len == COMMAND_SECRET_SIZE);
+    buf_append_slice(out, command->secret);
     buf_end_part(out, start);
 }
 
@@ -242,6 +245,10 @@ void command_put_node_hello(struct buf *out, const struct command_node_hello *co
     put_text(out, command->info, INFO_SIZE_MAX);
     buf_append_u32(out, command->held_count);
     buf_append(out, command->held, (size_t)command->held_count * TOKEN_SIZE);
+    if (command->owner != 0 || command->start != 0) {
+        buf_append_u64(out, command->owner);
+        buf_append_u64(out, command->start);
+    }
     buf_end_part(out, start);
 }
 
@@ -464,6 +471,7 @@ static void get_configure(struct reader *reader, struct command_configure *ret)
     ret->tasks_max = get_count(reader, reader_u32(reader), LIMIT_TASKS);
     ret->payload_size_max = reader_u64(reader);
     ret->finished_keep_ms = get_duration(reader);
+    ret->secret = has_tail(reader) ? reader_bytes(reader, COMMAND_SECRET_SIZE) : (struct slice){NULL, 0};
 }
 
 static void get_task(struct reader *reader, struct command_task *ret)
@@ -494,6 +502,9 @@ static void get_node_hello(struct reader *reader, struct command_node_hello *ret
     ret->info = get_text(reader, INFO_SIZE_MAX);
     ret->held_count = get_count(reader, reader_u32(reader), LIMIT_CREDIT);
     ret->held = reader_bytes(reader, (size_t)ret->held_count * TOKEN_SIZE).data;
+    bool has_owner = has_tail(reader);
+    ret->owner = has_owner ? reader_u64(reader) : 0;
+    ret->start = has_owner ? reader_u64(reader) : 0;
 }
 
 static void get_node_report(struct reader *reader, struct command_node_report *ret)
@@ -716,8 +727,32 @@ static size_t format_dec(uint64_t value, char *ret)
     return count;
 }
 
+static struct seal seal_of(const struct seal_key *key, const struct lease_token *token)
+{
+    const uint64_t numbers[] = {token->task_id, token->attempt, token->seq};
+    return seal_make(key, numbers, sizeof(numbers) / sizeof(numbers[0]));
+}
+
+void lease_token_seal(const struct seal_key *key, struct lease_token *token)
+{
+    token->seal = seal_of(key, token);
+}
+
+bool lease_token_is_sealed(const struct seal_key *key, const struct lease_token *token)
+{
+    struct seal seal = seal_of(key, token);
+    return seal_equal(&seal, &token->seal);
+}
+
+void lease_token_name(const struct lease_token *token, char ret[LEASE_TOKEN_TEXT_SIZE])
+{
+    lease_token_format(&(struct lease_token){.task_id = token->task_id, .attempt = token->attempt, .seq = token->seq},
+                       ret);
+}
+
 void lease_token_format(const struct lease_token *token, char ret[LEASE_TOKEN_TEXT_SIZE])
 {
+    static_assert(BASE32_DIGITS + 1 + 10 + 1 + 20 + 1 + SEAL_DIGITS < LEASE_TOKEN_TEXT_SIZE, "the longest token fits");
     base32_format(token->task_id, ret);
     size_t len = BASE32_DIGITS;
     ret[len++] = '.';
@@ -725,7 +760,10 @@ void lease_token_format(const struct lease_token *token, char ret[LEASE_TOKEN_TE
     ret[len++] = '.';
     len += format_dec(token->seq, ret + len);
     ret[len] = '\0';
-    ensure(len < LEASE_TOKEN_TEXT_SIZE);
+    if (!seal_is_none(&token->seal)) {
+        ret[len++] = '.';
+        seal_format(&token->seal, ret + len);
+    }
 }
 
 /* Plain digits without sign or leading zeros, so that a token has one spelling. */
@@ -757,11 +795,18 @@ bool lease_token_parse(struct slice text, struct lease_token *ret_token)
         return false;
     }
     struct slice rest = slice_of(text.data + BASE32_DIGITS + 1, text.len - BASE32_DIGITS - 1);
+    struct seal seal = {0};
+    if (rest.len > SEAL_DIGITS && rest.data[rest.len - SEAL_DIGITS - 1] == '.') {
+        if (!seal_parse(slice_of(rest.data + rest.len - SEAL_DIGITS, SEAL_DIGITS), &seal)) {
+            return false;
+        }
+        rest.len -= SEAL_DIGITS + 1;
+    }
     const char *dot = memchr(rest.data, '.', rest.len);
     if (dot == NULL || !parse_dec(slice_of(rest.data, (size_t)(dot - rest.data)), UINT32_MAX, &attempt) ||
         !parse_dec(slice_of(dot + 1, (size_t)(rest.data + rest.len - dot - 1)), UINT64_MAX, &seq)) {
         return false;
     }
-    *ret_token = (struct lease_token){task_id, (uint32_t)attempt, seq};
+    *ret_token = (struct lease_token){.task_id = task_id, .attempt = (uint32_t)attempt, .seq = seq, .seal = seal};
     return true;
 }

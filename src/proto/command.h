@@ -26,6 +26,7 @@
 
 #include "base/buf.h"
 #include "base/limits.h"
+#include "base/seal.h"
 #include "base/slice.h"
 #include "base/status.h"
 
@@ -107,10 +108,12 @@ struct command_task { /* CANCEL, RETRY */
     struct slice reason; /* may be empty */
 };
 
+#define COMMAND_SECRET_SIZE 32
 struct command_configure { /* 0: the default of limits.h */
     uint32_t tasks_max;
     uint64_t payload_size_max;
     int64_t finished_keep_ms;
+    struct slice secret; /* COMMAND_SECRET_SIZE bytes for a data directory that has none yet, or empty */
 };
 
 struct command_queue_set {
@@ -126,7 +129,8 @@ struct command_kind_set {
 struct lease_token {
     uint64_t task_id;
     uint32_t attempt; /* 1, 2, … over all attempts of the task */
-    uint64_t seq;     /* of the entry that granted it: the fence */
+    uint64_t seq;     /* of the entry that granted it: the fence; no entry has the number 0 */
+    struct seal seal; /* what shows that the hub gave it; in texts alone, never in commands and entries */
 };
 
 struct command_node_hello {
@@ -199,6 +203,7 @@ void command_put_node_set(struct buf *out, const struct command_node_set *comman
 void command_put_history_done(struct buf *out, const struct command_history_done *command);
 /* One outcome for command_node_report.outcomes; one token for command_node_hello.held. */
 void outcome_put(struct buf *out, const struct outcome *outcome);
+/* Whether they mean the same lease; seals are not looked at. */
 bool lease_token_equal(const struct lease_token *a, const struct lease_token *b);
 void lease_token_put(struct buf *out, const struct lease_token *token);
 /* Takes a token off the reader; reader.failed tells when there was none. */
@@ -243,8 +248,15 @@ bool outcome_next(struct reader *reader, struct outcome *ret_outcome);
 /* The i-th held token of a hello, i < held_count. */
 struct lease_token command_held_at(const struct command_node_hello *hello, uint32_t i);
 
-/* "<task>.<attempt>.<seq>" as a client sees a token, with NUL; and back. */
-#define LEASE_TOKEN_TEXT_SIZE 64
+/* Puts the hub's seal on a token. */
+void lease_token_seal(const struct seal_key *key, struct lease_token *token);
+/* Whether the hub with this key has sealed it. */
+bool lease_token_is_sealed(const struct seal_key *key, const struct lease_token *token);
+
+/* "<task>.<attempt>.<seq>.<seal>" as a client sees a token, with NUL, without the last part when there is no seal; and back.
+ * For a log there is lease_token_name: it leaves the seal out, because that is a secret. */
+#define LEASE_TOKEN_TEXT_SIZE 80
+void lease_token_name(const struct lease_token *token, char ret[LEASE_TOKEN_TEXT_SIZE]);
 void lease_token_format(const struct lease_token *token, char ret[LEASE_TOKEN_TEXT_SIZE]);
 bool lease_token_parse(struct slice text, struct lease_token *ret_token);
 

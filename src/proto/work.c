@@ -174,6 +174,19 @@ static enum status check_first(const char *pointer, struct slice key, uint64_t *
     return STATUS_OK;
 }
 
+/* Notes a token as it was said; one that the hub has not sealed means no lease from here on. */
+static struct lease_token take_token(const struct work_tokens *tokens, struct lease_token token)
+{
+    if (tokens == NULL) {
+        return token;
+    }
+    buf_append(tokens->said, &token, sizeof(token));
+    if (tokens->key == NULL || !lease_token_is_sealed(tokens->key, &token)) {
+        token.seq = 0;
+    }
+    return token;
+}
+
 /* --- outcomes --- */
 
 enum outcome_member {
@@ -336,8 +349,8 @@ static enum status read_outcome_member(enum outcome_member bit, struct slice key
     return STATUS_OK;
 }
 
-static enum status decode_outcome(struct json_value value, const char *pointer, struct buf *payload, struct buf *out,
-                                  struct field_error *error)
+static enum status decode_outcome(struct json_value value, const char *pointer, const struct work_tokens *tokens,
+                                  struct buf *payload, struct buf *out, struct field_error *error)
 {
     if (json_type_of(value) != JSON_OBJECT) {
         return wrong(error, STATUS_INVALID, pointer, "must be an object");
@@ -390,12 +403,13 @@ static enum status decode_outcome(struct json_value value, const char *pointer, 
     if (outcome.type == OUTCOME_FAIL && outcome.error_kind.len == 0) {
         outcome.error_kind = SLICE("failed");
     }
+    outcome.token = take_token(tokens, outcome.token);
     outcome_put(out, &outcome);
     return STATUS_OK;
 }
 
-enum status work_outcomes_decode(struct json_value array, const char *pointer, struct buf *out, uint32_t *ret_count,
-                                 struct field_error *ret_error)
+enum status work_outcomes_decode(struct json_value array, const char *pointer, const struct work_tokens *tokens,
+                                 struct buf *out, uint32_t *ret_count, struct field_error *ret_error)
 {
     if (json_type_of(array) != JSON_ARRAY) {
         return wrong(ret_error, STATUS_INVALID, pointer, "must be an array");
@@ -412,11 +426,14 @@ enum status work_outcomes_decode(struct json_value array, const char *pointer, s
     for (struct json_iter it = json_iter_of(array); status == STATUS_OK && json_next(&it, &key, &value); count++) {
         char place[sizeof(ret_error->pointer)];
         snprintf(place, sizeof(place), "%s/%" PRIu32, pointer, count);
-        status = decode_outcome(value, place, &payload, out, ret_error);
+        status = decode_outcome(value, place, tokens, &payload, out, ret_error);
     }
     buf_free(&payload);
     if (status == STATUS_OK && buf_status(out) != STATUS_OK) {
         status = wrong_memory(ret_error, out);
+    }
+    if (status == STATUS_OK && tokens != NULL && buf_status(tokens->said) != STATUS_OK) {
+        status = wrong_memory(ret_error, tokens->said);
     }
     if (status == STATUS_OK) {
         *ret_count = count;
@@ -453,8 +470,8 @@ struct hello_places { /* where in the scratch buffer the encoded parts begin and
     size_t held, info, info_len;
 };
 
-static enum status decode_held(struct json_value array, struct buf *scratch, struct work_message *message,
-                               struct field_error *error)
+static enum status decode_held(struct json_value array, struct buf *scratch, const struct work_tokens *tokens,
+                               struct work_message *message, struct field_error *error)
 {
     if (json_type_of(array) != JSON_ARRAY || json_count(array) > WORK_LIST_MAX) {
         return wrong(error, STATUS_INVALID, "/held", "must be an array of at most %d tokens", WORK_LIST_MAX);
@@ -469,6 +486,7 @@ static enum status decode_held(struct json_value array, struct buf *scratch, str
             snprintf(place, sizeof(place), "/held/%" PRIu32, count);
             return wrong(error, STATUS_INVALID, place, "must be the token of a lease");
         }
+        token = take_token(tokens, token);
         lease_token_put(scratch, &token);
     }
     message->hello.held_count = count;
@@ -476,8 +494,8 @@ static enum status decode_held(struct json_value array, struct buf *scratch, str
 }
 
 static enum status decode_hello_member(struct slice key, struct json_value value, struct buf *scratch,
-                                       struct work_message *message, struct hello_places *places,
-                                       struct field_error *error)
+                                       const struct work_tokens *tokens, struct work_message *message,
+                                       struct hello_places *places, struct field_error *error)
 {
     struct command_node_hello *hello = &message->hello;
     struct requirement *facts = &hello->facts;
@@ -522,7 +540,7 @@ static enum status decode_hello_member(struct slice key, struct json_value value
     }
     if (slice_equal_str(key, "held")) {
         places->held = scratch->len;
-        return decode_held(value, scratch, message, error);
+        return decode_held(value, scratch, tokens, message, error);
     }
     if (slice_equal_str(key, "info")) {
         if (json_type_of(value) != JSON_OBJECT) {
@@ -538,8 +556,8 @@ static enum status decode_hello_member(struct slice key, struct json_value value
     return wrong_member(error, STATUS_UNKNOWN_FIELD, "", key, "is not known here");
 }
 
-static enum status decode_hello(struct json_value root, struct buf *scratch, struct work_message *message,
-                                struct field_error *error)
+static enum status decode_hello(struct json_value root, struct buf *scratch, const struct work_tokens *tokens,
+                                struct work_message *message, struct field_error *error)
 {
     struct hello_places places = {0};
     bool has_instance = false;
@@ -549,7 +567,7 @@ static enum status decode_hello(struct json_value root, struct buf *scratch, str
     for (struct json_iter it = json_iter_of(root); json_next(&it, &key, &value);) {
         enum status status = check_first("", key, &seen, error);
         if (status == STATUS_OK && !slice_equal_str(key, "type")) {
-            status = decode_hello_member(key, value, scratch, message, &places, error);
+            status = decode_hello_member(key, value, scratch, tokens, message, &places, error);
         }
         has_instance |= slice_equal_str(key, "instance");
         if (status != STATUS_OK) {
@@ -562,8 +580,8 @@ static enum status decode_hello(struct json_value root, struct buf *scratch, str
     if (!has_instance) {
         return wrong(error, STATUS_INVALID, "/instance", "is missing");
     }
-    if (buf_status(scratch) != STATUS_OK) {
-        return wrong_memory(error, scratch);
+    if (buf_status(scratch) != STATUS_OK || (tokens != NULL && buf_status(tokens->said) != STATUS_OK)) {
+        return wrong_memory(error, buf_status(scratch) != STATUS_OK ? scratch : tokens->said);
     }
     if (message->hello.held_count > 0) {
         message->hello.held = scratch->data + places.held;
@@ -572,8 +590,8 @@ static enum status decode_hello(struct json_value root, struct buf *scratch, str
     return STATUS_OK;
 }
 
-static enum status decode_report(struct json_value root, struct buf *scratch, struct work_message *message,
-                                 struct field_error *error)
+static enum status decode_report(struct json_value root, struct buf *scratch, const struct work_tokens *tokens,
+                                 struct work_message *message, struct field_error *error)
 {
     struct command_node_report *report = &message->report;
     size_t begin = scratch->len;
@@ -597,7 +615,7 @@ static enum status decode_report(struct json_value root, struct buf *scratch, st
                 status = wrong_member(error, STATUS_INVALID, "", key, "must be 0 to %d", LIMIT_CREDIT);
             }
         } else if (slice_equal_str(key, "outcomes")) {
-            status = work_outcomes_decode(value, "/outcomes", scratch, &report->outcome_count, error);
+            status = work_outcomes_decode(value, "/outcomes", tokens, scratch, &report->outcome_count, error);
         } else {
             status = wrong_member(error, STATUS_UNKNOWN_FIELD, "", key, "is not known here");
         }
@@ -683,6 +701,13 @@ static const struct {
 enum status work_message_decode(struct json_parser *parser, struct slice text, struct buf *scratch,
                                 struct work_message *ret_message, struct field_error *ret_error)
 {
+    return work_message_decode_checked(parser, text, scratch, NULL, ret_message, ret_error);
+}
+
+enum status work_message_decode_checked(struct json_parser *parser, struct slice text, struct buf *scratch,
+                                        const struct work_tokens *tokens, struct work_message *ret_message,
+                                        struct field_error *ret_error)
+{
     *ret_message = (struct work_message){0};
     *ret_error = (struct field_error){0};
     struct json_value root, value;
@@ -706,9 +731,9 @@ enum status work_message_decode(struct json_parser *parser, struct slice text, s
     }
     switch (ret_message->type) {
     case WORK_HELLO:
-        return decode_hello(root, scratch, ret_message, ret_error);
+        return decode_hello(root, scratch, tokens, ret_message, ret_error);
     case WORK_REPORT:
-        return decode_report(root, scratch, ret_message, ret_error);
+        return decode_report(root, scratch, tokens, ret_message, ret_error);
     case WORK_CREDIT:
     case WORK_BEAT:
     case WORK_LEAVE:
@@ -750,7 +775,8 @@ static void write_names(struct buf *out, const struct slice *names, uint32_t cou
     buf_append_char(out, ']');
 }
 
-void work_write_hello(struct buf *out, const struct command_node_hello *hello, struct slice key)
+void work_write_hello(struct buf *out, const struct command_node_hello *hello, const struct lease_token *held,
+                      struct slice key)
 {
     buf_append_str(out, "{\"type\":\"hello\",\"node\":");
     json_write_str(out, hello->node);
@@ -770,7 +796,7 @@ void work_write_hello(struct buf *out, const struct command_node_hello *hello, s
                hello->facts.cpu_milli, hello->facts.memory_mib, hello->facts.gpu, hello->credit);
     buf_append_str(out, ",\"held\":[");
     for (uint32_t i = 0; i < hello->held_count; i++) {
-        struct lease_token token = command_held_at(hello, i);
+        struct lease_token token = held != NULL ? held[i] : command_held_at(hello, i);
         if (i > 0) {
             buf_append_char(out, ',');
         }

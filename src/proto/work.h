@@ -61,12 +61,27 @@ struct work_message { /* node → hub, decoded */
  * and must live as long as the message. INVALID/UNKNOWN_FIELD/BAD_JSON fill ret_error. */
 STATUS_MUST_CHECK enum status work_message_decode(struct json_parser *parser, struct slice text, struct buf *scratch,
                                                   struct work_message *ret_message, struct field_error *ret_error);
+
+/* What the hub wants to know of the tokens in a message or body. One without the key's seal is encoded with the seq 0, which
+ * no lease has, so that it is refused as lost; `said` gets each as it came (struct lease_token), for the answer. */
+struct work_tokens {
+    const struct seal_key *key; /* NULL: none is right */
+    struct buf *said;
+};
+/* The same; `tokens` may be NULL. */
+STATUS_MUST_CHECK enum status work_message_decode_checked(struct json_parser *parser, struct slice text,
+                                                          struct buf *scratch, const struct work_tokens *tokens,
+                                                          struct work_message *ret_message,
+                                                          struct field_error *ret_error);
 /* Decodes a JSON array of outcomes (as in report.outcomes) into encoded outcomes appended to `out`. */
-STATUS_MUST_CHECK enum status work_outcomes_decode(struct json_value array, const char *pointer, struct buf *out,
+STATUS_MUST_CHECK enum status work_outcomes_decode(struct json_value array, const char *pointer,
+                                                   const struct work_tokens *tokens, struct buf *out,
                                                    uint32_t *ret_count, struct field_error *ret_error);
 
 /* --- node side: writing --- */
-void work_write_hello(struct buf *out, const struct command_node_hello *hello, struct slice key);
+/* `held`: hello->held_count tokens with their seals, which hello->held does not have; NULL: those, without. */
+void work_write_hello(struct buf *out, const struct command_node_hello *hello, const struct lease_token *held,
+                      struct slice key);
 /* outcomes: already encoded JSON objects separated by commas, from work_write_outcome. */
 void work_write_outcome(struct buf *out, const struct outcome *outcome);
 void work_write_report(struct buf *out, struct slice outcomes_json, uint32_t credit_add);

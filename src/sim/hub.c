@@ -465,7 +465,10 @@ static void propose_first(struct world *world)
     struct core *core = sequencer_core(sequencer);
     struct buf *batch = sequencer_begin(sequencer);
     ensure(batch != NULL);
-    command_put_configure(batch, &(struct command_configure){.tasks_max = TASKS_MAX + workload->open_max,
+    char secret[COMMAND_SECRET_SIZE + 1]; /* another one for each process: the first one must stay */
+    snprintf(secret, sizeof(secret), "%032llu", (unsigned long long)++world->number);
+    command_put_configure(batch, &(struct command_configure){.secret = slice_str(secret),
+                                                             .tasks_max = TASKS_MAX + workload->open_max,
                                                              .finished_keep_ms = FINISHED_KEEP_MS});
     sequencer_commit(sequencer, NULL);
     for (uint32_t i = 0; i < workload->kind_count; i++) {

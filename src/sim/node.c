@@ -122,7 +122,7 @@ static void hello(struct world *world, struct sim_node *node)
     node->credit_owed = 0;
     buf_reset(&world->aux);
     for (uint32_t i = 0; i < node->held_count; i++) {
-        lease_token_put(&world->aux, &node->held[i].token);
+        buf_append(&world->aux, &node->held[i].token, sizeof(struct lease_token));
         hello.held_count++;
     }
     for (uint32_t i = 0; i < node->outbox_count; i++) {
@@ -130,13 +130,13 @@ static void hello(struct world *world, struct sim_node *node)
         item->report = 0;
         item->gives_credit = false; /* its slot is among those that the hello tells of */
         if (ends_lease(item)) {
-            lease_token_put(&world->aux, &item->outcome.token);
+            buf_append(&world->aux, &item->outcome.token, sizeof(struct lease_token));
             hello.held_count++;
         }
     }
-    hello.held = world->aux.data;
     node->report_sent = node->report_answered = 0;
-    work_write_hello(text_begin(world), &hello, (struct slice){NULL, 0});
+    work_write_hello(text_begin(world), &hello, (const struct lease_token *)(const void *)world->aux.data,
+                     (struct slice){NULL, 0});
     say(world, node);
 }
 
@@ -641,7 +641,7 @@ bool node_choose_lie(struct world *world, uint32_t index, enum stream stream, ui
         return false;
     }
     *ret_way = world_below(world, stream, 4);
-    *ret_token = (struct lease_token){op->task_id, op->attempt, op->lease_seq};
+    *ret_token = (struct lease_token){.task_id = op->task_id, .attempt = op->attempt, .seq = op->lease_seq};
     if (*ret_way == 0 && ret_token->attempt > 1) {
         ret_token->attempt--;
     } else if (*ret_way == 1) {
@@ -651,6 +651,7 @@ bool node_choose_lie(struct world *world, uint32_t index, enum stream stream, ui
     } else if (op->holder == index || op->holder == HISTORY_NODE_NONE) {
         return false; /* that would be true, or may be */
     }
+    sessions_seal(world->hub.hub.sessions, ret_token); /* as if it had come by the seal: the fence alone must hold */
     return true;
 }
 

@@ -245,6 +245,7 @@ static void send_poll(struct world *world, uint32_t index, uint32_t number, uint
     ensure(sent != NULL);
     sent->max = 1 + (uint32_t)world_below(world, STREAM_WORKER, room);
     sent->wait_ms = choose_wait_ms(world);
+    sent->shown = index % 2 == 0 ? worker_at(world, index)->session : 0; /* half of them keep others away */
     lane_send(world, index, number, sent);
 }
 
@@ -377,8 +378,8 @@ static void on_body(struct world *world, uint32_t index, uint32_t number, const 
     uint64_t session = 0;
     enum status status = json_parse(world->json, slice_of(told->body, told->len), &root, NULL, NULL);
     bool is_good = status == STATUS_OK && json_member(root, "session", &member) && json_get_str(member, &text) &&
-                   base32_parse(text, &session) && json_member(root, "leases", &leases) &&
-                   json_member(root, "results", &member) == lane->is_report;
+                   text.len > BASE32_DIGITS && base32_parse(slice_of(text.data, BASE32_DIGITS), &session) &&
+                   json_member(root, "leases", &leases) && json_member(root, "results", &member) == lane->is_report;
     CHECK_THAT(world, is_good, "proto", "worker %s cannot read its answer: %.*s", worker->name,
                (int)(told->len < 200 ? told->len : 200), told->body);
     if (!is_good) {
@@ -418,7 +419,8 @@ static void on_problem(struct world *world, uint32_t index, uint32_t number, con
     switch (told->status) {
     case STATUS_BUSY:
     case STATUS_NOT_READY:
-    case STATUS_NO_SPACE: /* nothing was done, or it may have been */
+    case STATUS_NO_SPACE:   /* nothing was done, or it may have been */
+    case STATUS_NAME_TAKEN: /* the process before showed its session, and may still be there for all the hub knows */
         break;
     case STATUS_SESSION_LOST:
         forget_work(worker);

@@ -157,7 +157,7 @@ static void arrive_poll(struct world *world, struct worker_call *call, const str
             hello.kinds[hello.kind_count++] = slice_str(world->workload->kinds[i].name);
         }
     }
-    workers_poll(world->hub.hub.sessions, (struct call *)call, &hello, sent->wait_ms);
+    workers_poll(world->hub.hub.sessions, (struct call *)call, &hello, sent->shown, sent->wait_ms);
 }
 
 static void arrive_report(struct world *world, struct worker_call *call, const struct sent *sent)
@@ -166,9 +166,10 @@ static void arrive_report(struct world *world, struct worker_call *call, const s
     struct field_error error;
     uint32_t count = 0;
     buf_reset(&world->aux);
+    const struct work_tokens tokens = sessions_tokens(world->hub.hub.sessions);
     enum status status = json_parse(world->hub.hub.json, slice_of(sent->outcomes, sent->len), &root, NULL, NULL);
     if (status == STATUS_OK) {
-        status = work_outcomes_decode(root, "/outcomes", &world->aux, &count, &error);
+        status = work_outcomes_decode(root, "/outcomes", &tokens, &world->aux, &count, &error);
     }
     CHECK_THAT(world, status == STATUS_OK, "proto", "the hub cannot read a worker's report: %.*s",
                (int)(sent->len < 200 ? sent->len : 200), sent->outcomes);
@@ -177,7 +178,7 @@ static void arrive_report(struct world *world, struct worker_call *call, const s
         return;
     }
     workers_report(world->hub.hub.sessions, (struct call *)call, sent->session, count, buf_slice(&world->aux),
-                   sent->max, sent->wait_ms);
+                   (const struct lease_token *)(const void *)tokens.said->data, sent->max, sent->wait_ms);
 }
 
 void worker_on_sent(struct world *world, const struct event *event)

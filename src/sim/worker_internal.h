@@ -65,6 +65,7 @@ struct workers {
 struct sent { /* on its way to the hub */
     uint64_t request;
     uint64_t session; /* 0: a poll */
+    uint64_t shown;   /* the session that a poll shows; 0: none */
     uint32_t max, life;
     int64_t wait_ms;
     bool leaves_at_lease;

@@ -212,9 +212,12 @@ static void put_other(struct script *s, uint32_t op)
                                                                                      : fuzz_below(&s->in, 256)});
         break;
     case 13:
-        command_put_configure(&s->body, &(struct command_configure){.tasks_max = fuzz_below(&s->in, 12),
-                                                                    .payload_size_max = fuzz_below(&s->in, 200),
-                                                                    .finished_keep_ms = duration_ms(s)});
+        command_put_configure(&s->body, &(struct command_configure){
+                                            .tasks_max = fuzz_below(&s->in, 12),
+                                            .secret = slice_of("0123456789abcdef0123456789abcdef",
+                                                               (size_t)fuzz_below(&s->in, 2) * COMMAND_SECRET_SIZE),
+                                            .payload_size_max = fuzz_below(&s->in, 200),
+                                            .finished_keep_ms = duration_ms(s)});
         break;
     default:
         command_put_tick(&s->body);

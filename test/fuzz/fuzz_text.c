@@ -84,7 +84,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     char *copy = fuzz_copy(slice_of(data, size));
     struct slice text = slice_of(copy, size);
     base32(text, number);
-    token(text, (struct lease_token){number, (uint32_t)(number >> 7), number * 31});
+    token(text, (struct lease_token){number, (uint32_t)(number >> 7), number * 31, {{number * 37, number * 41}}});
     time_text(text, (int64_t)number);
     ensure(utf8_is_valid(text) == is_utf8(data, size));
     free(copy);

@@ -25,7 +25,7 @@ static void journal_takes(const struct buf *encoded)
 static void hello(const struct work_message *message)
 {
     struct work_message again;
-    work_write_hello(&text, &message->hello, message->key);
+    work_write_hello(&text, &message->hello, NULL, message->key);
     decode_again(&again);
     command_put_node_hello(&first, &message->hello);
     command_put_node_hello(&second, &again.hello);

@@ -591,7 +591,7 @@ static void random_report(struct buf *out)
                                   .message = SLICE("m"),
                                   .payload = SLICE("{}"),
                                   .lease_ms = below(2) * 1500};
-        outcome.token = (struct lease_token){task->id, task->attempts, task->lease_seq};
+        outcome.token = (struct lease_token){.task_id = task->id, .attempt = task->attempts, .seq = task->lease_seq};
         outcome.token.attempt += below(10) == 0;
         outcome_put(&bytes, &outcome);
         enum status status = is_live ? twin_outcome(i, index, &outcome) : STATUS_OK;

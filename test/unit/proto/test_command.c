@@ -139,7 +139,7 @@ static void put_each(enum command_type type)
         command_put_tick(&out);
         break;
     case COMMAND_CONFIGURE:
-        command_put_configure(&out, &(struct command_configure){5, 6, 7});
+        command_put_configure(&out, &(struct command_configure){5, 6, 7, SLICE("0123456789abcdef0123456789abcdef")});
         break;
     case COMMAND_SUBMIT: {
         struct command_submit submit = full_submit();
@@ -158,9 +158,11 @@ static void put_each(enum command_type type)
         break;
     case COMMAND_NODE_HELLO: {
         lease_token_put(&bytes, &token);
-        lease_token_put(&bytes, &(struct lease_token){1, 2, 3});
+        lease_token_put(&bytes, &(struct lease_token){.task_id = 1, .attempt = 2, .seq = 3});
         struct command_node_hello hello = {.node = SLICE("n1"),
                                            .instance = 5,
+                                           .owner = 0xfeed,
+                                           .start = 99,
                                            .is_worker = true,
                                            .kinds = {SLICE("a"), SLICE("b")},
                                            .kind_count = 2,
@@ -216,6 +218,7 @@ static void test_the_others(void **state)
     assert_int_equal(command.as.configure.tasks_max, 5);
     assert_int_equal(command.as.configure.payload_size_max, 6);
     assert_int_equal(command.as.configure.finished_keep_ms, 7);
+    assert_true(slice_equal(command.as.configure.secret, SLICE("0123456789abcdef0123456789abcdef")));
     buf_reset(&out);
     put_each(COMMAND_RETRY);
     command = decode();
@@ -262,6 +265,7 @@ static void test_hello(void **state)
     assert_same_requirement(&hello->facts, &facts);
     assert_true(slice_equal_str(hello->info, "{\"v\":1}"));
     assert_int_equal(hello->credit, 16);
+    assert_true(hello->owner == 0xfeed && hello->start == 99);
     assert_int_equal(hello->held_count, 2);
     assert_int_equal(command_held_at(hello, 0).task_id, 0x1234567890);
     assert_int_equal(command_held_at(hello, 0).attempt, 3);
@@ -465,6 +469,22 @@ static void test_token_text(void **state)
     }
     lease_token_format(&tokens[1], text);
     assert_string_equal(text, "0000000000001.2.3");
+    static const struct seal_key key = {{1, 2}}, other_key = {{1, 3}};
+    for (size_t i = 0; i < 3; i++) {
+        struct lease_token token = tokens[i];
+        assert_false(lease_token_is_sealed(&key, &token));
+        lease_token_seal(&key, &token);
+        lease_token_format(&token, text);
+        assert_true(lease_token_parse(slice_str(text), &got));
+        assert_true(lease_token_equal(&got, &tokens[i]) && lease_token_is_sealed(&key, &got));
+        assert_false(lease_token_is_sealed(&other_key, &got));
+        got.attempt++;
+        assert_false(lease_token_is_sealed(&key, &got));
+        char name[LEASE_TOKEN_TEXT_SIZE];
+        lease_token_name(&token, name);
+        assert_int_equal(strlen(name) + 1 + SEAL_DIGITS, strlen(text));
+        assert_memory_equal(name, text, strlen(name));
+    }
     static const char *const wrong[] = {"",
                                         "0000000000001",
                                         "0000000000001.",
@@ -477,7 +497,12 @@ static void test_token_text(void **state)
                                         "0000000000001.4294967296.3",
                                         "u000000000001.2.3",
                                         "0000000000001.2.18446744073709551616",
-                                        "0000000000001.2.3 "};
+                                        "0000000000001.2.3 ",
+                                        "0000000000001.2.3.00000000000000000000000000",
+                                        "0000000000001.2.3.0000000000000000000000001",
+                                        "0000000000001.2.3.000000000000000000000000A1",
+                                        "0000000000001.2.3..0000000000000000000000001",
+                                        "0000000000001.00000000000000000000000001"};
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         assert_false(lease_token_parse(slice_str(wrong[i]), &got));
     }

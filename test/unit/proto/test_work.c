@@ -84,7 +84,7 @@ static void test_hello(void **state)
         .held_count = 2,
     };
     buf_reset(&text);
-    work_write_hello(&text, &hello, SLICE("secret"));
+    work_write_hello(&text, &hello, NULL, SLICE("secret"));
     assert_int_equal(buf_status(&text), STATUS_OK);
     assert_int_equal(decode(buf_slice(&text)), STATUS_OK);
     assert_int_equal(message.type, WORK_HELLO);
