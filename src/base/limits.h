@@ -58,7 +58,13 @@
 #define LIMIT_HTTP_HEADERS_SIZE 32768
 #define LIMIT_HTTP_HEADER_COUNT 100
 #define LIMIT_HTTP_BODY_SIZE (8u << 20) /* a buffered body; blobs stream past it */
-#define LIMIT_HTTP_PIPELINE 128         /* requests of one connection being answered */
+#define LIMIT_HTTP_SMALL_SIZE                                                                                          \
+    65536u /* a body that gets room out of the share of small ones; what any client may leave unread */
+#define LIMIT_HTTP_ROOM_MS                                                                                             \
+    10000 /* a large body waits so long for room; a client that waits longer had better come again */
+#define LIMIT_MEMORY_BUDGET                                                                                            \
+    (UINT64_C(512) << 20)       /* of all buffered bodies and answers; less on a machine below 4 GiB */
+#define LIMIT_HTTP_PIPELINE 128 /* requests of one connection being answered */
 #define LIMIT_HTTP_CONNECTIONS 20000
 #define LIMIT_HTTP_HEADER_MS 10000    /* a request's head must be complete within */
 #define LIMIT_HTTP_BODY_IDLE_MS 30000 /* a body must not pause for longer */

@@ -13,6 +13,7 @@
  * Rejected: hashing on the loop (SHA-256 of 1 GiB is seconds), a table of blobs (the directory is one). */
 #include "hub/blobs.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -28,6 +29,7 @@
 #define WRITE_SIZE (256u << 10) /* gathered before a worker is asked to write */
 #define GATHER_MAX (1u << 20)   /* the sender pauses above it; one more piece still fits */
 #define READ_SIZE (256u << 10)
+static_assert(BLOB_UPLOAD_MEMORY > GATHER_MAX && BLOB_READER_MEMORY >= READ_SIZE, "what they hold");
 #define PATH_SIZE 1280u /* LIMIT of data_dir (1024), blobs/, shard, digest */
 #define HEX_LEN 64u
 

@@ -8,6 +8,10 @@
 #include "base/hash.h"
 #include "net/loop.h"
 
+/* Bytes that an upload gathers at most before its sender pauses, and that a reader holds. */
+#define BLOB_UPLOAD_MEMORY ((1u << 20) + (256u << 10))
+#define BLOB_READER_MEMORY (256u << 10)
+
 struct blob_store;
 struct blob_upload;
 

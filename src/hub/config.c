@@ -18,6 +18,7 @@
 #include "base/ensure.h"
 #include "base/key_file.h"
 #include "base/limits.h"
+#include "hub/machine.h"
 
 #define CONFIG_FILE_SIZE_MAX (1u << 20)
 #define CONFIG_KEYS_MAX 64u
@@ -32,6 +33,8 @@
     KEY(payload_max_mib, 1, 1048576, "inputs and results in memory, all together")                                     \
     KEY(finished_keep_ms, 0, LIMIT_DURATION_MS, "how long finished tasks stay in memory once history has them")        \
     KEY(blob_max_mib, 1, 16777216, "size of one blob")                                                                 \
+    KEY(memory_budget_mib, 32, 1048576,                                                                                \
+        "bodies and answers of all connections in memory; default: an eighth, at most 512")                            \
     KEY(connections_max, 1, 1000000, "open connections")                                                               \
     KEY(http_header_ms, 100, 3600000, "time for a request's head to arrive")                                           \
     KEY(http_body_idle_ms, 100, 3600000, "longest pause in a request's body")                                          \
@@ -87,6 +90,13 @@ bool hub_config_key_at(size_t i, struct hub_config_key *ret_key)
     return true;
 }
 
+/* An eighth of what this process may use; http_server_start raises it to what it needs at least. */
+static uint64_t default_budget(void)
+{
+    uint64_t eighth = machine_memory() / 8;
+    return eighth < LIMIT_MEMORY_BUDGET ? eighth : LIMIT_MEMORY_BUDGET;
+}
+
 void hub_config_default(struct hub_config *ret_config)
 {
     *ret_config = (struct hub_config){
@@ -101,6 +111,7 @@ void hub_config_default(struct hub_config *ret_config)
         .payload_size_max = LIMIT_PAYLOAD_TOTAL_SIZE,
         .finished_keep_ms = LIMIT_FINISHED_KEEP_MS,
         .blob_size_max = LIMIT_BLOB_SIZE,
+        .memory_budget = default_budget(),
         .connections_max = LIMIT_HTTP_CONNECTIONS,
         .header_ms = LIMIT_HTTP_HEADER_MS,
         .body_idle_ms = LIMIT_HTTP_BODY_IDLE_MS,
@@ -366,6 +377,7 @@ static bool apply(const struct values *values, const struct lines *lines, const 
     SET(payload_size_max, payload_max_mib, MIB)
     SET(finished_keep_ms, finished_keep_ms, 1)
     SET(blob_size_max, blob_max_mib, MIB)
+    SET(memory_budget, memory_budget_mib, MIB)
     SET(connections_max, connections_max, 1)
     SET(header_ms, http_header_ms, 1)
     SET(body_idle_ms, http_body_idle_ms, 1)

@@ -24,6 +24,7 @@ struct hub_config { /* from the command line, then the file, then defaults; hub/
     uint64_t payload_size_max;
     int64_t finished_keep_ms;
     uint64_t blob_size_max;
+    uint64_t memory_budget; /* bytes of all buffered bodies and answers */
     uint32_t connections_max;
     int64_t header_ms, body_idle_ms, idle_ms;
     int64_t beat_ms, suspect_ms, lost_ms, closed_grace_ms;

@@ -553,6 +553,7 @@ static enum status start_server(struct engine *engine)
     http_config_default(&http);
     http.host = config->host;
     http.port = config->port;
+    http.memory_budget = config->memory_budget;
     http.connections_max = config->connections_max;
     http.header_ms = config->header_ms;
     http.body_idle_ms = config->body_idle_ms;

@@ -62,6 +62,7 @@ static struct call *call_new(struct routes *routes, struct http_request *request
     call->show = NULL;
     call->extra = NULL;
     call->task_id = 0;
+    call->charged = 0;
     call->seq = 0;
     call->wait_ms = 0;
     call->wait = TASK_WAIT_NONE;
@@ -83,10 +84,19 @@ void call_free(struct call *call)
     } else {
         buf_reset(&call->text);
     }
+    if (call->charged > 0) {
+        http_server_charge(call->hub->server, -(int64_t)call->charged);
+    }
     struct routes *routes = call->routes;
     routes->call_count--;
     call->next_free = routes->free_calls;
     routes->free_calls = call;
+}
+
+void call_charge(struct call *call, uint64_t size)
+{
+    call->charged += size;
+    http_server_charge(call->hub->server, (int64_t)size);
 }
 
 /* --- answers --- */
@@ -195,6 +205,7 @@ void call_answer_durable_as(struct call *call, int status, uint64_t seq, const c
         call_refuse_status(call, STATUS_NO_MEMORY, NULL);
         return;
     }
+    call_charge(call, call->text.len);
     shrink(out);
     call->answer_status = status;
     call->answer_type = content_type;
@@ -622,6 +633,14 @@ static void on_refused(void *ctx, enum status status, const char *detail, struct
     problem_write(body, &problem);
 }
 
+/* What is held back until the disk has it; the sequencer and the journal have limits of their own for it. */
+static uint64_t other_size(void *ctx)
+{
+    const struct routes *routes = ctx;
+    const struct hub *hub = routes->hub;
+    return sequencer_held_size(hub->sequencer) + hub->journal->driver->unsynced_size(hub->journal);
+}
+
 struct http_callbacks routes_callbacks(struct hub *hub)
 {
     struct routes *routes = calloc(1, sizeof(*routes));
@@ -633,8 +652,12 @@ struct http_callbacks routes_callbacks(struct hub *hub)
     buf_init(&routes->aux, OUT_SIZE_MAX);
     buf_init(&routes->openapi, 1u << 20);
     hub->routes = routes;
-    return (struct http_callbacks){
-        .on_head = on_head, .on_body = on_body, .on_request = on_request, .on_refused = on_refused, .ctx = routes};
+    return (struct http_callbacks){.on_head = on_head,
+                                   .on_body = on_body,
+                                   .on_request = on_request,
+                                   .on_refused = on_refused,
+                                   .other_size = other_size,
+                                   .ctx = routes};
 }
 
 void routes_stop(struct hub *hub)

@@ -50,6 +50,7 @@ struct call {
     const char *answer_type;
     uint64_t shown_seq; /* core_seq when a held answer was written */
     struct buf text;    /* a written answer that waits for its entry to be durable */
+    uint64_t charged;   /* to the memory budget, given back with the call */
     uint64_t body_size; /* of a streamed body, so far */
     bool is_new;
     bool is_held; /* a streamed answer waits for room */
@@ -69,6 +70,9 @@ static inline struct slice call_body(const struct call *call)
 {
     return call->request->body;
 }
+
+/* Charges memory that the call holds until it ends to the hub's memory budget. */
+void call_charge(struct call *call, uint64_t size);
 
 /* --- answering: each ends the call --- */
 /* routes->out as JSON. `seq` goes into Shoal-Seq; `headers` are further lines, "" for none. */

@@ -43,6 +43,16 @@ static void refuse_size(struct call *call)
     call_refuse(call, &problem);
 }
 
+/* True: answered. The memory that a transfer holds is for those that are under way. */
+static bool is_too_busy(struct call *call)
+{
+    if (!http_server_is_pressed(call->hub->server)) {
+        return false;
+    }
+    call_refuse_status(call, STATUS_BUSY, "the hub has no memory free for another transfer now");
+    return true;
+}
+
 enum http_body_mode blob_put_head(struct call *call)
 {
     struct hub *hub = call->hub;
@@ -61,6 +71,9 @@ enum http_body_mode blob_put_head(struct call *call)
         refuse_size(call);
         return HTTP_BODY_ANSWERED;
     }
+    if (is_too_busy(call)) {
+        return HTTP_BODY_ANSWERED;
+    }
     struct blob_upload *upload = NULL;
     enum status status = blob_upload_begin(hub->blobs, has_digest ? call->param : NULL, on_room, call, &upload);
     if (status != STATUS_OK) {
@@ -68,6 +81,7 @@ enum http_body_mode blob_put_head(struct call *call)
         return HTTP_BODY_ANSWERED;
     }
     call->extra = upload;
+    call_charge(call, BLOB_UPLOAD_MEMORY);
     call->body_size = 0;
     return HTTP_BODY_STREAM;
 }
@@ -271,6 +285,9 @@ void handle_blob_get(struct call *call)
         call_answer_nothing(call, answer, headers, "application/octet-stream", part);
         return;
     }
+    if (is_too_busy(call)) {
+        return;
+    }
     struct blob_reader *reader = NULL;
     status = blob_read_begin(hub->blobs, call->param, offset, part, on_piece, call, &reader);
     if (status != STATUS_OK) {
@@ -278,6 +295,7 @@ void handle_blob_get(struct call *call)
         return;
     }
     call->extra = reader;
+    call_charge(call, BLOB_READER_MEMORY);
     call->is_held = false;
     call_answer_begin(call, answer, "application/octet-stream", headers, part);
     http_on_drained(call->request, on_drained);

@@ -46,6 +46,14 @@ enum status http_keep_body(struct http_request *pub)
     if (pub->body.len == 0 || pub->body.data == request->body.data) {
         return STATUS_OK;
     }
+    struct body_in_hand *in_hand = pub->is_gone ? NULL : pub->connection->in_hand;
+    if (in_hand != NULL && in_hand->body.data == pub->body.data) {
+        buf_free(&request->body);
+        request->body = in_hand->body;
+        request->body_room = in_hand->room;
+        *in_hand = (struct body_in_hand){.body = {0}};
+        return STATUS_OK;
+    }
     buf_reset(&request->body);
     if (buf_reserve(&request->body, pub->body.len + LOOP_READ_PADDING_SIZE) != STATUS_OK) {
         buf_reset(&request->body);
@@ -61,6 +69,15 @@ static struct buf *sink_of(struct request *request)
 {
     struct http_connection *connection = request->pub.connection;
     return connection->first == request ? outbox_buf(&connection->box) : &request->answer;
+}
+
+/* After an append to an answer whose turn has not come. */
+static void note_held(struct request *request)
+{
+    if (request->pub.connection->first != request) {
+        request->pub.connection->held_size += request->answer.len - request->held;
+        request->held = request->answer.len;
+    }
 }
 
 /* Whether the connection ends with this answer, and if so, that it does. */
@@ -126,7 +143,7 @@ static void finish(struct request *request)
     }
     request->is_answered = true;
     request->on_drained = NULL;
-    connection->held_size += connection->first != request ? request->answer.len : 0;
+    note_held(request);
     if (connection->upgrading == request) {
         connection->upgrading = NULL;
     }
@@ -193,8 +210,9 @@ bool http_answer_write(struct http_request *pub, struct slice piece)
         }
     }
     connection_wake(pub->connection);
-    size_t unsent = out == &request->answer ? out->len : outbox_unsent(&pub->connection->box);
-    if (unsent > LIMIT_HTTP_STREAM_SIZE) {
+    note_held(request);
+    size_t unsent = out == &request->answer ? pub->connection->held_size : outbox_unsent(&pub->connection->box);
+    if (unsent > budget_stream_size(pub->connection->server)) {
         request->wants_room = true;
     }
     return !request->wants_room;

@@ -68,7 +68,11 @@ static struct request *new_request(struct http_connection *connection)
 static void orphan(struct http_connection *connection, struct request *request)
 {
     struct http_server *server = connection->server;
+    budget_give_room(server, &request->body_room);
+    connection->held_size -= request->held;
+    request->held = 0;
     if (connection->receiving == request) {
+        budget_leave_line(connection);
         connection->receiving = NULL;
     }
     if (connection->upgrading == request) {
@@ -107,11 +111,12 @@ void connection_advance(struct http_connection *connection)
         if (next == NULL) {
             return;
         }
+        connection->held_size -= next->held;
+        next->held = 0;
         if (next->answer.len > 0) {
-            connection->held_size -= next->is_answered ? next->answer.len : 0;
             buf_append_slice(outbox_buf(&connection->box), buf_slice(&next->answer));
             connection->is_broken = connection->is_broken || next->answer.failed;
-            buf_reset(&next->answer);
+            next->answer.cap > LIMIT_HTTP_SMALL_SIZE ? buf_free(&next->answer) : buf_reset(&next->answer);
         }
         if (next->wants_continue && !next->is_received && !next->has_begun) {
             buf_append_str(outbox_buf(&connection->box), "HTTP/1.1 100 Continue\r\n\r\n");
@@ -215,6 +220,7 @@ static struct http1_head *on_begin(void *ctx)
     }
     connection->request_number++;
     connection->drop_by_ms = 0;
+    connection->body_begun_ms = (int64_t)uv_now(&connection->server->loop->uv);
     return &connection->receiving->head;
 }
 
@@ -249,6 +255,34 @@ static enum http1_next pause_if(bool condition)
     return condition ? HTTP1_PAUSE : HTTP1_GO_ON;
 }
 
+/* 100 Continue, now or when its turn comes. */
+static void ask_for_body(struct http_connection *connection, struct request *request)
+{
+    if (request->head.expects_continue && request->head.minor > 0 && !request->was_continued) {
+        request->was_continued = true;
+        request->wants_continue = connection->first != request;
+        if (connection->first == request) {
+            buf_append_str(outbox_buf(&connection->box), "HTTP/1.1 100 Continue\r\n\r\n");
+        }
+    }
+}
+
+/* Room for a body. False: it has to wait, or it was refused and is answered. */
+static bool has_room(struct http_connection *connection, struct request *request, uint64_t size)
+{
+    enum http_room room = budget_take_room(connection, request, size);
+    if (room == HTTP_ROOM_NONE) {
+        connection_refuse(connection, request, STATUS_BUSY, "The hub has no memory free for the body now.");
+    }
+    return room == HTTP_ROOM_MADE;
+}
+
+void connection_admitted(struct http_connection *connection)
+{
+    ask_for_body(connection, connection->receiving);
+    connection_wake(connection);
+}
+
 static enum http1_next on_head(void *ctx)
 {
     struct http_connection *connection = ctx;
@@ -262,6 +296,10 @@ static enum http1_next on_head(void *ctx)
     request->pub.wants_upgrade = head->wants_websocket;
     split_target(request);
     server->stats.requests++;
+    if (budget_is_over(server)) {
+        connection_refuse(connection, request, STATUS_BUSY, "The hub has no memory free for another request now.");
+        return HTTP1_GO_ON;
+    }
     if (server->callbacks.on_head != NULL) {
         request->is_shown = true;
         server->stats.in_flight++;
@@ -280,13 +318,11 @@ static enum http1_next on_head(void *ctx)
         connection_refuse(connection, request, STATUS_TOO_LARGE, detail);
         return HTTP1_GO_ON;
     }
-    if (head->expects_continue && head->minor > 0) {
-        request->was_continued = true;
-        request->wants_continue = connection->first != request;
-        if (connection->first == request) {
-            buf_append_str(outbox_buf(&connection->box), "HTTP/1.1 100 Continue\r\n\r\n");
-        }
+    bool is_large = !head->is_chunked && head->content_length > LIMIT_HTTP_SMALL_SIZE;
+    if (request->mode == HTTP_BODY_BUFFER && is_large && !has_room(connection, request, head->content_length)) {
+        return pause_if(!request->is_answered);
     }
+    ask_for_body(connection, request);
     return pause_if(request->is_paused);
 }
 
@@ -332,18 +368,41 @@ static enum http1_next on_body(void *ctx, struct slice piece)
         connection_refuse(connection, request, STATUS_TOO_LARGE, detail);
         return HTTP1_GO_ON;
     }
+    if (request->body_room == 0 && !has_room(connection, request, LIMIT_HTTP_SMALL_SIZE)) {
+        return HTTP1_GO_ON;
+    }
     request->body_size += piece.len;
     buf_append_slice(&request->body, piece);
     if (request->body.failed) {
         connection_refuse(connection, request, STATUS_NO_MEMORY, "There is no memory for the body.");
+        return HTTP1_GO_ON;
+    }
+    bool is_outgrown =
+        request->body_size > request->body_room; /* in chunks, so that nobody knew; this piece is in already */
+    if (is_outgrown && !has_room(connection, request, server->config.body_size_max)) {
+        return pause_if(!request->is_answered);
     }
     return HTTP1_GO_ON;
 }
 
 static bool is_full(const struct http_connection *connection)
 {
-    return connection->request_count >= LIMIT_HTTP_PIPELINE ||
-           outbox_unsent(&connection->box) + connection->held_size > LIMIT_HTTP_UNREAD_SIZE;
+    size_t unsent = outbox_unsent(&connection->box) + connection->held_size;
+    if (connection->request_count >= LIMIT_HTTP_PIPELINE || unsent > LIMIT_HTTP_UNREAD_SIZE) {
+        return true;
+    }
+    return connection->server->budget.is_pressed && connection->receiving == NULL &&
+           (connection->request_count > 0 || unsent > LIMIT_HTTP_SMALL_SIZE);
+}
+
+/* The handler has looked at the body, and has not kept it. */
+static void let_go(struct http_connection *connection, struct body_in_hand *in_hand)
+{
+    connection->in_hand = NULL;
+    if (in_hand->room > 0) {
+        buf_free(&in_hand->body);
+        budget_give_room(connection->server, &in_hand->room);
+    }
 }
 
 static enum http1_next on_complete(void *ctx)
@@ -351,6 +410,7 @@ static enum http1_next on_complete(void *ctx)
     struct http_connection *connection = ctx;
     struct http_server *server = connection->server;
     struct request *request = TAKE(connection->receiving);
+    struct body_in_hand in_hand = {.body = {0}};
     bool is_http10 = request->head.minor == 0;
     if (!request->head.keeps_alive) {
         connection->is_ending = true;
@@ -366,6 +426,11 @@ static enum http1_next on_complete(void *ctx)
             return HTTP1_GO_ON;
         }
         request->pub.body = buf_slice(&request->body);
+        in_hand.body = request->body;
+        in_hand.room = request->body_room;
+        request->body_room = 0;
+        buf_init(&request->body, in_hand.body.max);
+        connection->in_hand = &in_hand;
     }
     if (request->head.wants_websocket) {
         connection->upgrading = request;
@@ -375,6 +440,7 @@ static enum http1_next on_complete(void *ctx)
         server->stats.in_flight++;
     }
     server->callbacks.on_request(server->callbacks.ctx, &request->pub);
+    let_go(connection, &in_hand);
     return pause_if(is_http10 || connection->upgrading != NULL || connection->ws != NULL || is_full(connection));
 }
 
@@ -418,7 +484,7 @@ static bool may_parse(const struct http_connection *connection)
         return false;
     }
     if (receiving != NULL) {
-        return !receiving->is_paused || receiving->is_answered;
+        return (!receiving->is_paused && connection->room_wanted == 0) || receiving->is_answered;
     }
     return connection->last == NULL || connection->last->head.minor > 0;
 }
@@ -539,6 +605,7 @@ static void set_phase(struct http_connection *connection, enum phase phase)
     connection->phase_begun_ms = now_ms;
     connection->phase_request = connection->request_number;
     connection->phase_unsent = outbox_unsent(&connection->box);
+    connection->phase_sent = outbox_sent(&connection->box);
     list_remove(&connection->node);
     list_append(&connection->server->phases[phase], &connection->node);
 }
@@ -551,6 +618,9 @@ static enum phase phase_of(const struct http_connection *connection)
     }
     if (connection->ws != NULL && ws_is_closing(connection->ws)) {
         return PHASE_WS_CLOSE;
+    }
+    if (connection->room_wanted > 0) {
+        return PHASE_ROOM;
     }
     if (connection->box.is_writing) {
         return PHASE_WRITE;
@@ -610,7 +680,7 @@ static bool turn_once(struct http_connection *connection)
     }
     bool did_something = false;
     if (first != NULL && first->wants_room && !first->is_answered &&
-        outbox_unsent(&connection->box) <= LIMIT_HTTP_STREAM_SIZE / 2) {
+        outbox_unsent(&connection->box) <= budget_stream_size(connection->server) / 2) {
         first->wants_room = false;
         if (first->on_drained != NULL) {
             first->on_drained(&first->pub);
@@ -687,6 +757,7 @@ static void turn(struct http_connection *connection)
     }
     set_reading(connection, may_read(connection));
     set_phase(connection, phase_of(connection));
+    budget_settle(connection);
 }
 
 static void on_flush(struct loop_flush *flush)
@@ -735,6 +806,7 @@ void connection_abort(struct http_connection *connection)
     loop_flush_cancel(&connection->flush);
     uv_close((uv_handle_t *)&connection->tcp, on_closed);
     orphan_all(connection);
+    budget_forget(connection);
     if (connection->ws != NULL) {
         ws_gone(TAKE(connection->ws));
     }
@@ -754,6 +826,13 @@ void connection_timed_out(struct http_connection *connection)
         }
         refuse_stream(connection, STATUS_REQUEST_TIMEOUT, "The body of the request paused for too long.");
         connection->is_parser_paused = true;
+        connection_wake(connection);
+        return;
+    case PHASE_ROOM:
+        connection->phase = PHASE_NONE;
+        budget_leave_line(connection);
+        connection_refuse(connection, connection->receiving, STATUS_BUSY,
+                          "The hub has had no memory free for the body for too long.");
         connection_wake(connection);
         return;
     case PHASE_WRITE:

@@ -1,5 +1,6 @@
 /* http_internal.h - what the files of the HTTP server share. Internal to net: http_server.c (listening, time-outs,
- * pools), http_connection.c (bytes in, requests, the turn of a connection), http_answer.c (answers), http_ws.c. */
+ * pools), http_connection.c (bytes in, requests, the turn of a connection), http_answer.c (answers), http_budget.c (memory of all
+ * connections), http_ws.c. */
 #ifndef SHOAL_NET_HTTP_INTERNAL_H
 #define SHOAL_NET_HTTP_INTERNAL_H
 
@@ -49,6 +50,7 @@ enum phase {
     PHASE_IDLE,
     PHASE_HEAD,
     PHASE_BODY,
+    PHASE_ROOM, /* for its body, in line */
     PHASE_WRITE,
     PHASE_DROP,
     PHASE_REFUSE,
@@ -66,6 +68,8 @@ struct request {
     void (*on_drained)(struct http_request *request);
     uint64_t answer_left; /* bytes of the content still promised, when streamed with a length */
     uint64_t body_size;   /* received so far */
+    uint64_t body_room;   /* of the budget, for `body` */
+    size_t held;          /* of `answer`, as it is part of the connection's held_size */
     enum http_body_mode mode;
     bool is_shown;    /* a handler has seen it and owes an answer */
     bool is_received; /* complete */
@@ -80,6 +84,12 @@ struct request {
     struct http1_head head;
 };
 
+/* A body while its handler looks at it. */
+struct body_in_hand {
+    struct buf body;
+    uint64_t room;
+};
+
 struct http_connection {
     uint32_t magic;
     enum phase phase;
@@ -87,6 +97,11 @@ struct http_connection {
     int64_t phase_begun_ms;
     uint64_t phase_request; /* number of the request that the phase began with */
     size_t phase_unsent;
+    uint64_t phase_sent;          /* outbox_sent when the phase began */
+    int64_t body_begun_ms;        /* of `receiving` */
+    uint64_t charged;             /* of the budget, without bodies */
+    uint64_t room_wanted;         /* for the body of `receiving`, which is not read meanwhile; 0: it does not wait */
+    struct body_in_hand *in_hand; /* during on_request */
     struct http_server *server;
     uv_tcp_t tcp;
     struct outbox box;
@@ -99,7 +114,7 @@ struct http_connection {
     uint64_t request_number;
     struct buf unread; /* received and not parsed: the parser is paused */
     size_t unread_at;
-    size_t held_size;   /* of complete answers that wait for those before them */
+    size_t held_size;   /* of answers that wait for those before them */
     size_t peek_left;   /* bytes behind the last request that may still be dropped while its answer is not sent */
     int64_t drop_by_ms; /* a refused body, or what comes after the end, is dropped until then; 0: nothing is */
     struct ws_connection *ws;
@@ -123,6 +138,16 @@ struct http_listener {
     bool is_open;
 };
 
+struct http_budget {
+    uint64_t max, used, used_max;
+    uint64_t other;                /* what the caller holds, as of the last tick */
+    uint64_t bodies, small_bodies; /* of that, rooms of large and of small bodies */
+    uint64_t pressed_count, ended_count;
+    uint32_t waiting; /* connections in line for room */
+    bool is_pressed;
+    bool has_line_moved; /* room was given back and those in line have not been looked at */
+};
+
 struct http_server {
     uint32_t magic;
     struct loop *loop;
@@ -138,6 +163,7 @@ struct http_server {
     uint32_t free_request_count;
     struct buf_pool bufs;
     struct http_server_stats stats;
+    struct http_budget budget;
     int64_t date_s;
     char date[HTTP1_DATE_SIZE];
     uint32_t refusing; /* connections that are only being told that there are too many */
@@ -169,6 +195,33 @@ void connection_refuse(struct http_connection *connection, struct request *reque
 /* After an answer is complete: lets the answers behind it move up. Frees requests that are done. */
 void connection_advance(struct http_connection *connection);
 
+/* A body that waited has its room now. */
+void connection_admitted(struct http_connection *connection);
+static inline struct http_connection *connection_of_node(struct list *node)
+{
+    return (struct http_connection *)(void *)((char *)node - offsetof(struct http_connection, node));
+}
+
+/* --- http_budget.c --- */
+enum http_room { HTTP_ROOM_MADE, HTTP_ROOM_LATER, HTTP_ROOM_NONE };
+void budget_init(struct http_server *server);
+void budget_charge(struct http_server *server, int64_t size);
+/* No further request can be taken. */
+bool budget_is_over(const struct http_server *server);
+/* Unsent bytes of a streamed answer past which its writer waits. */
+size_t budget_stream_size(const struct http_server *server);
+/* Room for a body of at most `size` bytes, in place of what the request has. LATER: the connection is in line, with
+ * room_wanted set, and connection_admitted is called. */
+enum http_room budget_take_room(struct http_connection *connection, struct request *request, uint64_t size);
+void budget_leave_line(struct http_connection *connection);
+/* Takes the room back; *room is 0 afterwards. */
+void budget_give_room(struct http_server *server, uint64_t *room);
+/* At the end of a turn: what the connection holds now. */
+void budget_settle(struct http_connection *connection);
+/* The connection closes. */
+void budget_forget(struct http_connection *connection);
+void budget_tick(struct http_server *server, int64_t now_ms);
+
 /* --- http_answer.c --- */
 static inline struct request *request_of(struct http_request *pub)
 {
@@ -187,5 +240,7 @@ bool ws_is_closing(const struct ws_connection *ws);
 /* Both close frames have passed, or the peer broke the protocol. */
 bool ws_is_over(const struct ws_connection *ws);
 void ws_check_unsent(struct ws_connection *ws);
+/* Memory of a message that is coming in. */
+size_t ws_held_size(const struct ws_connection *ws);
 
 #endif

@@ -34,9 +34,11 @@ void http_config_default(struct http_config *ret_config)
         .port = 0,
         .connections_max = LIMIT_HTTP_CONNECTIONS,
         .body_size_max = LIMIT_HTTP_BODY_SIZE,
+        .memory_budget = LIMIT_MEMORY_BUDGET,
         .header_ms = LIMIT_HTTP_HEADER_MS,
         .body_idle_ms = LIMIT_HTTP_BODY_IDLE_MS,
         .idle_ms = LIMIT_HTTP_IDLE_MS,
+        .room_ms = LIMIT_HTTP_ROOM_MS,
         .drop_idle_ms = LIMIT_HTTP_DROP_IDLE_MS,
         .drop_ms = LIMIT_HTTP_DROP_MS,
     };
@@ -85,6 +87,9 @@ static void free_request(struct request *request)
 void server_give_request(struct http_server *server, struct request *request)
 {
     ensure_magic(&request->pub, HTTP_REQUEST_MAGIC);
+    if (server != NULL) {
+        budget_give_room(server, &request->body_room);
+    }
     if (server == NULL || server->free_request_count >= POOLED_REQUESTS_MAX) {
         free_request(request);
         return;
@@ -124,6 +129,8 @@ int64_t server_timeout_ms(const struct http_server *server, enum phase phase)
     case PHASE_BODY:
     case PHASE_WRITE:
         return server->config.body_idle_ms;
+    case PHASE_ROOM:
+        return server->config.room_ms;
     case PHASE_DROP:
         return server->is_closing ? HTTP_LINGER_CLOSING_MS : server->config.drop_idle_ms;
     case PHASE_REFUSE:
@@ -135,11 +142,6 @@ int64_t server_timeout_ms(const struct http_server *server, enum phase phase)
     }
 }
 
-static struct http_connection *connection_of(struct list *node)
-{
-    return (struct http_connection *)(void *)((char *)node - offsetof(struct http_connection, node));
-}
-
 static void expire(struct http_server *server, enum phase phase, int64_t now_ms)
 {
     struct list *list = &server->phases[phase];
@@ -148,7 +150,7 @@ static void expire(struct http_server *server, enum phase phase, int64_t now_ms)
     struct list *last = list->previous;
     while (!list_is_empty(list)) {
         struct list *node = list->next;
-        struct http_connection *connection = connection_of(node);
+        struct http_connection *connection = connection_of_node(node);
         if (now_ms - connection->phase_begun_ms < timeout_ms) {
             return;
         }
@@ -213,7 +215,7 @@ static void abort_all(struct http_server *server, enum phase phase)
         struct list *node = mine.next;
         list_remove(node);
         list_append(&server->phases[PHASE_NONE], node);
-        connection_abort(connection_of(node));
+        connection_abort(connection_of_node(node));
     }
 }
 
@@ -222,7 +224,7 @@ static void say_goodbye(struct http_server *server)
 {
     for (int phase = PHASE_NONE; phase < PHASE_COUNT; phase++) {
         for (struct list *at = server->phases[phase].next; at != &server->phases[phase]; at = at->next) {
-            struct http_connection *connection = connection_of(at);
+            struct http_connection *connection = connection_of_node(at);
             if (connection->ws != NULL && !connection->is_closed) {
                 ws_close(connection->ws, 1001, "The server is stopping.");
             }
@@ -238,6 +240,7 @@ static void on_tick(uv_timer_t *timer)
     for (int phase = PHASE_IDLE; phase < PHASE_COUNT; phase++) {
         expire(server, (enum phase)phase, now_ms);
     }
+    budget_tick(server, now_ms);
     if (server->is_accept_paused && !server->is_closing) {
         set_polling(server, true);
     }
@@ -428,6 +431,7 @@ enum status http_server_start(struct loop *loop, const struct http_config *confi
     server->config = *config;
     server->callbacks = *callbacks;
     server->port = config->port;
+    budget_init(server);
     for (int phase = 0; phase < PHASE_COUNT; phase++) {
         list_init(&server->phases[phase]);
     }
@@ -470,5 +474,12 @@ void http_server_close(struct http_server *server, int64_t grace_ms)
 
 void http_server_stats(const struct http_server *server, struct http_server_stats *ret_stats)
 {
+    const struct http_budget *budget = &server->budget;
     *ret_stats = server->stats;
+    ret_stats->buffered = budget->used + budget->other;
+    ret_stats->buffered_max = budget->used_max;
+    ret_stats->budget = budget->max;
+    ret_stats->pressed = budget->pressed_count;
+    ret_stats->ended_slow = budget->ended_count;
+    ret_stats->waiting = budget->waiting;
 }

@@ -80,6 +80,8 @@ struct http_callbacks {
     /* Writes headers' tail and body of an answer that the server gives by itself (400, 408, 413, 414, 431, 501, 503, 505):
      * appends the body to `body`; content type is application/problem+json. */
     void (*on_refused)(void *ctx, enum status status, const char *detail, struct buf *body);
+    /* Memory that belongs to the budget besides, looked at with every tick; NULL: none. */
+    uint64_t (*other_size)(void *ctx);
     void *ctx;
 };
 
@@ -88,7 +90,10 @@ struct http_config {
     uint16_t port;    /* 0: any */
     uint32_t connections_max;
     size_t body_size_max;
+    uint64_t
+        memory_budget; /* of all connections together, see http_budget.c; raised to what four largest bodies need */
     int64_t header_ms, body_idle_ms, idle_ms;
+    int64_t room_ms;               /* a large body waits so long for room in the budget */
     int64_t drop_idle_ms, drop_ms; /* for what a peer sends after its answer: at most so long a pause, and in all */
 };
 void http_config_default(struct http_config *ret_config);
@@ -104,8 +109,15 @@ void http_server_close(struct http_server *server, int64_t grace_ms);
 struct http_server_stats {
     uint64_t accepted, requests, refused, bytes_in, bytes_out;
     uint32_t connections, websockets, in_flight;
+    uint64_t buffered, buffered_max, budget; /* bytes charged to the budget, the most of them so far, the budget */
+    uint64_t pressed, ended_slow;            /* times that the budget was pressed; connections ended because of it */
+    uint32_t waiting;                        /* bodies in line for room */
 };
 void http_server_stats(const struct http_server *server, struct http_server_stats *ret_stats);
+/* Memory that a handler holds for a request, charged to the budget; negative to give it back. */
+void http_server_charge(struct http_server *server, int64_t size);
+/* Most of the budget is taken: what needs much of it had better come again. */
+bool http_server_is_pressed(const struct http_server *server);
 
 /* Whether the peer may still read an answer, asked of the socket itself (one system call): false when it has ended its side
  * or reset the connection, which the loop may not have read yet. */

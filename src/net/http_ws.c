@@ -203,9 +203,15 @@ bool ws_is_over(const struct ws_connection *ws)
     return ws->sent_close && ws->got_close;
 }
 
+size_t ws_held_size(const struct ws_connection *ws)
+{
+    return ws->parser.message.cap;
+}
+
 void ws_check_unsent(struct ws_connection *ws)
 {
-    if (!ws->sent_close && ws_unsent_size(ws) > LIMIT_HTTP_OUT_SIZE) {
+    bool is_pressed = ws->connection->server->budget.is_pressed;
+    if (!ws->sent_close && ws_unsent_size(ws) > (is_pressed ? LIMIT_HTTP_UNREAD_SIZE : LIMIT_HTTP_OUT_SIZE)) {
         ws_close(ws, WS_CLOSE_TRY_AGAIN, "Too much waits to be read.");
     }
 }

@@ -55,10 +55,17 @@ size_t outbox_unsent(const struct outbox *box)
     return box->out.len + (box->is_writing ? uv_stream_get_write_queue_size(box->stream) : 0);
 }
 
+uint64_t outbox_sent(const struct outbox *box)
+{
+    size_t left = box->is_writing ? uv_stream_get_write_queue_size(box->stream) : 0;
+    return box->sent + (box->is_writing ? box->writing.len - box->writing_begun - left : 0);
+}
+
 static void on_write(uv_write_t *write, int error)
 {
     struct outbox *box = write->data;
     box->is_writing = false;
+    box->sent += box->writing.len - box->writing_begun;
     if (error == 0 && box->sent_total != NULL) {
         *box->sent_total += box->writing.len - box->writing_begun;
     }
@@ -85,6 +92,7 @@ int outbox_flush(struct outbox *box)
         return count;
     }
     size_t sent = count > 0 ? (size_t)count : 0;
+    box->sent += sent;
     if (box->sent_total != NULL) {
         *box->sent_total += sent;
     }

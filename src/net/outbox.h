@@ -26,6 +26,7 @@ struct outbox {
     size_t writing_begun; /* bytes of it that were sent before libuv got it */
     uv_write_t write;
     bool is_writing;
+    uint64_t sent;                                     /* bytes given to the system by writes that are over */
     uint64_t *sent_total;                              /* counter of somebody; may be NULL */
     void (*on_written)(struct outbox *box, int error); /* libuv is done with `writing`; not called once closed is set */
     bool is_closed;                                    /* set by the owner when it closes the stream */
@@ -37,6 +38,8 @@ void outbox_free(struct outbox *box);
 /* Where to append. */
 struct buf *outbox_buf(struct outbox *box);
 size_t outbox_unsent(const struct outbox *box);
+/* Bytes that the system has taken in all. */
+uint64_t outbox_sent(const struct outbox *box);
 /* Sends what it can. 0, or a libuv error number that means the stream is dead. */
 int outbox_flush(struct outbox *box);
 

@@ -48,6 +48,7 @@ static void test_every_key(void **state)
                                "finished_keep_ms: 0\n"
                                "blob_max_mib: 16\n"
                                "connections_max: 77\n"
+                               "memory_budget_mib: 33\n"
                                "http_header_ms: 1000\n"
                                "http_body_idle_ms: 2000\n"
                                "http_idle_ms: 3000\n"
@@ -71,6 +72,7 @@ static void test_every_key(void **state)
     assert_int_equal(config.finished_keep_ms, 0);
     assert_int_equal(config.blob_size_max, 16 << 20);
     assert_int_equal(config.connections_max, 77);
+    assert_int_equal(config.memory_budget, 33u << 20);
     assert_int_equal(config.header_ms, 1000);
     assert_int_equal(config.body_idle_ms, 2000);
     assert_int_equal(config.idle_ms, 3000);
@@ -244,7 +246,7 @@ static void test_keys_are_listed(void **state)
         assert_true(key.name[0] != '\0' && key.help[0] != '\0');
         assert_true(!key.is_number || key.min < key.max);
     }
-    assert_int_equal(count, 20);
+    assert_int_equal(count, 21);
 }
 
 int main(void)

@@ -185,7 +185,8 @@ void fixture_init(struct fixture *fixture)
 
 void fixture_start(struct fixture *fixture)
 {
-    struct http_callbacks callbacks = {on_head, on_body, on_request, on_refused, fixture};
+    struct http_callbacks callbacks = {
+        .on_head = on_head, .on_body = on_body, .on_request = on_request, .on_refused = on_refused, .ctx = fixture};
     assert_int_equal(http_server_start(&fixture->loop, &fixture->config, &callbacks, &fixture->server), STATUS_OK);
     assert_true(http_server_port(fixture->server) != 0);
 }
