@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "core/core_internal.h"
+#include "proto/blob_name.h"
 
 struct check {
     struct core *core;
@@ -435,6 +436,53 @@ static const char *check_payload(struct check *check)
     return NULL;
 }
 
+/* T5 for refs.c: as many blocks name blobs as are marked, and names as are counted. */
+static uint64_t count_names(const struct block *block)
+{
+    uint8_t digest[SHA256_SIZE];
+    uint64_t count = 0;
+    for (size_t at = 0; blob_name_next(block_slice(block), &at, digest);) {
+        count++;
+    }
+    return count;
+}
+
+static const char *check_refs(struct check *check)
+{
+    struct core *core = check->core;
+    uint64_t names = 0, counted = 0;
+    for (EACH(i, core->tasks)) {
+        names += count_names(task_at(core, i)->input);
+    }
+    for (EACH(i, core->sides)) {
+        const struct task_side *side = side_at(core, i);
+        const struct block *const blocks[] = {side->unique_key,   side->traceparent,  side->checkpoint,
+                                              side->result,       side->error_kind,   side->error_message,
+                                              side->error_detail, side->progress_note};
+        for (size_t b = 0; b < ARRAY_COUNT(blocks); b++) {
+            names += count_names(blocks[b]);
+        }
+    }
+    for (EACH(i, core->attempts)) {
+        names += count_names(attempt_at(core, i)->error_kind) + count_names(attempt_at(core, i)->message);
+    }
+    for (EACH(i, core->uniques)) {
+        names += count_names(unique_at(core, i)->key);
+    }
+    for (EACH(i, core->idempotencies)) {
+        names += count_names(idempotency_at(core, i)->key);
+    }
+    for (EACH(i, core->nodes)) {
+        names += count_names(node_at(core, i)->info);
+    }
+    for (EACH(i, core->blob_refs)) {
+        const struct blob_ref *ref = slab_at(&core->blob_refs, i);
+        counted += ref->count;
+    }
+    CHECK(names == counted, "T5: blobs are counted wrong");
+    return NULL;
+}
+
 static void *zeros(uint64_t count, size_t size)
 {
     void *memory = calloc((size_t)count + 1, size);
@@ -445,8 +493,9 @@ static void *zeros(uint64_t count, size_t size)
 const char *core_check(struct core *core)
 {
     ensure_magic(core, CORE_MAGIC);
-    static const char *(*const parts[])(struct check *) = {check_live,  check_finished, check_ready,    check_cells,
-                                                           check_nodes, check_keys,     check_counters, check_payload};
+    static const char *(*const parts[])(struct check *) = {check_live,     check_finished, check_ready,
+                                                           check_cells,    check_nodes,    check_keys,
+                                                           check_counters, check_payload,  check_refs};
     struct check check = {.core = core,
                           .symbol_refs = zeros(core->symbols.len, 4),
                           .flow_refs = zeros(core->flows.len, 4),

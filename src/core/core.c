@@ -38,6 +38,8 @@ struct core *core_alloc(void)
     slab_init(&core->retries, sizeof(struct retry), LIMIT_RETRY_POLICIES);
     slab_init(&core->tasks, sizeof(struct task), LIMIT_TASKS);
     slab_init(&core->blocks, sizeof(struct roll_block), LIMIT_TASKS);
+    slab_init(&core->blob_refs, sizeof(struct blob_ref), UINT32_MAX - 2);
+    map_init(&core->blob_map);
     slab_init(&core->sides, sizeof(struct task_side), LIMIT_TASKS);
     slab_init(&core->attempts, sizeof(struct attempt), (uint32_t)LIMIT_TASKS * LIMIT_ATTEMPTS_KEPT);
     slab_init(&core->uniques, sizeof(struct unique), LIMIT_TASKS);
@@ -134,6 +136,8 @@ void core_free(struct core *core)
         map_free(maps[i]);
     }
     roll_free(core);
+    slab_free_all(&core->blob_refs);
+    map_free(&core->blob_map);
     heap_free(&core->timers);
     heap_free(&core->unique_ends);
     heap_free(&core->gone);

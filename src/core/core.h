@@ -133,6 +133,8 @@ enum list_order { LIST_NEWEST, LIST_OLDEST };
  * tasks and ROLL_BLOCK_TASKS for each match, unless two error kinds have the same hash. */
 uint64_t core_task_next(const struct core *core, const struct task_filter *filter, enum list_order order, uint64_t at,
                         uint64_t *steps);
+/* Whether a text in memory names this blob: an input, a result, a checkpoint, an error. */
+bool core_blob_is_named(const struct core *core, const uint8_t digest[SHA256_SIZE]);
 /* Cheap facts for filters, without filling a view. */
 struct task_brief {
     enum task_state state;

@@ -28,7 +28,8 @@
 
 /* --- block: a string of its own on the heap, counted against payload_size_max --- */
 struct block {
-    uint32_t len;
+    uint32_t len : 31;
+    uint32_t names_blobs : 1; /* see refs.c */
     char data[];
 };
 #define BLOCK_OVERHEAD 16u /* length and what malloc adds, so that many small blocks count as what they cost */
@@ -172,6 +173,12 @@ struct roll_block { /* a run of the list of live tasks */
     uint16_t counts[TASK_STATE_COUNT];
 };
 
+/* --- refs.c --- */
+struct blob_ref { /* a blob that texts name */
+    uint8_t digest[SHA256_SIZE];
+    uint32_t count;
+};
+
 /* --- unique.c, idempotency.c --- */
 struct unique {
     struct block *key;
@@ -245,6 +252,8 @@ struct core {
     uint32_t sessions;
     struct slab blocks; /* of roll.c */
     uint32_t block_newest, block_oldest;
+    struct slab blob_refs; /* of refs.c */
+    struct map blob_map;
     uint32_t kind_count;
     struct map symbol_map, flow_map, slot_map, signature_map, retry_map, unique_map, idempotency_map;
     struct heap timers;                    /* tasks by (deadline, id) */
@@ -397,6 +406,10 @@ void roll_error_begin(struct core *core, uint32_t task);              /* around 
 void roll_error_end(struct core *core, uint32_t task);
 void roll_free(struct core *core);
 bool roll_is_right(const struct core *core); /* V1, V2 */
+
+/* refs.c */
+bool refs_add(struct core *core, struct slice text); /* whether it names any blob */
+void refs_remove(struct core *core, struct slice text);
 
 /* lease.c */
 void attempt_free(struct core *core, uint32_t attempt);

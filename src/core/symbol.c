@@ -98,9 +98,10 @@ struct block *block_new(struct core *core, struct slice text)
         return NULL;
     }
     struct block *block = malloc(sizeof(*block) + text.len);
-    ensure(block != NULL && text.len <= UINT32_MAX);
-    block->len = (uint32_t)text.len;
+    ensure(block != NULL && text.len <= INT32_MAX);
+    block->len = (uint32_t)text.len & INT32_MAX;
     memcpy(block->data, text.data, text.len);
+    block->names_blobs = refs_add(core, text);
     core->payload_size += text.len + BLOCK_OVERHEAD;
     return block;
 }
@@ -111,6 +112,9 @@ void block_drop(struct core *core, struct block **block)
     if (gone != NULL) {
         ensure(core->payload_size >= gone->len + BLOCK_OVERHEAD);
         core->payload_size -= gone->len + BLOCK_OVERHEAD;
+        if (gone->names_blobs) {
+            refs_remove(core, block_slice(gone));
+        }
         free(gone);
     }
 }

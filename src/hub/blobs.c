@@ -18,12 +18,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/ensure.h"
 
 #define WRITE_SIZE (256u << 10) /* gathered before a worker is asked to write */
@@ -32,6 +35,7 @@
 static_assert(BLOB_UPLOAD_MEMORY > GATHER_MAX && BLOB_READER_MEMORY >= READ_SIZE, "what they hold");
 #define PATH_SIZE 1280u /* LIMIT of data_dir (1024), blobs/, shard, digest */
 #define HEX_LEN 64u
+#define UPLOAD_GRACE_NS (10 * NS_PER_S) /* an upload's rate is judged no sooner */
 
 struct blob_store {
     uint32_t magic;
@@ -39,8 +43,11 @@ struct blob_store {
     char dir[PATH_SIZE - 128];
     uint64_t size_max;
     uint64_t next_number;
-    uint32_t users; /* uploads and readers alive */
+    uint32_t users; /* uploads, readers and lists alive */
     bool is_closed;
+    struct blob_upload *uploads;  /* alive, newest first */
+    pthread_mutex_t placing;      /* held while a file gets its name, is touched or is taken away */
+    _Atomic uint64_t count, size; /* of what is stored, as far as it is known */
 };
 
 struct blob_upload {
@@ -51,6 +58,11 @@ struct blob_upload {
     bool is_ending;
     bool is_aborted;
     bool has_paused;
+    struct blob_upload *newer, *older; /* of the store's */
+    int64_t begun_ns;
+    int64_t paused_ns; /* so long the disk kept the sender waiting ... */
+    int64_t pause_ns;  /* ... and since then it does; 0: it does not */
+    void (*on_slow)(void *ctx);
     char expected[HEX_LEN + 1]; /* empty: any */
     void (*on_room)(void *ctx);
     void *room_ctx;
@@ -156,6 +168,7 @@ enum status blob_store_open(struct loop *loop, const char *dir, uint64_t size_ma
     store->magic = BLOB_STORE_MAGIC;
     store->loop = loop;
     store->size_max = size_max;
+    pthread_mutex_init(&store->placing, NULL);
     int len = snprintf(store->dir, sizeof(store->dir), "%s", dir);
     char path[PATH_SIZE];
     (void)snprintf(path, sizeof(path), "%s/tmp", store->dir);
@@ -174,6 +187,7 @@ static void store_release(struct blob_store *store)
     store->users--;
     if (store->is_closed && store->users == 0) {
         store->magic = 0;
+        pthread_mutex_destroy(&store->placing);
         free(store);
     }
 }
@@ -210,6 +224,10 @@ enum status blob_stat(struct blob_store *store, const char *hex, uint64_t *ret_s
 static void upload_free(struct blob_upload *upload)
 {
     struct blob_store *store = upload->store;
+    *(upload->newer != NULL ? &upload->newer->older : &store->uploads) = upload->older;
+    if (upload->older != NULL) {
+        upload->older->newer = upload->newer;
+    }
     if (upload->fd >= 0) {
         (void)close(upload->fd);
         (void)unlink(upload->path);
@@ -222,8 +240,8 @@ static void upload_free(struct blob_upload *upload)
     store_release(store);
 }
 
-enum status blob_upload_begin(struct blob_store *store, const char *expected_hex, void (*on_room)(void *ctx), void *ctx,
-                              struct blob_upload **ret_upload)
+enum status blob_upload_begin(struct blob_store *store, const char *expected_hex, void (*on_room)(void *ctx),
+                              void (*on_slow)(void *ctx), void *ctx, struct blob_upload **ret_upload)
 {
     ensure_magic(store, BLOB_STORE_MAGIC);
     if (expected_hex != NULL && !hex_is_digest(expected_hex)) {
@@ -237,7 +255,14 @@ enum status blob_upload_begin(struct blob_store *store, const char *expected_hex
     upload->store = store;
     upload->fd = -1;
     upload->on_room = on_room;
+    upload->on_slow = on_slow;
     upload->room_ctx = ctx;
+    upload->begun_ns = clock_mono_ns();
+    upload->older = store->uploads;
+    if (store->uploads != NULL) {
+        store->uploads->newer = upload;
+    }
+    store->uploads = upload;
     upload->sha = sha256_new();
     upload->work.data = upload;
     if (expected_hex != NULL) {
@@ -293,6 +318,9 @@ static enum status upload_place(struct blob_upload *upload, const char *path)
     bool is_there = stat(path, &info) == 0;
     if (is_there && (uint64_t)info.st_size == upload->size) {
         upload->is_new = false;
+        if (utimensat(AT_FDCWD, path, NULL, 0) != 0) { /* it is wanted again: no sweep takes it now */
+            return status_of_errno(errno);
+        }
     } else if (!is_there && renameat2(AT_FDCWD, upload->path, AT_FDCWD, path, RENAME_NOREPLACE) == 0) {
         upload->is_new = true;
     } else if (!is_there && errno == EEXIST) {
@@ -332,9 +360,16 @@ static enum status upload_finish(struct blob_upload *upload)
     }
     char path[PATH_SIZE];
     blob_path(store, upload->hex, path);
+    pthread_mutex_t *placing = &upload->store->placing;
+    pthread_mutex_lock(placing);
     enum status status = upload_place(upload, path);
+    pthread_mutex_unlock(placing);
     if (status != STATUS_OK) {
         return status;
+    }
+    if (upload->is_new) {
+        atomic_fetch_add(&upload->store->count, 1);
+        atomic_fetch_add(&upload->store->size, upload->size);
     }
     (void)close(upload->fd);
     upload->fd = -1;
@@ -383,6 +418,8 @@ static void upload_worked(uv_work_t *work, int uv_status)
     upload_advance(upload);
     if (upload->has_paused && upload->gather.len < WRITE_SIZE) {
         upload->has_paused = false;
+        upload->paused_ns += clock_mono_ns() - upload->pause_ns;
+        upload->pause_ns = 0;
         upload->on_room(upload->room_ctx); /* may end the upload: last */
     }
 }
@@ -420,6 +457,7 @@ bool blob_upload_write(struct blob_upload *upload, struct slice piece)
     buf_append_slice(&upload->gather, piece);
     upload_advance(upload);
     upload->has_paused = upload->gather.len >= GATHER_MAX;
+    upload->pause_ns = upload->has_paused ? clock_mono_ns() : 0;
     return !upload->has_paused;
 }
 
@@ -551,4 +589,199 @@ void blob_read_abort(struct blob_reader *reader)
     } else {
         reader_free(reader);
     }
+}
+
+/* --- what sweeps and deletes --- */
+
+void blob_uploads_judge(struct blob_store *store, uint64_t rate_min, int64_t total_ms)
+{
+    ensure_magic(store, BLOB_STORE_MAGIC);
+    int64_t now_ns = clock_mono_ns();
+    struct blob_upload *older;
+    for (struct blob_upload *upload = store->uploads; upload != NULL; upload = older) {
+        older = upload->older;
+        if (upload->is_ending || upload->is_aborted || upload->pause_ns != 0) {
+            continue;
+        }
+        int64_t age_ns = now_ns - upload->begun_ns;
+        int64_t sending_ns = age_ns - upload->paused_ns;
+        bool is_slow =
+            rate_min > 0 && sending_ns > UPLOAD_GRACE_NS && upload->size / (uint64_t)(sending_ns / NS_PER_S) < rate_min;
+        if (is_slow || (total_ms > 0 && age_ns > total_ms * NS_PER_MS)) {
+            upload->on_slow(upload->room_ctx); /* ends this upload, and no other */
+        }
+    }
+}
+
+void blob_store_counted(struct blob_store *store, uint64_t count, uint64_t size)
+{
+    atomic_store(&store->count, count);
+    atomic_store(&store->size, size);
+}
+
+void blob_store_figures(struct blob_store *store, uint64_t *ret_count, uint64_t *ret_size)
+{
+    *ret_count = atomic_load(&store->count);
+    *ret_size = atomic_load(&store->size);
+}
+
+static bool is_older_than(const struct stat *info, int64_t age_ms)
+{
+    int64_t touched_ns = (int64_t)info->st_mtim.tv_sec * NS_PER_S + info->st_mtim.tv_nsec;
+    return age_ms != INT64_MAX && (clock_wall_ns() - touched_ns) / NS_PER_MS >= age_ms;
+}
+
+void blob_touch(struct blob_store *store, const char *hex)
+{
+    ensure_magic(store, BLOB_STORE_MAGIC);
+    if (hex_is_digest(hex)) {
+        char path[PATH_SIZE];
+        blob_path(store, hex, path);
+        (void)utimensat(AT_FDCWD, path, NULL, 0); /* one that is gone stays gone */
+    }
+}
+
+struct removal {
+    struct blob_store *store;
+    uv_work_t work;
+    char path[PATH_SIZE];
+};
+
+static void removal_work(uv_work_t *work)
+{
+    struct removal *removal = work->data;
+    (void)unlink(removal->path); /* after a crash the next start finds it in tmp */
+}
+
+static void removal_worked(uv_work_t *work, int uv_status)
+{
+    (void)uv_status;
+    struct removal *removal = work->data;
+    struct blob_store *store = removal->store;
+    free(removal);
+    store_release(store);
+}
+
+enum status blob_remove(struct blob_store *store, const char *hex, int64_t age_ms)
+{
+    ensure_magic(store, BLOB_STORE_MAGIC);
+    if (!hex_is_digest(hex)) {
+        return STATUS_NOT_FOUND;
+    }
+    struct removal *removal = malloc(sizeof(*removal));
+    if (removal == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    removal->store = store;
+    removal->work.data = removal;
+    (void)snprintf(removal->path, sizeof(removal->path), "%s/tmp/%llu.gone.part", store->dir,
+                   (unsigned long long)++store->next_number);
+    char path[PATH_SIZE];
+    blob_path(store, hex, path);
+    struct stat info;
+    pthread_mutex_lock(&store->placing);
+    enum status status = stat(path, &info) != 0                        ? status_of_errno(errno)
+                         : age_ms > 0 && !is_older_than(&info, age_ms) ? STATUS_AGAIN
+                         : rename(path, removal->path) != 0            ? status_of_errno(errno)
+                                                                       : STATUS_OK;
+    pthread_mutex_unlock(&store->placing);
+    if (status != STATUS_OK) {
+        free(removal);
+        return status;
+    }
+    uint64_t count = atomic_load(&store->count), size = atomic_load(&store->size);
+    uint64_t gone = (uint64_t)info.st_size;
+    atomic_store(&store->count, count - (count > 0));
+    atomic_store(&store->size, size - (gone < size ? gone : size));
+    store->users++;
+    int error = uv_queue_work(&store->loop->uv, &removal->work, removal_work, removal_worked);
+    ensure(error == 0);
+    return STATUS_OK;
+}
+
+struct listing {
+    struct blob_store *store;
+    uv_work_t work;
+    uint32_t folder;
+    int64_t age_ms;
+    struct blob_list *list;
+    void (*done)(void *ctx, struct blob_list *list);
+    void *ctx;
+};
+
+static void list_take(struct listing *listing, const char *name, const struct stat *info)
+{
+    struct blob_list *list = listing->list;
+    list->all_count++;
+    list->all_size += (uint64_t)info->st_size;
+    if (!is_older_than(info, listing->age_ms)) {
+        return;
+    }
+    if (list->count == list->cap) {
+        uint32_t cap = list->cap == 0 ? 64 : list->cap * 2;
+        struct blob_list_item *items = realloc(list->items, cap * sizeof(*items));
+        if (items == NULL) {
+            return; /* the next pass has it again */
+        }
+        list->items = items;
+        list->cap = cap;
+    }
+    struct blob_list_item *item = &list->items[list->count++];
+    memcpy(item->hex, name, HEX_LEN + 1);
+    item->size = (uint64_t)info->st_size;
+}
+
+static void listing_work(uv_work_t *work)
+{
+    struct listing *listing = work->data;
+    char path[PATH_SIZE];
+    (void)snprintf(path, sizeof(path), "%s/%02x", listing->store->dir, listing->folder);
+    DIR *dir = opendir(path);
+    if (dir == NULL) {
+        return; /* nothing was stored there yet */
+    }
+    for (struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir)) {
+        struct stat info;
+        if (hex_is_digest(entry->d_name) && fstatat(dirfd(dir), entry->d_name, &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+            S_ISREG(info.st_mode)) {
+            list_take(listing, entry->d_name, &info);
+        }
+    }
+    (void)closedir(dir);
+}
+
+static void listing_worked(uv_work_t *work, int uv_status)
+{
+    (void)uv_status;
+    struct listing *listing = work->data;
+    struct blob_store *store = listing->store;
+    listing->done(listing->ctx, listing->list);
+    free(listing);
+    store_release(store);
+}
+
+enum status blob_list_begin(struct blob_store *store, uint32_t folder, int64_t age_ms,
+                            void (*done)(void *ctx, struct blob_list *list), void *ctx)
+{
+    ensure_magic(store, BLOB_STORE_MAGIC);
+    struct listing *listing = malloc(sizeof(*listing));
+    struct blob_list *list = calloc(1, sizeof(*list));
+    if (listing == NULL || list == NULL) {
+        free(listing);
+        free(list);
+        return STATUS_NO_MEMORY;
+    }
+    *listing =
+        (struct listing){.store = store, .folder = folder, .age_ms = age_ms, .list = list, .done = done, .ctx = ctx};
+    listing->work.data = listing;
+    store->users++;
+    int error = uv_queue_work(&store->loop->uv, &listing->work, listing_work, listing_worked);
+    ensure(error == 0);
+    return STATUS_OK;
+}
+
+void blob_list_free(struct blob_list *list)
+{
+    free(list->items);
+    free(list);
 }

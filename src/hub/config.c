@@ -35,6 +35,11 @@
     KEY(blob_max_mib, 1, 16777216, "size of one blob")                                                                 \
     KEY(memory_budget_mib, 32, 1048576,                                                                                \
         "bodies and answers of all connections in memory; default: an eighth, at most 512")                            \
+    KEY(blob_quota_mib, 0, 1u << 30, "size of all blobs; 0: any")                                                      \
+    KEY(blob_keep_ms, 0, LIMIT_DURATION_MS, "a blob that no task names goes after so long; 0: never")                  \
+    KEY(blob_rate_min_kib, 0, 1048576, "least rate of an upload, a second; 0: any")                                    \
+    KEY(blob_upload_ms, 0, LIMIT_DURATION_MS, "longest time of an upload; 0: any")                                     \
+    KEY(disk_reserve_mib, 0, 1u << 30, "free space below which new work is refused; 0: none")                          \
     KEY(connections_max, 1, 1000000, "open connections")                                                               \
     KEY(http_header_ms, 100, 3600000, "time for a request's head to arrive")                                           \
     KEY(http_body_idle_ms, 100, 3600000, "longest pause in a request's body")                                          \
@@ -112,6 +117,10 @@ void hub_config_default(struct hub_config *ret_config)
         .finished_keep_ms = LIMIT_FINISHED_KEEP_MS,
         .blob_size_max = LIMIT_BLOB_SIZE,
         .memory_budget = default_budget(),
+        .blob_keep_ms = LIMIT_BLOB_KEEP_MS,
+        .blob_rate_min = LIMIT_BLOB_RATE_MIN,
+        .blob_upload_ms = LIMIT_BLOB_UPLOAD_MS,
+        .disk_reserve = DISK_RESERVE_AUTO,
         .connections_max = LIMIT_HTTP_CONNECTIONS,
         .header_ms = LIMIT_HTTP_HEADER_MS,
         .body_idle_ms = LIMIT_HTTP_BODY_IDLE_MS,
@@ -378,6 +387,11 @@ static bool apply(const struct values *values, const struct lines *lines, const 
     SET(finished_keep_ms, finished_keep_ms, 1)
     SET(blob_size_max, blob_max_mib, MIB)
     SET(memory_budget, memory_budget_mib, MIB)
+    SET(blob_quota, blob_quota_mib, MIB)
+    SET(blob_keep_ms, blob_keep_ms, 1)
+    SET(blob_rate_min, blob_rate_min_kib, 1024)
+    SET(blob_upload_ms, blob_upload_ms, 1)
+    SET(disk_reserve, disk_reserve_mib, MIB)
     SET(connections_max, connections_max, 1)
     SET(header_ms, http_header_ms, 1)
     SET(body_idle_ms, http_body_idle_ms, 1)

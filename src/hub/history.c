@@ -146,7 +146,8 @@ static int write_row(struct history *history, const struct row *row, int64_t *ne
         *new_rows += 1;
     }
     if (code == SQLITE_OK) {
-        code = index_add(history, &(struct row_key){row->state, row->queue, row->kind, row->error_kind}, row->task_id);
+        code = index_add(history, &(struct row_key){row->state, row->queue, row->kind, row->error_kind, row->row},
+                         row->task_id);
     }
     return code;
 }
@@ -445,15 +446,20 @@ static int make_tables(sqlite3 *db)
         db, "CREATE TABLE task(id INTEGER PRIMARY KEY, state INTEGER NOT NULL, created_ns INTEGER NOT NULL,"
             " finished_ns INTEGER NOT NULL, queue TEXT NOT NULL, kind TEXT NOT NULL, row BLOB NOT NULL);"
             "CREATE TABLE meta(position INTEGER NOT NULL, rows INTEGER NOT NULL);"
-            "INSERT INTO meta VALUES(0, 0);" INDEX_SCHEMA "INSERT INTO unplaced VALUES(-9223372036854775807-1);");
+            "INSERT INTO meta VALUES(0, 0);" INDEX_SCHEMA BLOB_SCHEMA
+            "INSERT INTO unplaced VALUES(-9223372036854775807-1);");
 }
 
-/* Schema 1 had no index: its rows get their places later, in the background. */
+/* Schema 1 had no index, schema 2 did not know which rows name blobs: both get that later, in the background. */
 static int upgrade_tables(sqlite3 *db, int64_t schema)
 {
-    ensure(schema < HISTORY_SCHEMA);
-    return exec_with_schema(db, INDEX_SCHEMA
-                            "INSERT INTO unplaced SELECT coalesce(max(id)+1, -9223372036854775807-1) FROM task;");
+    static const char all_unplaced[] =
+        "DELETE FROM unplaced;"
+        "INSERT INTO unplaced SELECT coalesce(max(id)+1, -9223372036854775807-1) FROM task;";
+    char sql[1536];
+    int len = snprintf(sql, sizeof(sql), "%s" BLOB_SCHEMA "%s", schema < 2 ? INDEX_SCHEMA : "", all_unplaced);
+    ensure(len > 0 && (size_t)len < sizeof(sql));
+    return exec_with_schema(db, sql);
 }
 
 static enum status prepare_schema(sqlite3 *db, const char *path, struct buf *why, uint64_t *ret_seq, uint64_t *ret_rows)
@@ -504,9 +510,10 @@ static void free_all(struct history *history)
     (void)sqlite3_finalize(history->update);
     (void)sqlite3_finalize(history->set_meta);
     sqlite3_stmt *const others[] = {
-        history->old,           history->remove,       history->place,  history->unplace, history->put_bucket,
-        history->unplaced_rows, history->set_unplaced, history->get,    history->created, history->list[0],
-        history->list[1],       history->next[0],      history->next[1]};
+        history->old,        history->remove,        history->place,        history->unplace,
+        history->put_bucket, history->unplaced_rows, history->set_unplaced, history->get,
+        history->created,    history->list[0],       history->list[1],      history->next[0],
+        history->next[1],    history->name_blob,     history->unname_blob,  history->names_blob};
     for (size_t i = 0; i < ARRAY_COUNT(others); i++) {
         (void)sqlite3_finalize(others[i]);
     }
@@ -571,6 +578,9 @@ static enum status open_connections(struct history *history, const char *path, s
         {history->writer, "INSERT OR REPLACE INTO bucket VALUES(?1,?2,?3,?4,?5,?6,?7,?8)", &history->put_bucket},
         {history->writer, SQL_UNPLACED, &history->unplaced_rows},
         {history->writer, "UPDATE unplaced SET below=?1", &history->set_unplaced},
+        {history->writer, "INSERT OR IGNORE INTO blob_name VALUES(?1,?2)", &history->name_blob},
+        {history->writer, "DELETE FROM blob_name WHERE digest=?1 AND id=?2", &history->unname_blob},
+        {history->reader, SQL_NAMES_BLOB, &history->names_blob},
         {history->reader, SQL_GET, &history->get},
         {history->reader, SQL_CREATED, &history->created},
         {history->reader, SQL_LIST_NEWEST, &history->list[LIST_NEWEST]},

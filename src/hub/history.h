@@ -50,6 +50,9 @@ STATUS_MUST_CHECK enum status history_list(struct history *history, const struct
                                            uint64_t *ret_last);
 /* Whether every row of the file is in the index; a file of an older version is made so in the background. */
 bool history_is_indexed(struct history *history);
+/* Whether a row names the blob ("sha256:…" anywhere in it), as far as rows are committed and indexed. */
+STATUS_MUST_CHECK enum status history_names_blob(struct history *history, const uint8_t digest[SHA256_SIZE],
+                                                 bool *ret_is_named);
 uint64_t history_count(struct history *history);
 
 #endif

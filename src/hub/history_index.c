@@ -25,6 +25,7 @@
 #include "base/ensure.h"
 #include "base/hash.h"
 #include "hub/history_internal.h"
+#include "proto/blob_name.h"
 
 #define SHARED_BUCKET 0u /* the one of what found no bucket */
 
@@ -124,6 +125,19 @@ static struct slice column_slice(sqlite3_stmt *statement, int column)
 
 /* --- the worker's side --- */
 
+/* Runs the statement for each blob that the row names. */
+static int for_blobs(sqlite3_stmt *statement, struct slice row, uint64_t task_id)
+{
+    uint8_t digest[SHA256_SIZE];
+    int code = SQLITE_OK;
+    for (size_t at = 0; code == SQLITE_OK && blob_name_next(row, &at, digest);) {
+        (void)sqlite3_bind_blob(statement, 1, digest, sizeof(digest), SQLITE_STATIC);
+        (void)sqlite3_bind_int64(statement, 2, id_to_sql(task_id));
+        code = history_step(statement);
+    }
+    return code;
+}
+
 int index_add(struct history *history, const struct row_key *key, uint64_t task_id)
 {
     struct buckets *buckets = &history->buckets;
@@ -137,13 +151,17 @@ int index_add(struct history *history, const struct row_key *key, uint64_t task_
         bucket->new_first_id = task_id < bucket->new_first_id ? task_id : bucket->new_first_id;
         bucket->new_last_id = task_id > bucket->new_last_id ? task_id : bucket->new_last_id;
     }
-    return code;
+    return code == SQLITE_OK ? for_blobs(history->name_blob, key->row, task_id) : code;
 }
 
 int index_remove(struct history *history, const struct row_key *key, uint64_t task_id)
 {
     /* Its bucket, or the shared one when that had been full. */
     const uint32_t places[] = {bucket_find(&history->buckets, key, false), SHARED_BUCKET};
+    int named = for_blobs(history->unname_blob, key->row, task_id);
+    if (named != SQLITE_OK) {
+        return named;
+    }
     for (size_t i = 0; i < ARRAY_COUNT(places); i++) {
         (void)sqlite3_bind_int64(history->unplace, 1, places[i]);
         (void)sqlite3_bind_int64(history->unplace, 2, id_to_sql(task_id));
@@ -169,6 +187,7 @@ int index_key_of(struct history *history, uint64_t task_id, struct row_key *ret_
         *ret_key = (struct row_key){.state = sqlite3_column_int(history->old, 0),
                                     .queue = column_slice(history->old, 1),
                                     .kind = column_slice(history->old, 2),
+                                    .row = column_slice(history->old, 3),
                                     .error_kind = is_view ? history->view->error_kind : (struct slice){NULL, 0}};
     }
     return code == SQLITE_ROW || code == SQLITE_DONE ? SQLITE_OK : code;
@@ -253,6 +272,7 @@ int index_place_more(struct history *history, uint32_t max)
         struct row_key key = {.state = sqlite3_column_int(rows, 1),
                               .queue = column_slice(rows, 2),
                               .kind = column_slice(rows, 3),
+                              .row = column_slice(rows, 4),
                               .error_kind = is_view ? history->view->error_kind : (struct slice){NULL, 0}};
         below = id_from_sql(sqlite3_column_int64(rows, 0));
         code = index_add(history, &key, below);
@@ -604,6 +624,16 @@ enum status history_list(struct history *history, const struct task_filter *filt
     }
     *ret_last = walk.is_over ? walk.last : 0;
     return STATUS_OK;
+}
+
+enum status history_names_blob(struct history *history, const uint8_t digest[SHA256_SIZE], bool *ret_is_named)
+{
+    ensure_magic(history, HISTORY_MAGIC);
+    (void)sqlite3_bind_blob(history->names_blob, 1, digest, SHA256_SIZE, SQLITE_STATIC);
+    int code = sqlite3_step(history->names_blob);
+    (void)sqlite3_reset(history->names_blob);
+    *ret_is_named = code == SQLITE_ROW;
+    return code == SQLITE_ROW || code == SQLITE_DONE ? STATUS_OK : history_status_of(code);
 }
 
 bool history_is_indexed(struct history *history)

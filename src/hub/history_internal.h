@@ -10,7 +10,7 @@
 #include "hub/history.h"
 
 #define HISTORY_APPLICATION_ID 0x53484f4c /* "SHOL" */
-#define HISTORY_SCHEMA 2
+#define HISTORY_SCHEMA 3
 #define CHUNK_SIZE (1u << 20)
 /* --- history_index.c: which rows a filter wants --- */
 
@@ -63,9 +63,11 @@ struct history {
     sqlite3_stmt *old; /* what a row was before it is written over or removed */
     sqlite3_stmt *remove;
     sqlite3_stmt *place, *unplace, *put_bucket;
+    sqlite3_stmt *name_blob, *unname_blob;
     sqlite3_stmt *unplaced_rows, *set_unplaced;
     sqlite3 *reader; /* of the owner */
     sqlite3_stmt *get;
+    sqlite3_stmt *names_blob;
     sqlite3_stmt *list[2]; /* by enum list_order, as the next ones */
     sqlite3_stmt *next[2]; /* the next place of a bucket */
     sqlite3_stmt *created; /* the first row from an id on, and when its task was created */
@@ -121,6 +123,10 @@ int history_step(sqlite3_stmt *statement); /* one step and a reset; SQLITE_OK al
     " error_kind TEXT NOT NULL, count INTEGER NOT NULL, first_id INTEGER NOT NULL, last_id INTEGER NOT NULL);"         \
     "CREATE TABLE place(bucket INTEGER NOT NULL, id INTEGER NOT NULL, PRIMARY KEY(bucket, id)) WITHOUT ROWID;"         \
     "CREATE TABLE unplaced(below INTEGER NOT NULL);"
+/* Which rows name which blob. */
+#define BLOB_SCHEMA                                                                                                    \
+    "CREATE TABLE blob_name(digest BLOB NOT NULL, id INTEGER NOT NULL, PRIMARY KEY(digest, id)) WITHOUT ROWID;"
+#define SQL_NAMES_BLOB "SELECT 1 FROM blob_name WHERE digest=?1 LIMIT 1"
 #define SQL_LIST_NEWEST "SELECT id, row FROM task WHERE id<?1 AND id>=?2 ORDER BY id DESC"
 #define SQL_LIST_OLDEST "SELECT id, row FROM task WHERE id>?1 AND id<=?2 ORDER BY id"
 #define SQL_NEXT_NEWEST "SELECT id FROM place WHERE bucket=?3 AND id<?1 AND id>=?2 ORDER BY id DESC LIMIT 1"
@@ -132,6 +138,7 @@ int history_step(sqlite3_stmt *statement); /* one step and a reset; SQLITE_OK al
 struct row_key {
     int state;
     struct slice queue, kind, error_kind;
+    struct slice row;
 };
 int index_open(struct history *history); /* reads the buckets; before the worker runs */
 void index_free(struct history *history);

@@ -12,6 +12,8 @@
 #include "net/http_server.h"
 #include "net/loop.h"
 
+#define DISK_RESERVE_AUTO UINT64_MAX
+
 struct hub_config { /* from the command line, then the file, then defaults; hub/config.h reads it */
     char data_dir[1024];
     char host[256];
@@ -25,6 +27,11 @@ struct hub_config { /* from the command line, then the file, then defaults; hub/
     int64_t finished_keep_ms;
     uint64_t blob_size_max;
     uint64_t memory_budget; /* bytes of all buffered bodies and answers */
+    uint64_t blob_quota;    /* bytes of all blobs; 0: any number */
+    int64_t blob_keep_ms;   /* a blob that no task names goes after so long; 0: it stays */
+    uint64_t blob_rate_min; /* bytes a second of an upload, 0: any */
+    int64_t blob_upload_ms; /* for the whole of an upload; 0: any time */
+    uint64_t disk_reserve;  /* bytes that must be free for new work; DISK_RESERVE_AUTO: as blob_sweep.c says */
     uint32_t connections_max;
     int64_t header_ms, body_idle_ms, idle_ms;
     int64_t beat_ms, suspect_ms, lost_ms, closed_grace_ms;
@@ -33,6 +40,7 @@ struct hub_config { /* from the command line, then the file, then defaults; hub/
 
 struct routes;     /* routes.h: request contexts and the tables of routes.c */
 struct sessions;   /* sessions.h: WebSocket sessions of nodes, heartbeats, and HTTP workers' long polls */
+struct blob_sweep; /* blob_sweep.h: which blobs may go, slow uploads, a disk that is nearly full */
 struct task_waits; /* task_waits.h: requests that wait for a task to become final */
 
 struct hub {
@@ -42,6 +50,8 @@ struct hub {
     struct journal *journal;
     struct history *history;
     struct blob_store *blobs;
+    struct blob_sweep *blob_sweep;
+    bool is_disk_low; /* new work is refused */
     struct http_server *server;
     struct routes *routes;
     struct sessions *sessions;

@@ -27,6 +27,7 @@
 #include "base/entropy.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "hub/blob_sweep.h"
 #include "hub/config.h"
 #include "hub/history_position.h"
 #include "hub/hub.h"
@@ -607,6 +608,9 @@ static enum status open_parts(struct engine *engine)
     }
     enum status status = open_blobs(engine);
     if (status == STATUS_OK) {
+        status = blob_sweep_new(hub, &hub->blob_sweep);
+    }
+    if (status == STATUS_OK) {
         status = sessions_new(hub, &hub->sessions);
     }
     if (status == STATUS_OK) {
@@ -717,6 +721,7 @@ static void engine_close(struct engine *engine)
         journal->driver->close(journal);
     }
     journal_thread_free(TAKE(engine->journal_thread));
+    blob_sweep_free(TAKE(hub->blob_sweep));
     history_close(TAKE(hub->history));
     blob_store_close(TAKE(hub->blobs));
     json_parser_free(TAKE(hub->json));

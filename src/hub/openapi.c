@@ -167,7 +167,7 @@ static const struct {
     {"Ready",
      "{'type':'object','required':['ready','durability','seq','durable_seq'],'properties':{'ready':{'type':'boolean'},"
      "'durability':{'enum':['batch','interval','none']},'seq':" COUNT ",'durable_seq':" COUNT ",'snapshot_seq':" COUNT
-     ",'history_seq':" COUNT "}}"},
+     ",'history_seq':" COUNT ",'reasons':{'type':'array','items':{'type':'string'}}}}"},
     {"StatusAnswer",
      "{'type':'object','required':['status','version','uptime_ms','seq'],'properties':{'status':{'const':'ok'},'version':"
      "{'type':'string'},'uptime_ms':" COUNT ",'seq':" COUNT "}}"},

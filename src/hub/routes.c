@@ -21,6 +21,7 @@
 
 #include "base/base32.h"
 #include "base/ensure.h"
+#include "hub/blob_sweep.h"
 #include "hub/fields.h"
 #include "hub/sessions.h"
 #include "hub/task_waits.h"
@@ -428,8 +429,22 @@ struct buf *call_begin(struct call *call)
     return out;
 }
 
+void call_refuse_low_disk(struct call *call)
+{
+    struct storage_stats stats;
+    blob_sweep_stats(call->hub->blob_sweep, &stats);
+    call_refuse_status(call, STATUS_NO_SPACE,
+                       "the disk has %" PRIu64 " MiB left, and %" PRIu64
+                       " MiB are kept for the tasks that are there; new ones are taken again when it has more",
+                       stats.disk_free >> 20, stats.disk_reserve >> 20);
+}
+
 struct buf *call_begin_submit(struct call *call)
 {
+    if (call->hub->is_disk_low) {
+        call_refuse_low_disk(call);
+        return NULL;
+    }
     if (hub_takes_work(call->hub)) {
         return call_begin(call);
     }

@@ -115,8 +115,10 @@ bool call_query(struct call *call, const char *name, struct slice *ret);
 /* --- changing --- */
 /* Where to append one command; NULL: answered with 503. */
 struct buf *call_begin(struct call *call);
-/* The same for a command that makes a task: also BUSY while history is too far behind. */
+/* The same for a command that makes a task: also BUSY while history is too far behind, NO_SPACE while the disk is low. */
 struct buf *call_begin_submit(struct call *call);
+/* 507 with how much is left. */
+void call_refuse_low_disk(struct call *call);
 /* Commits it; on_reply comes once. */
 void call_commit(struct call *call,
                  void (*on_reply)(struct call *call, const struct effect_reply *reply, uint64_t seq));

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "base/ensure.h"
+#include "hub/blob_sweep.h"
 #include "hub/routes.h"
 #include "hub/task_json.h"
 
@@ -53,6 +54,30 @@ static bool is_too_busy(struct call *call)
     return true;
 }
 
+/* The upload is too slow, or takes too long. */
+static void on_slow(void *ctx)
+{
+    struct call *call = ctx;
+    ensure_magic(call, CALL_MAGIC);
+    blob_upload_abort(TAKE(call->extra));
+    call_refuse_status(call, STATUS_REQUEST_TIMEOUT,
+                       "the upload is too slow: at least %" PRIu64 " bytes a second, and %" PRId64 " s in all",
+                       call->hub->config.blob_rate_min, call->hub->config.blob_upload_ms / 1000);
+}
+
+/* Whether `size` more bytes fit. False: answered. */
+static bool has_room(struct call *call, uint64_t size)
+{
+    uint64_t quota = call->hub->config.blob_quota, count, used;
+    blob_store_figures(call->hub->blobs, &count, &used);
+    if (quota > 0 && (used >= quota || size > quota - used)) {
+        call_refuse_status(call, STATUS_NO_SPACE,
+                           "blobs may have %" PRIu64 " bytes together, and have %" PRIu64 "; delete some", quota, used);
+        return false;
+    }
+    return !call->hub->is_disk_low || (call_refuse_low_disk(call), false);
+}
+
 enum http_body_mode blob_put_head(struct call *call)
 {
     struct hub *hub = call->hub;
@@ -71,11 +96,12 @@ enum http_body_mode blob_put_head(struct call *call)
         refuse_size(call);
         return HTTP_BODY_ANSWERED;
     }
-    if (is_too_busy(call)) {
+    if (is_too_busy(call) || !has_room(call, request->content_length != UINT64_MAX ? request->content_length : 0)) {
         return HTTP_BODY_ANSWERED;
     }
     struct blob_upload *upload = NULL;
-    enum status status = blob_upload_begin(hub->blobs, has_digest ? call->param : NULL, on_room, call, &upload);
+    enum status status =
+        blob_upload_begin(hub->blobs, has_digest ? call->param : NULL, on_room, on_slow, call, &upload);
     if (status != STATUS_OK) {
         call_refuse_status(call, status, NULL);
         return HTTP_BODY_ANSWERED;
@@ -93,6 +119,11 @@ void blob_put_piece(struct call *call, struct slice piece)
     if (call->body_size > call->hub->config.blob_size_max) {
         blob_upload_abort(TAKE(call->extra));
         refuse_size(call);
+        return;
+    }
+    /* A body of unknown length is held against the quota as it comes. */
+    if (call->request->content_length == UINT64_MAX && !has_room(call, call->body_size)) {
+        blob_upload_abort(TAKE(call->extra));
         return;
     }
     if (!blob_upload_write(call->extra, piece)) {
@@ -253,6 +284,9 @@ void handle_blob_get(struct call *call)
         call_refuse_status(call, status, NULL);
         return;
     }
+    if (call->request->method == HTTP_HEAD) {
+        blob_touch(hub->blobs, call->param); /* whoever asks is about to name it */
+    }
     char etag[HEX_DIGITS + 3];
     snprintf(etag, sizeof(etag), "\"%.*s\"", HEX_DIGITS, call->param);
     int len =
@@ -300,4 +334,35 @@ void handle_blob_get(struct call *call)
     call_answer_begin(call, answer, "application/octet-stream", headers, part);
     http_on_drained(call->request, on_drained);
     call->request->on_gone = on_gone;
+}
+
+/* --- DELETE --- */
+
+void handle_blob_delete(struct call *call)
+{
+    struct hub *hub = call->hub;
+    uint64_t size = 0;
+    bool is_named = false;
+    enum status status = is_digest(call_param(call)) ? blob_stat(hub->blobs, call->param, &size) : STATUS_NOT_FOUND;
+    if (status == STATUS_OK) {
+        status = blob_is_named(hub, call->param, &is_named);
+    }
+    if (status == STATUS_OK && is_named) {
+        call_refuse_status(call, STATUS_CONFLICT, "a task names this blob, in its input, result or history");
+        return;
+    }
+    if (status == STATUS_OK) {
+        status = blob_remove(hub->blobs, call->param, 0);
+    }
+    if (status == STATUS_NOT_FOUND) {
+        call_refuse_status(call, status, "there is no blob %.*s", SLICE_ARG(call_param(call)));
+    } else if (status == STATUS_AGAIN) {
+        call_refuse_status(call, STATUS_BUSY, "history is being indexed; which tasks name the blob is not known yet");
+    } else if (status != STATUS_OK) {
+        call_refuse_status(call, status, NULL);
+    } else {
+        buf_printf(&call->routes->out, "{\"blob\":\"sha256:%.*s\",\"size\":%" PRIu64 "}", HEX_DIGITS, call->param,
+                   size);
+        call_answer(call, 200, sequencer_durable_seq(hub->sequencer), "");
+    }
 }

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/ensure.h"
 #include "base/version.h"
+#include "hub/blob_sweep.h"
 #include "hub/routes.h"
 #include "hub/sessions.h"
 #include "hub/task_waits.h"
@@ -52,13 +53,15 @@ void handle_readyz(struct call *call)
     struct hub *hub = call->hub;
     struct core_stats stats;
     core_stats(sequencer_core(hub->sequencer), &stats);
-    bool is_ready = hub->is_ready && !hub->is_stopping;
+    bool is_ready = hub->is_ready && !hub->is_stopping && !hub->is_disk_low;
     uint64_t durable = sequencer_durable_seq(hub->sequencer);
     buf_printf(&call->routes->out,
                "{\"ready\":%s,\"durability\":\"%s\",\"seq\":%" PRIu64 ",\"durable_seq\":%" PRIu64
-               ",\"snapshot_seq\":%" PRIu64 ",\"history_seq\":%" PRIu64 ",\"recovered_entries\":%" PRIu64 "}",
+               ",\"snapshot_seq\":%" PRIu64 ",\"history_seq\":%" PRIu64 ",\"recovered_entries\":%" PRIu64
+               ",\"reasons\":[%s]}",
                is_ready ? "true" : "false", durability_word(hub->config.durability), stats.seq, durable,
-               hub->snapshot_seq, stats.history_seq, hub->recovery.entries);
+               hub->snapshot_seq, stats.history_seq, hub->recovery.entries,
+               hub->is_disk_low ? "\"disk: little space is left; new tasks and blobs are refused\"" : "");
     call_answer(call, is_ready ? 200 : 503, durable, is_ready ? "" : "Retry-After: 1\r\n");
 }
 
@@ -78,6 +81,7 @@ struct figures {
     struct core_stats core;
     struct sessions_stats sessions;
     struct http_server_stats http;
+    struct storage_stats storage;
     uint64_t durable_seq, unsynced_size, held_size, history_backlog, history_rows;
     uint32_t waits, calls;
     double cpu_s;
@@ -108,6 +112,7 @@ static void collect(struct call *call, struct figures *figures)
     core_stats(sequencer_core(hub->sequencer), &figures->core);
     sessions_stats(hub->sessions, &figures->sessions);
     http_server_stats(hub->server, &figures->http);
+    blob_sweep_stats(hub->blob_sweep, &figures->storage);
     figures->durable_seq = sequencer_durable_seq(hub->sequencer);
     figures->unsynced_size = hub->journal->driver->unsynced_size(hub->journal);
     figures->held_size = sequencer_held_size(hub->sequencer);
@@ -162,6 +167,11 @@ void handle_stats(struct call *call)
                hub->snapshot_seq, hub->snapshots_made);
     buf_printf(out, "\"history\":{\"seq\":%" PRIu64 ",\"backlog\":%" PRIu64 "},", f.core.history_seq,
                f.history_backlog);
+    buf_printf(out,
+               "\"blobs\":{\"count\":%" PRIu64 ",\"size\":%" PRIu64 ",\"collected\":%" PRIu64
+               "},\"disk\":{\"free\":%" PRIu64 ",\"reserve\":%" PRIu64 ",\"low\":%s},",
+               f.storage.blobs, f.storage.blobs_size, f.storage.blobs_collected, f.storage.disk_free,
+               f.storage.disk_reserve, f.storage.is_low ? "true" : "false");
     buf_printf(out,
                "\"http\":{\"connections\":%u,\"websockets\":%u,\"in_flight\":%u,\"waiting\":%u,\"accepted\":%" PRIu64
                ",\"requests\":%" PRIu64 ",\"refused\":%" PRIu64 ",\"bytes_in\":%" PRIu64 ",\"bytes_out\":%" PRIu64 "},",
@@ -236,6 +246,13 @@ static void write_metrics(struct buf *out, const struct hub *hub, const struct f
         {"snapshots_total", "counter", "Snapshots made by this process.", hub->snapshots_made},
         {"history_seq", "gauge", "Entry up to which history is complete, as the core knows.", f->core.history_seq},
         {"history_backlog_rows", "gauge", "Rows that wait to be written to history.", f->history_backlog},
+        {"blobs", "gauge", "Blobs stored, as counted last.", f->storage.blobs},
+        {"blobs_bytes", "gauge", "Their size.", f->storage.blobs_size},
+        {"blobs_collected_total", "counter", "Blobs deleted because no task named them.", f->storage.blobs_collected},
+        {"blob_passes_total", "counter", "Searches for such blobs.", f->storage.passes},
+        {"disk_free_bytes", "gauge", "Free space where the data directory is.", f->storage.disk_free},
+        {"disk_reserve_bytes", "gauge", "Below this new work is refused.", f->storage.disk_reserve},
+        {"disk_low", "gauge", "Whether it is.", f->storage.is_low ? 1 : 0},
         {"http_connections", "gauge", "Open connections.", f->http.connections},
         {"http_websockets", "gauge", "Of these, WebSockets.", f->http.websockets},
         {"http_requests_in_flight", "gauge", "Requests being answered.", f->http.in_flight},

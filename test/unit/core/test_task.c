@@ -1,5 +1,8 @@
 /* A task's life apart from leases: submit, schedule, ttl, cancel, retry, limits, leaving memory. */
+#include <stdio.h>
+
 #include "fixture_each.h"
+#include "proto/blob_name.h"
 
 static void test_submit_is_ready_and_seen(void **state)
 {
@@ -328,6 +331,47 @@ static void test_list_newest_first(void **state)
     assert_int_equal(core_task_next(f.core, &any, LIST_OLDEST, id[3] - 1, NULL), id[3]);
 }
 
+static bool names(const char *hex)
+{
+    uint8_t digest[SHA256_SIZE];
+    assert_true(blob_digest_parse(hex, digest));
+    return core_blob_is_named(f.core, digest);
+}
+
+/* A blob is named as long as any text says so; core_check counts again after each entry. */
+static void test_blobs_that_tasks_name(void **state)
+{
+    (void)state;
+    static const char a[] = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1eaa";
+    static const char b[] = "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffbb";
+    char input[400];
+    (void)snprintf(input, sizeof(input), "[\"sha256:%s\",\"sha256:%s\",\"sha256:%.63s\",\"sha256:sha256:%s\"]", a, a, b,
+                   a);
+    fixture_configure(&f, (struct command_configure){.finished_keep_ms = 100});
+    struct command_submit submit = submit_default();
+    submit.input = slice_str(input);
+    uint64_t first = fixture_submit(&f, submit), second = fixture_submit(&f, submit);
+    assert_true(names(a));
+    assert_false(names(b)); /* a digit short */
+    assert_int_equal(fixture_task(&f, COMMAND_CANCEL, first), STATUS_OK);
+    fixture_history(&f, core_seq(f.core));
+    fixture_at_ms(&f, 1000000);
+    fixture_tick(&f);
+    struct task_brief brief;
+    assert_int_equal(core_task_brief(f.core, first, &brief), STATUS_NOT_FOUND);
+    assert_true(names(a));
+    (void)snprintf(input, sizeof(input), "\"sha256:%s\"", b);
+    submit.input = slice_str(input);
+    uint64_t third = fixture_submit(&f, submit);
+    assert_true(names(b));
+    assert_int_equal(fixture_task(&f, COMMAND_CANCEL, second), STATUS_OK);
+    assert_int_equal(fixture_task(&f, COMMAND_CANCEL, third), STATUS_OK);
+    fixture_history(&f, core_seq(f.core));
+    fixture_at_ms(&f, 2000000);
+    fixture_tick(&f);
+    assert_false(names(a) || names(b));
+}
+
 static void test_finished_row_equals_memory(void **state)
 {
     (void)state;
@@ -409,6 +453,7 @@ int main(void)
         TEST(test_full_is_busy_until_history_has_some),
         TEST(test_finished_leave_memory_after_history_and_time),
         TEST(test_list_newest_first),
+        TEST(test_blobs_that_tasks_name),
         TEST(test_finished_row_equals_memory),
         TEST(test_malformed_entry_changes_nothing),
         TEST(test_time_never_goes_back),

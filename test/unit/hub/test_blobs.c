@@ -123,7 +123,7 @@ static struct outcome_of_upload upload(struct fixture *fixture, const char *expe
 {
     struct outcome_of_upload outcome = {0};
     struct blob_upload *upload;
-    assert_int_equal(blob_upload_begin(fixture->store, expected, on_room, &outcome, &upload), STATUS_OK);
+    assert_int_equal(blob_upload_begin(fixture->store, expected, on_room, NULL, &outcome, &upload), STATUS_OK);
     for (size_t at = 0; at < content.len;) {
         size_t len = content.len - at < piece_size ? content.len - at : piece_size;
         outcome.has_room = false;
@@ -259,7 +259,7 @@ static void test_names_are_checked(void **state)
         uint64_t size;
         struct blob_upload *upload;
         assert_int_equal(blob_stat(fixture->store, names[i], &size), STATUS_NOT_FOUND);
-        assert_int_equal(blob_upload_begin(fixture->store, names[i], on_room, NULL, &upload), STATUS_INVALID);
+        assert_int_equal(blob_upload_begin(fixture->store, names[i], on_room, NULL, NULL, &upload), STATUS_INVALID);
     }
 }
 
@@ -302,7 +302,7 @@ static void test_abort_leaves_nothing(void **state)
     static const size_t lens[] = {0, 1000, 1u << 20};
     for (size_t i = 0; i < 3; i++) {
         struct blob_upload *upload;
-        assert_int_equal(blob_upload_begin(fixture->store, NULL, on_room, NULL, &upload), STATUS_OK);
+        assert_int_equal(blob_upload_begin(fixture->store, NULL, on_room, NULL, NULL, &upload), STATUS_OK);
         if (lens[i] > 0) {
             (void)blob_upload_write(upload, slice_of(content, lens[i]));
         }
@@ -324,7 +324,7 @@ static void test_the_same_content_at_once(void **state)
     struct blob_upload *uploads[8];
     struct outcome_of_upload outcomes[8] = {0};
     for (size_t i = 0; i < 8; i++) {
-        assert_int_equal(blob_upload_begin(fixture->store, NULL, on_room, &outcomes[i], &uploads[i]), STATUS_OK);
+        assert_int_equal(blob_upload_begin(fixture->store, NULL, on_room, NULL, &outcomes[i], &uploads[i]), STATUS_OK);
         (void)blob_upload_write(uploads[i], slice_of(content, len));
     }
     for (size_t i = 0; i < 8; i++) {

@@ -444,7 +444,9 @@ static void test_lists_against_a_recount(void **state)
     fixture->history = NULL;
     sqlite3 *db = NULL;
     assert_int_equal(sqlite3_open(fixture->path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db, "DROP TABLE bucket; DROP TABLE place; DROP TABLE unplaced; PRAGMA user_version=1",
+    assert_int_equal(sqlite3_exec(db,
+                                  "DROP TABLE bucket; DROP TABLE place; DROP TABLE unplaced; DROP TABLE blob_name;"
+                                  "PRAGMA user_version=1",
                                   NULL, NULL, NULL),
                      SQLITE_OK);
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
@@ -466,8 +468,9 @@ static void test_lists_use_the_index(void **state)
     assert_int_equal(reopen(fixture), STATUS_OK);
     sqlite3 *db = NULL;
     assert_int_equal(sqlite3_open(fixture->path, &db), SQLITE_OK);
-    static const char *const statements[] = {SQL_LIST_NEWEST, SQL_LIST_OLDEST, SQL_NEXT_NEWEST, SQL_NEXT_OLDEST,
-                                             SQL_GET,         SQL_OLD,         SQL_CREATED,     SQL_UNPLACED};
+    static const char *const statements[] = {SQL_LIST_NEWEST, SQL_LIST_OLDEST, SQL_NEXT_NEWEST,
+                                             SQL_NEXT_OLDEST, SQL_GET,         SQL_OLD,
+                                             SQL_CREATED,     SQL_UNPLACED,    SQL_NAMES_BLOB};
     for (size_t i = 0; i < sizeof(statements) / sizeof(*statements); i++) {
         char sql[256];
         (void)snprintf(sql, sizeof(sql), "EXPLAIN QUERY PLAN %s", statements[i]);
