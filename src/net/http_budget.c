@@ -8,7 +8,7 @@
  *   pressed     until it is below 1/2 again: a connection gets its next request read once the one before is answered and most
  *               of its answer is read; writers of long answers wait early; whoever is slow with a large body or with
  *               reading is ended, since their room is somebody else's
- *   over        a new request is answered 503 with Retry-After
+ *   over        a new request is answered 503 with Retry-After, and a WebSocket with much of a message is closed (1013)
  *
  * A body that comes in one read lies in the read buffer and needs no room at all; so small requests of well-behaved clients
  * are served whatever else goes on. A body in pieces gets all the room that it may need before its first byte is kept, or
@@ -20,6 +20,7 @@
  * room only between on_head and the end of on_request, or of its life if its body is kept; (M3) a connection is in
  * PHASE_ROOM when and only when room_wanted is set. */
 #include "net/http_internal.h"
+#include "proto/ws_frame.h"
 
 #define REQUEST_COST (sizeof(struct request) + 1024u) /* and what its handler keeps for it */
 #define WAITING_MAX 1024u /* connections in line; each may hold a read buffer of unread bytes */
@@ -209,6 +210,20 @@ static void end_slow(struct http_server *server, enum phase phase, int64_t now_m
     }
 }
 
+/* Past the end WebSockets with much of a message are told to come again: a message has no place to wait in. */
+static void close_heavy_websockets(struct http_server *server)
+{
+    struct list *list = &server->phases[PHASE_NONE];
+    for (struct list *at = list->next; at != list; at = at->next) {
+        struct http_connection *connection = connection_of_node(at);
+        if (connection->ws != NULL && !connection->is_closed && !ws_is_closing(connection->ws) &&
+            ws_held_size(connection->ws) > LIMIT_HTTP_SMALL_SIZE) {
+            server->budget.ended_count++;
+            ws_close(connection->ws, WS_CLOSE_TRY_AGAIN, "The hub has no memory free for the message now.");
+        }
+    }
+}
+
 void budget_tick(struct http_server *server, int64_t now_ms)
 {
     struct http_budget *budget = &server->budget;
@@ -226,6 +241,9 @@ void budget_tick(struct http_server *server, int64_t now_ms)
         return;
     }
     end_slow(server, PHASE_WRITE, now_ms);
+    if (budget_is_over(server)) {
+        close_heavy_websockets(server);
+    }
     if (total(budget) < budget->max / 2) {
         budget->is_pressed = false;
         for (int phase = PHASE_NONE; phase < PHASE_COUNT; phase++) {

@@ -299,6 +299,42 @@ static void unread_answers_count_and_go(void **state)
     finish(f, fds, READERS + 1);
 }
 
+/* Messages of WebSockets in pieces count; past the end their connections are closed, and only those. */
+static void websocket_messages_count(void **state)
+{
+    (void)state;
+    struct fixture *f = begin(60000);
+    int fds[2];
+    char head[4096];
+    for (int i = 0; i < 2; i++) {
+        fds[i] = client_open(f);
+        client_say(f, fds[i],
+                   "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                   "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+                   "Sec-WebSocket-Protocol: test.v1\r\n\r\n");
+        assert_int_equal(client_head(f, fds[i], head), 101);
+    }
+    uint64_t before = stats_of(f).buffered;
+    client_send(f, fds[0], "\x81\xff\0\0\0\0\0\x10\0\0mask", 14); /* a text of 1 MiB */
+    client_send(f, fds[0], letters, BODY_MAX / 2);
+    pump_ms(f, 20);
+    assert_true(stats_of(f).buffered >= before + BODY_MAX / 2);
+    assert_int_equal(f->ws_closed, 0);
+    int64_t budget = (int64_t)stats_of(f).budget;
+    http_server_charge(f->server, budget);
+    int64_t end_ns = clock_mono_ns() + 10 * NS_PER_S;
+    while (f->ws_closed < 1) {
+        pump_ms(f, 1);
+        assert_true(clock_mono_ns() < end_ns);
+    }
+    assert_int_equal(stats_of(f).websockets, 1);
+    http_server_charge(f->server, -budget);
+    client_send(f, fds[1], "\x81\x82mask\0\0", 8); /* the other one goes on: a message of two letters comes back */
+    client_read(f, fds[1], head, 4);
+    assert_memory_equal(head, "\x81\x02ma", 4);
+    finish(f, fds, 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -310,6 +346,7 @@ int main(void)
         cmocka_unit_test(kept_bodies_count_as_long_as_they_are_kept),
         cmocka_unit_test(pressed_and_over),
         cmocka_unit_test(unread_answers_count_and_go),
+        cmocka_unit_test(websocket_messages_count),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
