@@ -77,6 +77,7 @@ static enum status start(const struct cli *cli, struct child *child, const char 
     }
     if (pid == 0) {
         setpgid(0, 0);
+        (void)signal(child->death_signal, SIG_DFL); /* nohup ignores SIGHUP for us, and not for what this is */
         prctl(PR_SET_PDEATHSIG, child->death_signal);
         if (getppid() != parent) {
             _exit(1);
@@ -481,7 +482,10 @@ enum status cli_up(struct cli *cli)
     struct sigaction action = {.sa_handler = on_signal};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGHUP, &action, NULL);
+    struct sigaction hup;
+    if (sigaction(SIGHUP, NULL, &hup) == 0 && hup.sa_handler != SIG_IGN) { /* nohup: the terminal's end is not ours */
+        sigaction(SIGHUP, &action, NULL);
+    }
     status = take_lock(&up, data);
     if (status == STATUS_OK) {
         status = wait_for_hub_lock(&up);

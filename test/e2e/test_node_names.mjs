@@ -90,6 +90,16 @@ await run({
     equal((await hub.final(id)).state, 'succeeded', 'done by the later one');
     await young.close();
   },
+  async 'a hub that was killed knows the rightful successor as well'() {
+    const owner = 'feedfacecafe0001';
+    const old = await new FakeNode(hub.port, { name: 'after', credit: 0, hello: { owner, start: 2000 } }).connect();
+    await hub.crash();
+    await old.closed;
+    await hub.start();
+    equal((await saying(hello({ node: 'after', owner, start: 1999 }))).error?.code, 'session-lost', 'not the one before');
+    equal((await saying(hello({ node: 'after' }))).error?.code, 'name-taken', 'nor a stranger: the holder may come back');
+    check((await saying(hello({ node: 'after', owner, start: 2001 }))).welcome, 'the next one');
+  },
   async 'names follow one rule, and no member comes twice'() {
     const names = ['a b', 'a/b', 'ä', '', 'x'.repeat(129), 'a\tb', '\u001b[2J', 'a\u0085b', 'a:b', 'a%b'];
     for (const name of names) {

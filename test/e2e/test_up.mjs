@@ -90,6 +90,19 @@ await run({
     equal([task.state, task.result], ['succeeded', 'through'], 'the task ends');
     equal((await second.end('SIGINT')).code, 0, 'ends in order');
   },
+  async 'under nohup: the end of the terminal does not end it, and nothing is left after kill -9'() {
+    const one = new Process(['up', '--data', path.join(TMP, 'nohup'), '--listen', '127.0.0.1:0', ...OFFER], { name: 'up nohup', through: ['nohup'] });
+    const port = await portOf(one);
+    await one.line(/Shoal is up/);
+    const children = [childOf(one, 'hub'), childOf(one, 'node')];
+    one.kill('SIGHUP');
+    await sleep(500);
+    check(one.running && (await request({ port, target: '/healthz' })).status === 200, 'it goes on');
+    await submit(port, { value: 1, sleep_ms: 60000 });
+    one.kill('SIGKILL');
+    await one.exited;
+    await until('hub and node have ended', 10000 * SLOW, () => !children.some(alive));
+  },
   async 'two of them in one directory: the second says so'() {
     const one = up('shared');
     await portOf(one);
