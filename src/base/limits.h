@@ -79,7 +79,8 @@
 #define LIMIT_WS_MESSAGE_SIZE (8u << 20)
 #define LIMIT_WAIT_MS 60000 /* wait_ms of a GET or of a lease poll */
 #define LIMIT_BLOB_SIZE (UINT64_C(16) << 30)
-#define LIMIT_BLOB_KEEP_MS (24LL * 3600 * 1000) /* that no task names: a day to submit what does */
+#define LIMIT_HISTORY_KEEP_MS (36525LL * 24 * 3600 * 1000) /* a hundred years: sums of times do not overflow */
+#define LIMIT_BLOB_KEEP_MS (24LL * 3600 * 1000)            /* that no task names: a day to submit what does */
 #define LIMIT_BLOB_RATE_MIN 1024u /* bytes a second: the slowest modems; a trickle holds a file and memory */
 #define LIMIT_BLOB_UPLOAD_MS (12LL * 3600 * 1000) /* 16 GiB at 400 KiB/s */
 #define LIMIT_PAGE_DEFAULT 50

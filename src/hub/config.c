@@ -35,6 +35,11 @@
     KEY(blob_max_mib, 1, 16777216, "size of one blob")                                                                 \
     KEY(memory_budget_mib, 32, 1048576,                                                                                \
         "bodies and answers of all connections in memory; default: an eighth, at most 512")                            \
+    KEY(history_succeeded_ms, 0, LIMIT_HISTORY_KEEP_MS, "how long succeeded tasks stay in history; 0: for ever")       \
+    KEY(history_dead_ms, 0, LIMIT_HISTORY_KEEP_MS, "how long dead tasks stay in history; 0: for ever")                 \
+    KEY(history_cancelled_ms, 0, LIMIT_HISTORY_KEEP_MS, "how long cancelled tasks stay in history; 0: for ever")       \
+    KEY(history_expired_ms, 0, LIMIT_HISTORY_KEEP_MS, "how long expired tasks stay in history; 0: for ever")           \
+    KEY(history_rows_max, 0, INT64_MAX, "tasks of one queue in one state in history; 0: any number")                   \
     KEY(blob_quota_mib, 0, 1u << 30, "size of all blobs; 0: any")                                                      \
     KEY(blob_keep_ms, 0, LIMIT_DURATION_MS, "a blob that no task names goes after so long; 0: never")                  \
     KEY(blob_rate_min_kib, 0, 1048576, "least rate of an upload, a second; 0: any")                                    \
@@ -387,6 +392,11 @@ static bool apply(const struct values *values, const struct lines *lines, const 
     SET(finished_keep_ms, finished_keep_ms, 1)
     SET(blob_size_max, blob_max_mib, MIB)
     SET(memory_budget, memory_budget_mib, MIB)
+    SET(history_keep.succeeded_ms, history_succeeded_ms, 1)
+    SET(history_keep.dead_ms, history_dead_ms, 1)
+    SET(history_keep.cancelled_ms, history_cancelled_ms, 1)
+    SET(history_keep.expired_ms, history_expired_ms, 1)
+    SET(history_keep.rows_max, history_rows_max, 1)
     SET(blob_quota, blob_quota_mib, MIB)
     SET(blob_keep_ms, blob_keep_ms, 1)
     SET(blob_rate_min, blob_rate_min_kib, 1024)

@@ -121,8 +121,7 @@ static int step_row(sqlite3_stmt *statement, const struct row *row)
     return history_step(statement);
 }
 
-/* Takes the place of a row that is about to be written over or removed; *ret_is_there false: there is no such row. */
-static int unplace_row(struct history *history, uint64_t task_id, bool *ret_is_there)
+int history_unplace_row(struct history *history, uint64_t task_id, bool *ret_is_there)
 {
     struct row_key key;
     int code = index_key_of(history, task_id, &key, ret_is_there);
@@ -138,7 +137,7 @@ static int write_row(struct history *history, const struct row *row, int64_t *ne
     int code = step_row(history->insert, row);
     if (code == SQLITE_OK && sqlite3_changes(history->writer) == 0) { /* after a restart, or finished once more */
         bool is_there = false;
-        code = unplace_row(history, row->task_id, &is_there);
+        code = history_unplace_row(history, row->task_id, &is_there);
         if (code == SQLITE_OK) {
             code = step_row(history->update, row);
         }
@@ -299,10 +298,10 @@ static bool gather(struct history *history, struct transaction *transaction, uin
                 break;
             }
             wait_for_work(history, SLEEP_ROWS, due_ns);
-        } else if (!index_is_complete(history)) {
+        } else if (!index_is_complete(history) || sweep_is_due(history)) {
             break; /* there is something to do in the meantime */
         } else if (history->advance_queued <= written_position) {
-            wait_for_work(history, SLEEP_IDLE, INT64_MAX);
+            wait_for_work(history, SLEEP_IDLE, history->sweep.due_ns);
         } else if (position_due_ns == INT64_MAX) {
             position_due_ns = now_ns + POSITION_NS;
         } else if (now_ns < position_due_ns) {
@@ -318,12 +317,16 @@ static bool gather(struct history *history, struct transaction *transaction, uin
 /* What is done beside the rows that come: a little of it, in a transaction of its own. */
 static int run_background(struct history *history)
 {
-    if (index_is_complete(history)) {
+    pthread_mutex_lock(&history->mutex);
+    bool is_due = sweep_is_due(history);
+    pthread_mutex_unlock(&history->mutex);
+    bool is_complete = index_is_complete(history);
+    if (is_complete && !is_due) {
         return SQLITE_OK;
     }
     int code = sqlite3_exec(history->writer, "BEGIN IMMEDIATE", NULL, NULL, NULL);
     if (code == SQLITE_OK) {
-        code = index_place_more(history, PLACE_ROWS);
+        code = is_complete ? sweep_step(history) : index_place_more(history, PLACE_ROWS);
     }
     if (code == SQLITE_OK) {
         code = index_flush(history);
@@ -333,6 +336,8 @@ static int run_background(struct history *history)
     }
     if (code == SQLITE_OK) {
         index_publish(history);
+        sweep_committed(history, true);
+        code = sweep_shrink(history);
     }
     return code;
 }
@@ -345,6 +350,7 @@ static bool roll_back(struct history *history, struct transaction *transaction, 
     (void)snprintf(why, sizeof(why), "%s", sqlite3_errmsg(history->writer));
     (void)sqlite3_exec(history->writer, "ROLLBACK", NULL, NULL, NULL);
     index_drop(history);
+    sweep_committed(history, false);
     transaction->is_open = false;
     report(history, status, why, 0);
     if (status != STATUS_NO_SPACE && status != STATUS_NO_MEMORY && status != STATUS_LOCKED) {
@@ -510,10 +516,10 @@ static void free_all(struct history *history)
     (void)sqlite3_finalize(history->update);
     (void)sqlite3_finalize(history->set_meta);
     sqlite3_stmt *const others[] = {
-        history->old,        history->remove,        history->place,        history->unplace,
-        history->put_bucket, history->unplaced_rows, history->set_unplaced, history->get,
-        history->created,    history->list[0],       history->list[1],      history->next[0],
-        history->next[1],    history->name_blob,     history->unname_blob,  history->names_blob};
+        history->old,           history->remove,       history->place,   history->unplace,   history->put_bucket,
+        history->unplaced_rows, history->set_unplaced, history->get,     history->created,   history->list[0],
+        history->list[1],       history->next[0],      history->next[1], history->name_blob, history->unname_blob,
+        history->names_blob,    history->oldest,       history->set_rows};
     for (size_t i = 0; i < ARRAY_COUNT(others); i++) {
         (void)sqlite3_finalize(others[i]);
     }
@@ -580,6 +586,8 @@ static enum status open_connections(struct history *history, const char *path, s
         {history->writer, "UPDATE unplaced SET below=?1", &history->set_unplaced},
         {history->writer, "INSERT OR IGNORE INTO blob_name VALUES(?1,?2)", &history->name_blob},
         {history->writer, "DELETE FROM blob_name WHERE digest=?1 AND id=?2", &history->unname_blob},
+        {history->writer, SQL_OLDEST, &history->oldest},
+        {history->writer, "UPDATE meta SET rows=?1", &history->set_rows},
         {history->reader, SQL_NAMES_BLOB, &history->names_blob},
         {history->reader, SQL_GET, &history->get},
         {history->reader, SQL_CREATED, &history->created},
@@ -608,6 +616,7 @@ enum status history_open(const char *path, const struct history_hooks *hooks, st
     }
     history->magic = HISTORY_MAGIC;
     history->hooks = *hooks;
+    history->sweep.due_ns = INT64_MAX;
     history->view = malloc(sizeof(*history->view));
     history->list_view = malloc(sizeof(*history->list_view));
     ensure(history->view != NULL && history->list_view != NULL); /* at start, and 2 KiB */

@@ -20,6 +20,19 @@ struct history_hooks {
     void *ctx;
 };
 
+/* How long rows stay. A row goes when its task ended so long ago, or when its queue has more rows in its state than that; the oldest
+ * (by creation) first. 0: for ever, any number. */
+struct history_keep {
+    int64_t succeeded_ms, dead_ms, cancelled_ms, expired_ms;
+    uint64_t rows_max; /* of one queue in one state */
+};
+/* From any moment on; without a call rows stay for ever. Owner's thread. */
+void history_keep(struct history *history, const struct history_keep *keep);
+struct history_stats {
+    uint64_t rows, removed;        /* removed: by this process, because their time was over */
+    uint64_t file_size, free_size; /* bytes; free pages are used again, or given back a little at a time */
+};
+void history_stats(struct history *history, struct history_stats *ret);
 /* Opens or makes the file and starts the thread. *ret_seq is the position it holds. */
 STATUS_MUST_CHECK enum status history_open(const char *path, const struct history_hooks *hooks,
                                            struct history **ret_history, uint64_t *ret_seq, struct buf *ret_why);

@@ -39,6 +39,15 @@ struct buckets {
     bool is_unplaced_dirty;
 };
 
+/* --- history_sweep.c: which rows go --- */
+struct sweep {
+    struct history_keep keep;
+    uint32_t bucket;   /* looked at next; past the last: nothing is to do before due_ns */
+    uint64_t after_id; /* rows of it up to here were looked at in this round */
+    int64_t due_ns;    /* monotonic; INT64_MAX: no row ever goes */
+    uint64_t removed;  /* in the open transaction */
+};
+
 struct chunk {
     struct chunk *next;
     struct buf rows;
@@ -64,6 +73,7 @@ struct history {
     sqlite3_stmt *remove;
     sqlite3_stmt *place, *unplace, *put_bucket;
     sqlite3_stmt *name_blob, *unname_blob;
+    sqlite3_stmt *oldest, *set_rows;
     sqlite3_stmt *unplaced_rows, *set_unplaced;
     sqlite3 *reader; /* of the owner */
     sqlite3_stmt *get;
@@ -73,6 +83,8 @@ struct history {
     sqlite3_stmt *created; /* the first row from an id on, and when its task was created */
 
     struct buckets buckets;
+    struct history_keep keep;    /* guarded by mutex */
+    struct sweep sweep;          /* of the worker */
     struct task_view *view;      /* of the worker: to read rows */
     struct task_view *list_view; /* of the owner */
 
@@ -94,6 +106,7 @@ struct history {
     bool has_news;
 
     _Atomic uint64_t rows; /* committed */
+    _Atomic uint64_t removed, file_size, free_size;
     _Atomic uint64_t backlog_rows;
     _Atomic uint64_t backlog_size;
 
@@ -114,6 +127,20 @@ static inline uint64_t id_from_sql(int64_t id)
 /* --- history.c --- */
 enum status history_status_of(int code);   /* of a code of SQLite */
 int history_step(sqlite3_stmt *statement); /* one step and a reset; SQLITE_OK also for a row */
+
+/* Takes the place of a row that is about to be written over or removed; *ret_is_there false: there is no such row. */
+int history_unplace_row(struct history *history, uint64_t task_id, bool *ret_is_there);
+
+/* --- history_sweep.c; of the worker --- */
+#define SQL_OLDEST                                                                                                     \
+    "SELECT task.id, created_ns, finished_ns FROM place JOIN task ON task.id=place.id"                                 \
+    " WHERE bucket=?1 AND place.id>?2 ORDER BY place.id LIMIT ?3"
+/* Removes some rows that are due, in the open transaction. */
+int sweep_step(struct history *history);
+bool sweep_is_due(struct history *history);
+void sweep_committed(struct history *history, bool is_committed);
+/* Gives free pages back to the file system, a few, and notes the size of the file. Outside of a transaction. */
+int sweep_shrink(struct history *history);
 
 /* --- history_index.c --- */
 /* A bucket more is not made: a hostile worker can name any number of errors. What would need one then shares one. */

@@ -27,6 +27,7 @@ struct hub_config { /* from the command line, then the file, then defaults; hub/
     int64_t finished_keep_ms;
     uint64_t blob_size_max;
     uint64_t memory_budget; /* bytes of all buffered bodies and answers */
+    struct history_keep history_keep;
     uint64_t blob_quota;    /* bytes of all blobs; 0: any number */
     int64_t blob_keep_ms;   /* a blob that no task names goes after so long; 0: it stays */
     uint64_t blob_rate_min; /* bytes a second of an upload, 0: any */

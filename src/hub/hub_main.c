@@ -414,6 +414,7 @@ static enum status open_history(struct engine *engine)
     if (status != STATUS_OK) {
         return sentence(engine, status, "the history file %s cannot be opened", path);
     }
+    history_keep(hub->history, &hub->config.history_keep);
     return STATUS_OK;
 }
 

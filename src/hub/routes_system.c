@@ -82,7 +82,8 @@ struct figures {
     struct sessions_stats sessions;
     struct http_server_stats http;
     struct storage_stats storage;
-    uint64_t durable_seq, unsynced_size, held_size, history_backlog, history_rows;
+    struct history_stats history;
+    uint64_t durable_seq, unsynced_size, held_size, history_backlog;
     uint32_t waits, calls;
     double cpu_s;
     uint64_t rss_size;
@@ -113,6 +114,9 @@ static void collect(struct call *call, struct figures *figures)
     sessions_stats(hub->sessions, &figures->sessions);
     http_server_stats(hub->server, &figures->http);
     blob_sweep_stats(hub->blob_sweep, &figures->storage);
+    if (hub->history != NULL) {
+        history_stats(hub->history, &figures->history);
+    }
     figures->durable_seq = sequencer_durable_seq(hub->sequencer);
     figures->unsynced_size = hub->journal->driver->unsynced_size(hub->journal);
     figures->held_size = sequencer_held_size(hub->sequencer);
@@ -165,8 +169,11 @@ void handle_stats(struct call *call)
                ",\"snapshot_seq\":%" PRIu64 ",\"snapshots\":%" PRIu64 "},",
                f.core.payload_size, f.core.payload_size_max, f.core.seq, f.durable_seq, f.unsynced_size, f.held_size,
                hub->snapshot_seq, hub->snapshots_made);
-    buf_printf(out, "\"history\":{\"seq\":%" PRIu64 ",\"backlog\":%" PRIu64 "},", f.core.history_seq,
-               f.history_backlog);
+    buf_printf(out,
+               "\"history\":{\"seq\":%" PRIu64 ",\"backlog\":%" PRIu64 ",\"rows\":%" PRIu64 ",\"removed\":%" PRIu64
+               ",\"size\":%" PRIu64 ",\"free\":%" PRIu64 "},",
+               f.core.history_seq, f.history_backlog, f.history.rows, f.history.removed, f.history.file_size,
+               f.history.free_size);
     buf_printf(out,
                "\"blobs\":{\"count\":%" PRIu64 ",\"size\":%" PRIu64 ",\"collected\":%" PRIu64
                "},\"disk\":{\"free\":%" PRIu64 ",\"reserve\":%" PRIu64 ",\"low\":%s},",
@@ -246,6 +253,10 @@ static void write_metrics(struct buf *out, const struct hub *hub, const struct f
         {"snapshots_total", "counter", "Snapshots made by this process.", hub->snapshots_made},
         {"history_seq", "gauge", "Entry up to which history is complete, as the core knows.", f->core.history_seq},
         {"history_backlog_rows", "gauge", "Rows that wait to be written to history.", f->history_backlog},
+        {"history_rows", "gauge", "Finished tasks in history.", f->history.rows},
+        {"history_removed_total", "counter", "Of these, removed because their time was over.", f->history.removed},
+        {"history_bytes", "gauge", "Size of the history file, as of the newest sweep.", f->history.file_size},
+        {"history_free_bytes", "gauge", "Of this, free for new rows.", f->history.free_size},
         {"blobs", "gauge", "Blobs stored, as counted last.", f->storage.blobs},
         {"blobs_bytes", "gauge", "Their size.", f->storage.blobs_size},
         {"blobs_collected_total", "counter", "Blobs deleted because no task named them.", f->storage.blobs_collected},

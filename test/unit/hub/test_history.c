@@ -461,6 +461,68 @@ static void test_lists_against_a_recount(void **state)
     }
 }
 
+/* Waits until `count` rows are left, and looks again a little later. */
+static void await_rows(struct history *history, uint64_t count)
+{
+    struct history_stats stats;
+    int64_t until_ns = clock_mono_ns() + NS_WAIT_MAX;
+    do {
+        (void)nanosleep(&(struct timespec){.tv_nsec = 20 * NS_PER_MS}, NULL);
+        history_stats(history, &stats);
+        assert_true(clock_mono_ns() < until_ns);
+    } while (stats.rows != count);
+    assert_int_equal(history_count(history), count);
+}
+
+/* Rows go by age of their state, and by number of their queue and state, the oldest first; lists and counts agree, and it is
+ * the same after a restart. */
+static void test_rows_go_when_their_time_is_over(void **state)
+{
+    struct fixture *fixture = *state;
+    static struct model_row rows[MODEL_ROWS];
+    struct rng rng;
+    rng_seed(&rng, 11);
+    assert_int_equal(reopen(fixture), STATUS_OK);
+    int64_t now_ns = clock_wall_ns();
+    const int64_t hour_ns = 3600 * NS_PER_S;
+    uint32_t old_succeeded = 0;
+    for (uint32_t i = 0; i < MODEL_ROWS; i++) {
+        rows[i] = model_row_make(&rng, i + 1);
+        rows[i].created_ns = now_ns - (i < MODEL_ROWS / 2 ? 48 : 1) * hour_ns + i;
+        old_succeeded += i < MODEL_ROWS / 2 && rows[i].state == TASK_SUCCEEDED;
+        add_model_row(fixture->history, &rows[i], i / 100 + 1);
+    }
+    history_advance(fixture->history, MODEL_ROWS);
+    await_done(fixture, MODEL_ROWS);
+    history_keep(fixture->history, &(struct history_keep){.succeeded_ms = 24 * hour_ns / NS_PER_MS});
+    await_rows(fixture->history, MODEL_ROWS - old_succeeded);
+    for (uint32_t i = 0; i < MODEL_ROWS; i++) {
+        rows[i].is_there = !(i < MODEL_ROWS / 2 && rows[i].state == TASK_SUCCEEDED);
+    }
+    for (uint32_t i = 0; i < 60; i++) {
+        compare_lists(fixture->history, rows, MODEL_ROWS, &rng);
+    }
+    enum { ROWS_MAX = 40 };
+    history_keep(fixture->history, &(struct history_keep){.rows_max = ROWS_MAX});
+    uint32_t kept[TASK_STATE_COUNT][3] = {0}, all = 0;
+    for (uint32_t i = MODEL_ROWS; i-- > 0;) {
+        uint32_t *count = &kept[rows[i].state][rows[i].queue];
+        rows[i].is_there = rows[i].is_there && *count < ROWS_MAX;
+        *count += rows[i].is_there;
+        all += rows[i].is_there;
+    }
+    assert_int_equal(all, 4 * 3 * ROWS_MAX);
+    await_rows(fixture->history, all);
+    for (int round = 0; round < 2; round++) {
+        for (uint32_t i = 0; i < 60; i++) {
+            compare_lists(fixture->history, rows, MODEL_ROWS, &rng);
+        }
+        history_close(fixture->history);
+        assert_int_equal(reopen(fixture), STATUS_OK);
+        assert_int_equal(history_count(fixture->history), all);
+    }
+}
+
 /* No list reads a table from end to end, however SQLite plans it. */
 static void test_lists_use_the_index(void **state)
 {
@@ -468,9 +530,9 @@ static void test_lists_use_the_index(void **state)
     assert_int_equal(reopen(fixture), STATUS_OK);
     sqlite3 *db = NULL;
     assert_int_equal(sqlite3_open(fixture->path, &db), SQLITE_OK);
-    static const char *const statements[] = {SQL_LIST_NEWEST, SQL_LIST_OLDEST, SQL_NEXT_NEWEST,
-                                             SQL_NEXT_OLDEST, SQL_GET,         SQL_OLD,
-                                             SQL_CREATED,     SQL_UNPLACED,    SQL_NAMES_BLOB};
+    static const char *const statements[] = {SQL_LIST_NEWEST, SQL_LIST_OLDEST, SQL_NEXT_NEWEST, SQL_NEXT_OLDEST,
+                                             SQL_GET,         SQL_OLD,         SQL_CREATED,     SQL_UNPLACED,
+                                             SQL_NAMES_BLOB,  SQL_OLDEST};
     for (size_t i = 0; i < sizeof(statements) / sizeof(*statements); i++) {
         char sql[256];
         (void)snprintf(sql, sizeof(sql), "EXPLAIN QUERY PLAN %s", statements[i]);
@@ -725,6 +787,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_list, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lists_against_a_recount, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lists_use_the_index, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_rows_go_when_their_time_is_over, setup, teardown),
         cmocka_unit_test_setup_teardown(test_ids_above_the_sign, setup, teardown),
         cmocka_unit_test_setup_teardown(test_rewind, setup, teardown),
         cmocka_unit_test_setup_teardown(test_files_are_not_for_everybody, setup, teardown),
