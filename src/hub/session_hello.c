@@ -8,7 +8,8 @@
  *   the same process (instance), over another connection              comes in: its leases go on
  *   a later start of the same data directory (owner, start)           comes in at once: one process holds its lock
  *   an earlier start of it: a hello that was long under way           SESSION_LOST
- *   anybody else, while the holder is heard of or may come back       NAME_TAKEN; tries again
+ *   anybody else, while the holder is heard of or may come back, or
+ *   is a worker over HTTP that holds leases (who works does not call)  NAME_TAKEN; tries again
  *   anybody else, when the holder is silent for suspect_ms            comes in, unless it started before the holder
  *
  * A token that leaves the hub gets a seal under a key of the data directory's secret, and so does the session of a worker. The
@@ -71,7 +72,7 @@ void session_hello_end(struct session *session)
 static bool is_there(const struct session *holder)
 {
     if (holder->worker != NULL) {
-        return worker_is_heard(holder);
+        return worker_is_there(holder);
     }
     return holder->phase == SESSION_LIVE || holder->phase == SESSION_CLOSED || holder->phase == SESSION_RETURNING;
 }
@@ -96,7 +97,7 @@ enum status session_check_name(const struct sessions *sessions, const struct com
         return taken(name, session_at(sessions, under_way)->peer, ret_detail);
     }
     const struct session *worker = hello->is_worker ? NULL : worker_find(sessions, name);
-    if (worker != NULL && worker_is_heard(worker)) {
+    if (worker != NULL && worker_is_there(worker)) {
         return taken(name, "", ret_detail);
     }
     struct node_view view;

@@ -125,8 +125,8 @@ void session_log_bad_hello(struct sessions *sessions, enum bad_hello kind, struc
 /* --- workers.c --- */
 /* The record of a worker; NULL when there is none. */
 struct session *worker_find(const struct sessions *sessions, struct slice name);
-/* Whether a worker waits for an answer or has called within suspect_ms. */
-bool worker_is_heard(const struct session *session);
+/* Whether a worker waits for an answer, has called within suspect_ms, or holds leases: who works does not call. */
+bool worker_is_there(const struct session *session);
 /* A worker's session that the core has after a restart. */
 enum status workers_adopt(struct sessions *sessions, const struct node_view *view);
 /* A lease for a worker. */

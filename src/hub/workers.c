@@ -156,11 +156,18 @@ static bool worker_is_busy(const struct session *session)
     return session->worker->poll_count > 0;
 }
 
-bool worker_is_heard(const struct session *session)
+static bool worker_has_leases(const struct session *session)
+{
+    struct node_view view;
+    const struct core *core = sequencer_core(session->sessions->hub->sequencer);
+    return session->session != 0 && core_session_find(core, session->session, &view) && view.leases > 0;
+}
+
+bool worker_is_there(const struct session *session)
 {
     const struct sessions *sessions = session->sessions;
     int64_t heard_ns = session->due_ns - LIMIT_WORKER_IDLE_MS * NS_PER_MS; /* when its phase began */
-    return worker_is_busy(session) || session->phase != SESSION_WORKER ||
+    return worker_is_busy(session) || session->phase != SESSION_WORKER || worker_has_leases(session) ||
            sessions_now(sessions) - heard_ns < sessions->hub->config.suspect_ms * NS_PER_MS;
 }
 
@@ -676,14 +683,6 @@ static void stand_in_line(struct poll *poll)
     worker->line_count++;
 }
 
-/* Whether a worker's record holds leases. */
-static bool worker_has_leases(const struct session *session)
-{
-    struct node_view view;
-    const struct core *core = sequencer_core(session->sessions->hub->sequencer);
-    return session->session != 0 && core_session_find(core, session->session, &view) && view.leases > 0;
-}
-
 /* Whether a call may go on under a worker's name; `session` is its record, or NULL. A worker that shows its session keeps
  * others away: they get the name when it is silent and holds nothing, and then with another instance, which ends its session.
  * One that never does shares its name with all who use it. */
@@ -706,7 +705,7 @@ static enum status check_worker(const struct sessions *sessions, struct session 
     if (!session->worker->is_owned) {
         return STATUS_OK;
     }
-    if (worker_is_heard(session) || worker_has_leases(session)) {
+    if (worker_is_there(session)) {
         snprintf(ret_detail, SESSION_DETAIL_SIZE,
                  "a worker named %.*s is at work; show its session, choose another name or wait until it is gone",
                  SLICE_ARG(hello->node));

@@ -105,6 +105,8 @@ await run({
     equal([stranger.status, stranger.json.code], [409, 'name-taken'], 'others are refused');
     await sleep(2000 * SLOW); // silent, but it holds a lease
     equal((await poll('keeper')).json.code, 'name-taken', 'also while it is busy');
+    const node = await new FakeNode(hub.port, { name: 'keeper' }).connect().then(() => 'welcome', (error) => error.message);
+    check(node.includes('name-taken'), `nor does a node end its work: ${node}`);
     equal((await report(mine.session, [complete(mine.token)])).status, 200, 'done');
     equal((await poll('keeper')).json.code, 'name-taken', 'it was heard of just now');
     const next = await until('silent and free', 10000 * SLOW, async () => { const got = await poll('keeper'); return got.status === 200 ? got.json : null; });
