@@ -237,10 +237,10 @@ static void on_tick(uv_timer_t *timer)
     struct http_server *server = timer->data;
     int64_t now_ms = (int64_t)uv_now(&server->loop->uv);
     refresh_date(server);
+    budget_tick(server, now_ms); /* first: who gets room now has not waited too long */
     for (int phase = PHASE_IDLE; phase < PHASE_COUNT; phase++) {
         expire(server, (enum phase)phase, now_ms);
     }
-    budget_tick(server, now_ms);
     if (server->is_accept_paused && !server->is_closing) {
         set_polling(server, true);
     }
