@@ -8,12 +8,19 @@
  * ends in SIMDJSON_PADDING readable bytes past the text; (P3) no exception leaves this file: it is compiled without
  * them, and simdjson allocates with std::nothrow.
  *
+ * A number is kept as it stood. simdjson's tape does not say where that was, so after a parse that met a double (or a minus
+ * zero) text and tape are walked once more, side by side, and each such number gets its place. A number past 64 bits or a
+ * double's range makes simdjson refuse the text: then each of them is overwritten with a double of as many bytes, the text
+ * parsed again, and put back (P4: `copy` holds the text itself whenever json_parse has returned).
+ *
  * simdjson does not say where it stumbled. Refused text is therefore read once more by json_scan.c. */
 #define SIMDJSON_EXCEPTIONS 0
 #include "base/json.h"
 
+#include <cfloat>
 #include <charconv>
 #include <climits>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -49,7 +56,7 @@ static enum status set_capacity(struct json_parser *self, size_t capacity)
     if (self->doc.allocate(capacity) || self->parser.allocate(capacity, LIMIT_JSON_DEPTH + 1)) {
         return STATUS_NO_MEMORY;
     }
-    self->tape = json_tape{self->doc.tape.get(), self->doc.string_buf.get()};
+    self->tape = json_tape{self->doc.tape.get(), self->doc.string_buf.get(), self->copy};
     self->capacity = capacity;
     return STATUS_OK;
 }
@@ -85,6 +92,122 @@ static enum status make_room(struct json_parser *self, size_t len)
     return set_capacity(self, capacity);
 }
 
+namespace
+{
+
+/* The numbers of a text one after the other, whatever else it holds. */
+struct number_walk {
+    const char *at;
+    const char *end;
+};
+
+bool is_number_byte(char c)
+{
+    return (c >= '0' && c <= '9') || c == '-' || c == '+' || c == '.' || c == 'e' || c == 'E';
+}
+
+/* Where the next number begins, and how long it is; nullptr at the end. */
+const char *next_number(number_walk *walk, size_t *ret_len)
+{
+    const char *at = walk->at;
+    for (; at < walk->end; at++) {
+        if (*at == '"') {
+            for (at++; at < walk->end && *at != '"'; at++) {
+                at += *at == '\\';
+            }
+        } else if (*at == '-' || (*at >= '0' && *at <= '9')) {
+            const char *begin = at;
+            while (at < walk->end && is_number_byte(*at)) {
+                at++;
+            }
+            walk->at = at;
+            *ret_len = static_cast<size_t>(at - begin);
+            return begin;
+        }
+    }
+    walk->at = walk->end;
+    return nullptr;
+}
+
+/* A well-formed number that no word of the tape can hold. What is malformed is left for the parser to refuse. */
+bool is_big(const char *text, size_t len)
+{
+    size_t offset;
+    const char *reason;
+    const char *end = text + len;
+    if (len < 5 || !json_scan(slice{text, len}, &offset, &reason)) {
+        return false;
+    }
+    if (std::memchr(text, '.', len) == nullptr && std::memchr(text, 'e', len) == nullptr &&
+        std::memchr(text, 'E', len) == nullptr) {
+        int64_t low;
+        uint64_t high;
+        return *text == '-' ? std::from_chars(text, end, low).ec != std::errc()
+                            : std::from_chars(text, end, high).ec != std::errc();
+    }
+    return std::isinf(std::strtod(text, nullptr)); /* what follows a number ends it: `copy` is padded */
+}
+
+/* Overwrites the big numbers of the copy with zeros of as many bytes; how many there were. */
+size_t hide_big_numbers(char *copy, size_t len)
+{
+    number_walk walk = {copy, copy + len};
+    size_t hidden = 0, number_len = 0;
+    for (const char *at; (at = next_number(&walk, &number_len)) != nullptr;) {
+        if (is_big(at, number_len)) {
+            char *number = copy + (at - copy);
+            std::memset(number, '0', number_len);
+            number[1] = '.';
+            hidden++;
+        }
+    }
+    return hidden;
+}
+
+/* Whether a number on the tape may stand in the text otherwise than it would be written. */
+bool has_odd_number(const uint64_t *words, const char *copy, size_t len)
+{
+    size_t end = static_cast<size_t>(words[0] & 0xFFFFFFFF);
+    bool has_zero = false;
+    for (size_t i = 1; i < end; i++) {
+        char tag = static_cast<char>(words[i] >> 56);
+        if (tag == 'd') {
+            return true;
+        }
+        if (tag == 'l' || tag == 'u') {
+            has_zero |= words[++i] == 0;
+        }
+    }
+    return has_zero && memmem(copy, len, "-0", 2) != nullptr;
+}
+
+/* Gives each number that would be written otherwise its place in the text. */
+void place_numbers(uint64_t *words, const char *copy, size_t len, bool has_big)
+{
+    size_t end = static_cast<size_t>(words[0] & 0xFFFFFFFF), number_len = 0;
+    number_walk walk = {copy, copy + len};
+    for (size_t i = 1; i < end; i++) {
+        char tag = static_cast<char>(words[i] >> 56);
+        if (tag != 'l' && tag != 'u' && tag != 'd') {
+            continue;
+        }
+        const char *at = next_number(&walk, &number_len);
+        uint64_t place = static_cast<uint64_t>(at - copy) + 1;
+        if (tag == 'd' || (tag == 'l' && *at == '-' && words[i + 1] == 0)) {
+            words[i] |= place;
+        }
+        if (has_big && tag == 'd' && is_big(at, number_len)) {
+            double value = std::strtod(at, nullptr);
+            value = value > DBL_MAX ? DBL_MAX : value < -DBL_MAX ? -DBL_MAX : value;
+            std::memcpy(&words[i + 1], &value, sizeof(value));
+            words[i] |= NUMBER_BIG;
+        }
+        i++;
+    }
+}
+
+} // namespace
+
 enum status json_parse(struct json_parser *parser, struct slice text, struct json_value *ret_root, size_t *ret_offset,
                        const char **ret_reason)
 {
@@ -100,7 +223,19 @@ enum status json_parse(struct json_parser *parser, struct slice text, struct jso
     }
     memset(parser->copy + text.len, 0, simdjson::SIMDJSON_PADDING);
     simdjson::error_code error = parser->parser.parse_into_document(parser->doc, parser->copy, text.len, false).error();
+    bool has_big = false;
+    if (error != simdjson::SUCCESS && error != simdjson::MEMALLOC) { /* the code for it differs between versions */
+        has_big = hide_big_numbers(parser->copy, text.len) > 0;
+        if (has_big) {
+            error = parser->parser.parse_into_document(parser->doc, parser->copy, text.len, false).error();
+            memcpy(parser->copy, text.data, text.len);
+        }
+    }
     if (error == simdjson::SUCCESS) {
+        uint64_t *words = parser->doc.tape.get();
+        if (has_big || has_odd_number(words, parser->copy, text.len)) {
+            place_numbers(words, parser->copy, text.len, has_big);
+        }
         *ret_root = json_value{&parser->tape, 1};
         return STATUS_OK;
     }

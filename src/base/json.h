@@ -1,7 +1,8 @@
 /* json.h - reading JSON through simdjson (json.cc), writing it with a small writer.
  *
  * A parser keeps the document it parsed last; values point into it and die with the next json_parse. Text is valid
- * UTF-8 or refused. Numbers are int64, uint64 or double; an integer past 64 bits is refused. One thread at a time. */
+ * UTF-8 or refused. Numbers read as int64, uint64 or double; whatever they are, json_print writes them as they
+ * stood in the text, digit for digit, also those that no double can hold. One thread at a time. */
 #ifndef SHOAL_BASE_JSON_H
 #define SHOAL_BASE_JSON_H
 
@@ -21,7 +22,8 @@ struct json_parser;
 
 enum json_type { JSON_NULL, JSON_BOOL, JSON_INT, JSON_UINT, JSON_DOUBLE, JSON_STRING, JSON_ARRAY, JSON_OBJECT };
 
-/* JSON_UINT only for integers above INT64_MAX. */
+/* JSON_UINT only for integers above INT64_MAX. An integer past 64 bits and a number past a double's range are JSON_DOUBLE:
+ * the nearest finite one, and never an integer. */
 struct json_value {
     const void *document;
     size_t index;
@@ -58,8 +60,12 @@ struct json_iter json_iter_of(struct json_value container);
 bool json_next(struct json_iter *iter, struct slice *ret_key, struct json_value *ret_value);
 size_t json_count(struct json_value container);
 
-/* Appends the value as JSON without white space. */
+/* Appends the value as JSON without white space. Numbers keep their text; strings are written with the escapes they need. */
 void json_print(struct buf *out, struct json_value value);
+/* The same with each double in its shortest form, so that 1.0 and 1.00 are one; for hashes. */
+void json_print_canonical(struct buf *out, struct json_value value);
+/* The text of a number where it is not what its value would be written as; false: it is, or this is no number. */
+bool json_get_number_text(struct json_value value, struct slice *ret, bool *ret_is_big);
 
 /* Writing: plain functions that append to a buffer; the caller writes the braces and commas that are constant. */
 void json_write_str(struct buf *out, struct slice text); /* with quotes; invalid UTF-8 becomes U+FFFD */

@@ -81,8 +81,8 @@ bool json_get_i64(struct json_value value, int64_t *ret)
         return true;
     }
     double number;
-    if (tag_of(value) != 'd' || !json_get_double(value, &number) || !(number >= -TWO_TO_63 && number < TWO_TO_63) ||
-        number != (double)(int64_t)number) {
+    if (tag_of(value) != 'd' || (*word_at(value) & NUMBER_BIG) != 0 || !json_get_double(value, &number) ||
+        !(number >= -TWO_TO_63 && number < TWO_TO_63) || number != (double)(int64_t)number) {
         return false;
     }
     *ret = (int64_t)number;
@@ -119,6 +119,19 @@ bool json_get_double(struct json_value value, double *ret)
     default:
         return false;
     }
+}
+
+bool json_get_number_text(struct json_value value, struct slice *ret, bool *ret_is_big)
+{
+    char tag = tag_of(value);
+    uint64_t place = *word_at(value) & PAYLOAD_MASK & ~NUMBER_BIG;
+    if ((tag != 'l' && tag != 'u' && tag != 'd') || place == 0) {
+        return false;
+    }
+    const char *begin = ((const struct json_tape *)value.document)->text + place - 1;
+    *ret = slice_of(begin, strspn(begin, "+-.0123456789Ee"));
+    *ret_is_big = (*word_at(value) & NUMBER_BIG) != 0;
+    return true;
 }
 
 bool json_get_str(struct json_value value, struct slice *ret)

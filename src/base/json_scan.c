@@ -10,11 +10,6 @@
 #define TEXT_OF(number) #number
 #define TEXT(number) TEXT_OF(number)
 
-#define MANTISSA_DIGITS 19
-/* The first digits of DBL_MAX and half a step more, from where on a number rounds to infinity. */
-static const char infinite_from[MANTISSA_DIGITS + 1] = "1797693134862315807";
-#define EXPONENT_MAX 308
-
 enum expect {
     EXPECT_VALUE,
     EXPECT_VALUE_OR_CLOSE, /* right after [ */
@@ -70,90 +65,39 @@ static bool is_digit(int c)
     return c >= '0' && c <= '9';
 }
 
-/* Counts the significant digits of a run into *ret_count and keeps the first of them. */
-static bool scan_digits(struct scan *scan, char digits[MANTISSA_DIGITS], size_t *ret_count, size_t *ret_run)
+static bool scan_digits(struct scan *scan)
 {
     if (!is_digit(peek(scan))) {
         return refuse(scan, "A digit is expected here.");
     }
-    for (*ret_run = 0; is_digit(peek(scan)); scan->at++, (*ret_run)++) {
-        if (*ret_count == 0 && peek(scan) == '0') {
-            continue;
-        }
-        if (*ret_count < MANTISSA_DIGITS) {
-            digits[*ret_count] = (char)peek(scan);
-        }
-        (*ret_count)++;
-    }
-    return true;
-}
-
-static bool fits_64_bits(const unsigned char *digits, size_t len, bool is_negative)
-{
-    uint64_t most = is_negative ? (uint64_t)INT64_MAX + 1 : UINT64_MAX;
-    uint64_t value = 0;
-    for (size_t i = 0; i < len; i++) {
-        uint64_t digit = digits[i] - (uint64_t)'0';
-        if (value > (most - digit) / 10) {
-            return false;
-        }
-        value = value * 10 + digit;
+    while (is_digit(peek(scan))) {
+        scan->at++;
     }
     return true;
 }
 
 static bool scan_number(struct scan *scan)
 {
-    size_t start = scan->at;
-    bool is_negative = peek(scan) == '-';
-    scan->at += is_negative;
+    scan->at += peek(scan) == '-';
     size_t first = scan->at;
-    char digits[MANTISSA_DIGITS];
-    memset(digits, '0', sizeof(digits));
-    size_t significant = 0, run = 0, exponent_run = 0;
-    if (!scan_digits(scan, digits, &significant, &run)) {
+    if (!scan_digits(scan)) {
         return false;
     }
-    if (run > 1 && scan->data[first] == '0') {
+    if (scan->at - first > 1 && scan->data[first] == '0') {
         return refuse_at(scan, first + 1, "A number does not begin with a needless zero.");
     }
-    bool is_integer = true;
-    int64_t point = (int64_t)significant; /* the number is 0.<digits> times 10 to this */
     if (peek(scan) == '.') {
-        is_integer = false;
         scan->at++;
-        size_t whole = significant;
-        if (!scan_digits(scan, digits, &significant, &run)) {
+        if (!scan_digits(scan)) {
             return false;
-        }
-        if (whole == 0) {
-            point = (int64_t)significant - (int64_t)run;
         }
     }
     if (peek(scan) == 'e' || peek(scan) == 'E') {
-        is_integer = false;
         scan->at++;
-        bool is_below = peek(scan) == '-';
-        scan->at += is_below || peek(scan) == '+';
-        size_t exponent_at = scan->at, counted = 0;
-        char ignored[MANTISSA_DIGITS];
-        if (!scan_digits(scan, ignored, &counted, &exponent_run)) {
-            return false;
-        }
-        int64_t exponent = 0;
-        for (size_t i = exponent_at; i < scan->at && exponent < (int64_t)1 << 40; i++) {
-            exponent = exponent * 10 + (scan->data[i] - '0');
-        }
-        point += is_below ? -exponent : exponent;
+        scan->at += peek(scan) == '-' || peek(scan) == '+';
+        return scan_digits(scan);
     }
-    if (is_integer) {
-        return fits_64_bits(scan->data + first, scan->at - first, is_negative) ||
-               refuse_at(scan, start, "The integer does not fit into 64 bits.");
-    }
-    bool is_infinite =
-        significant > 0 && (point - 1 > EXPONENT_MAX ||
-                            (point - 1 == EXPONENT_MAX && memcmp(digits, infinite_from, MANTISSA_DIGITS) >= 0));
-    return !is_infinite || refuse_at(scan, start, "The number is past the range of a double.");
+    return true;
 }
 
 /* One character of UTF-8 past ASCII: the second byte's range depends on the first (Unicode, table 3-7). */

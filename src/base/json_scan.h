@@ -13,7 +13,7 @@ extern "C" {
 #endif
 
 /* True when `text` is one JSON document. Else *ret_offset is the first byte that cannot be right (text.len when the
- * text ends too early; the first byte of a number that is out of range and of an escape that is wrong) and *ret_reason
+ * text ends too early; the first byte of an escape that is wrong) and *ret_reason
  * a sentence in static storage. */
 bool json_scan(struct slice text, size_t *ret_offset, const char **ret_reason);
 

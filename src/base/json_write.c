@@ -102,8 +102,14 @@ void json_write_double(struct buf *out, double value)
     }
 }
 
-static void print_scalar(struct buf *out, struct json_value value)
+static void print_scalar(struct buf *out, struct json_value value, bool is_canonical)
 {
+    struct slice number_text;
+    bool is_big;
+    if (json_get_number_text(value, &number_text, &is_big) && (is_big || !is_canonical)) {
+        buf_append_slice(out, number_text);
+        return;
+    }
     int64_t i64;
     uint64_t u64;
     double number;
@@ -138,11 +144,11 @@ static void print_scalar(struct buf *out, struct json_value value)
     }
 }
 
-void json_print(struct buf *out, struct json_value value)
+static void print(struct buf *out, struct json_value value, bool is_canonical)
 {
     enum json_type type = json_type_of(value);
     if (type != JSON_ARRAY && type != JSON_OBJECT) {
-        print_scalar(out, value);
+        print_scalar(out, value, is_canonical);
         return;
     }
     struct json_iter iter = json_iter_of(value);
@@ -157,7 +163,17 @@ void json_print(struct buf *out, struct json_value value)
             json_write_str(out, key);
             buf_append_char(out, ':');
         }
-        json_print(out, element); /* no deeper than LIMIT_JSON_DEPTH */
+        print(out, element, is_canonical); /* no deeper than LIMIT_JSON_DEPTH */
     }
     buf_append_char(out, type == JSON_ARRAY ? ']' : '}');
+}
+
+void json_print(struct buf *out, struct json_value value)
+{
+    print(out, value, false);
+}
+
+void json_print_canonical(struct buf *out, struct json_value value)
+{
+    print(out, value, true);
 }

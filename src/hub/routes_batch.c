@@ -243,7 +243,7 @@ static void add_item(struct batch *batch, struct json_value value, int64_t now_n
         command.idempotency_key = (struct slice){key, (size_t)len};
         /* The item in its canonical form stands for its body: white space between items is nobody's. */
         buf_reset(&routes->aux);
-        json_print(&routes->aux, value);
+        json_print_canonical(&routes->aux, value);
         command.body_hash = hash64(buf_slice(&routes->aux), 0);
     }
     command.traceparent = batch->traceparent;

@@ -167,7 +167,8 @@ struct report_body {
     int64_t max, wait_ms;
 };
 
-static void read_outcomes(const struct call *call, const struct field *field, struct buf *outcomes, uint32_t *ret_count)
+static void read_outcomes(const struct call *call, const struct field *field, struct buf *outcomes, struct buf *bad,
+                          uint32_t *ret_count)
 {
     struct field_error error;
     const struct work_tokens tokens = sessions_tokens(call->hub->sessions);
@@ -176,13 +177,15 @@ static void read_outcomes(const struct call *call, const struct field *field, st
     }
     if (json_count(field->value) > WORK_LIST_MAX) {
         problem_add(field->problem, STATUS_INVALID, "", field->key, "at most %d outcomes", WORK_LIST_MAX);
-    } else if (work_outcomes_decode(field->value, "/outcomes", &tokens, outcomes, ret_count, &error) != STATUS_OK) {
+    } else if (work_outcomes_decode(field->value, "/outcomes", &tokens, outcomes, ret_count, bad, &error) !=
+               STATUS_OK) {
         problem_add_field_error(field->problem, &error);
     }
 }
 
-/* Decodes the body of POST /v1/leases:report; outcomes go encoded into `outcomes`. False: the problem says why. */
-static bool read_report(struct call *call, struct problem *problem, struct buf *outcomes, struct report_body *ret_body)
+/* Decodes the body of POST /v1/leases:report; outcomes go encoded into `outcomes`, those that are none into `bad`. False: the problem says why. */
+static bool read_report(struct call *call, struct problem *problem, struct buf *outcomes, struct buf *bad,
+                        struct report_body *ret_body)
 {
     struct json_value root;
     bool is_empty;
@@ -206,7 +209,7 @@ static bool read_report(struct call *call, struct problem *problem, struct buf *
             }
         } else if (slice_equal(field.key, SLICE("outcomes"))) {
             if (field_is_first(&field, &seen, 1)) {
-                read_outcomes(call, &field, outcomes, &ret_body->count);
+                read_outcomes(call, &field, outcomes, bad, &ret_body->count);
             }
         } else if (!read_wish(&field, &seen, 0, &ret_body->max, &ret_body->wait_ms)) {
             field_unknown(&field);
@@ -230,10 +233,14 @@ void handle_lease_report(struct call *call)
     if (!may_call(call)) {
         return;
     }
-    if (read_report(call, &problem, outcomes, &body)) {
+    struct buf bad;
+    buf_init(&bad, WORK_LIST_MAX * sizeof(struct work_bad_outcome));
+    if (read_report(call, &problem, outcomes, &bad, &body)) {
         workers_report(call->hub->sessions, call, body.session, body.count, buf_slice(outcomes),
-                       (const struct lease_token *)(const void *)body.said->data, (uint32_t)body.max, body.wait_ms);
+                       (const struct lease_token *)(const void *)body.said->data, buf_slice(&bad), (uint32_t)body.max,
+                       body.wait_ms);
     } else {
         call_refuse(call, &problem);
     }
+    buf_free(&bad);
 }

@@ -391,6 +391,7 @@ static void on_hello(struct session *session, const struct work_message *message
 
 struct report_call {
     struct pending pending;
+    uint32_t outcome_count; /* of `tokens`; those behind are of outcomes that were none */
     struct sessions *sessions;
     uint64_t session;
     uint32_t connection;
@@ -447,8 +448,13 @@ static void on_report_reply(struct pending *pending, const struct effect_reply *
     uint32_t ordinal;
     enum status status;
     uint32_t count = 0;
+    for (uint32_t i = report->outcome_count; i < token_count; i++) { /* these never were a command */
+        struct work_refused refused = {.token = tokens[i], .status = STATUS_INVALID};
+        buf_append(list, &refused, sizeof(refused));
+        count++;
+    }
     while (effect_refused_next(&reader, &ordinal, &status)) {
-        if (ordinal >= token_count) {
+        if (ordinal >= report->outcome_count) {
             continue;
         }
         struct work_refused refused = {.token = tokens[ordinal], .status = status};
@@ -486,6 +492,13 @@ static void turn_away(struct session *session)
     session_set_phase(session, SESSION_CLOSED);
 }
 
+static void say_field_error(struct session *session, const struct field_error *error)
+{
+    char detail[sizeof(error->pointer) + sizeof(error->detail) + 4];
+    snprintf(detail, sizeof(detail), "%s%s%s", error->pointer, error->pointer[0] != '\0' ? ": " : "", error->detail);
+    say_error(session, error->status, detail);
+}
+
 static void on_report(struct session *session, const struct work_message *message)
 {
     struct report_call *report = report_new(session->sessions);
@@ -494,6 +507,15 @@ static void on_report(struct session *session, const struct work_message *messag
         return;
     }
     buf_append_slice(&report->tokens, buf_slice(&session->sessions->said));
+    report->outcome_count = message->report.outcome_count;
+    for (size_t at = 0; at < message->bad.len; at += sizeof(struct work_bad_outcome)) {
+        struct work_bad_outcome bad;
+        memcpy(&bad, message->bad.data + at, sizeof(bad));
+        if (bad.has_token) {
+            buf_append(&report->tokens, &bad.token, sizeof(bad.token));
+        }
+        say_field_error(session, &bad.error);
+    }
     report->session = session->session;
     report->connection = session->connection;
     report->pending.on_reply = on_report_reply;
@@ -527,9 +549,9 @@ static void on_beat(struct session *session, const struct work_message *message)
 
 static void on_bad_message(struct session *session, enum status status, const struct field_error *error)
 {
-    char detail[sizeof(error->pointer) + sizeof(error->detail) + 4];
-    snprintf(detail, sizeof(detail), "%s%s%s", error->pointer, error->pointer[0] != '\0' ? ": " : "", error->detail);
-    say_error(session, status, detail);
+    struct field_error said = *error;
+    said.status = status;
+    say_field_error(session, &said);
     if (session->phase == SESSION_GREETING) {
         session_log_bad_hello(session->sessions, BAD_HELLO_MESSAGE, (struct slice){NULL, 0}, session->peer,
                               status_title(status));

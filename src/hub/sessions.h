@@ -58,9 +58,10 @@ void sessions_stop(struct sessions *sessions);
 void workers_poll(struct sessions *sessions, struct call *call, struct command_node_hello *hello, uint64_t shown,
                   int64_t wait_ms);
 /* POST /v1/leases:report: `count` encoded outcomes (copied), `said` their tokens as they came (count of struct lease_token;
- * copied), then up to `max` new leases. */
+ * copied), and what was refused of the list (struct work_bad_outcome; copied); then up to `max` new leases. */
 void workers_report(struct sessions *sessions, struct call *call, uint64_t session, uint32_t count,
-                    struct slice outcomes, const struct lease_token *said, uint32_t max, int64_t wait_ms);
+                    struct slice outcomes, const struct lease_token *said, struct slice bad, uint32_t max,
+                    int64_t wait_ms);
 /* Puts the hub's seal on a token, once it has its keys. NULL is fine: no seal. */
 void sessions_seal(struct sessions *sessions, struct lease_token *token);
 /* What tells the hub's tokens from forged ones, for work_outcomes_decode; its `said` is emptied. Without keys all are forged. Until the next call. */

@@ -61,6 +61,7 @@ struct poll {
     struct buf tokens;   /* struct lease_token of them */
     struct buf results;  /* JSON of a report's outcomes */
     struct buf reported; /* struct lease_token of a report's outcomes */
+    struct buf bad;      /* struct work_bad_outcome: what of the report is refused already */
     struct buf hello;    /* the encoded command, in case that its session must be opened */
     uint64_t facts;      /* hash of what the hello says */
 };
@@ -220,6 +221,7 @@ static struct poll *poll_new(struct call *call, struct session *session)
     buf_init(&poll->tokens, WORKER_LEASES_MAX * 2 * sizeof(struct lease_token));
     buf_init(&poll->results, LEASES_SIZE_MAX);
     buf_init(&poll->reported, LIMIT_HTTP_BODY_SIZE);
+    buf_init(&poll->bad, WORK_LIST_MAX * sizeof(struct work_bad_outcome));
     buf_init(&poll->hello, LIMIT_HTTP_BODY_SIZE);
     session->sessions->polls++;
     session->worker->poll_count++;
@@ -281,6 +283,7 @@ static void poll_free(struct poll *poll)
     buf_free(&poll->tokens);
     buf_free(&poll->results);
     buf_free(&poll->reported);
+    buf_free(&poll->bad);
     buf_free(&poll->hello);
     poll->magic = 0;
     free(poll);
@@ -549,31 +552,54 @@ static void on_hello_reply(struct pending *pending, const struct effect_reply *r
     poll_asked(poll);
 }
 
+static void write_result(struct poll *poll, const struct lease_token *token, const struct problem *problem)
+{
+    struct buf *out = &poll->results;
+    buf_append_slice(out, out->len == 0 ? SLICE("{") : SLICE(",{"));
+    if (token != NULL) {
+        char text[LEASE_TOKEN_TEXT_SIZE];
+        lease_token_format(token, text);
+        buf_append_slice(out, SLICE("\"token\":\""));
+        buf_append_str(out, text);
+        buf_append_slice(out, SLICE("\","));
+    }
+    if (problem == NULL) {
+        buf_append_slice(out, SLICE("\"ok\":true}"));
+        return;
+    }
+    buf_append_slice(out, SLICE("\"ok\":false,\"error\":"));
+    problem_write(out, problem);
+    buf_append_char(out, '}');
+}
+
+/* The results in the order of the items: those that were bad from the start, and what became of the others. */
 static void write_results(struct poll *poll, const struct effect_reply *reply)
 {
     const struct lease_token *tokens = (const struct lease_token *)(const void *)poll->reported.data;
+    const struct work_bad_outcome *bad = (const struct work_bad_outcome *)(const void *)poll->bad.data;
     uint32_t count = (uint32_t)(poll->reported.len / sizeof(*tokens));
+    uint32_t bad_left = (uint32_t)(poll->bad.len / sizeof(*bad)), total = count + bad_left;
     struct reader reader = reader_of(reply->refused);
     uint32_t refused = UINT32_MAX;
     enum status status = STATUS_OK;
     bool has_refused = effect_refused_next(&reader, &refused, &status);
-    for (uint32_t i = 0; i < count; i++) {
-        char token[LEASE_TOKEN_TEXT_SIZE];
-        lease_token_format(&tokens[i], token);
-        buf_append_slice(&poll->results, i == 0 ? SLICE("{\"token\":\"") : SLICE(",{\"token\":\""));
-        buf_append_str(&poll->results, token);
-        buf_append_slice(&poll->results, SLICE("\",\"ok\":"));
-        if (!has_refused || refused != i || MUTATION(worker_report_unfenced)) {
-            buf_append_slice(&poll->results, SLICE("true}"));
+    for (uint32_t i = 0, at = 0; i < total; i++) {
+        struct problem problem;
+        problem_init(&problem);
+        if (bad_left > 0 && bad->ordinal == i) {
+            problem_add_field_error(&problem, &bad->error);
+            write_result(poll, bad->has_token ? &bad->token : NULL, &problem);
+            bad++;
+            bad_left--;
             continue;
         }
-        buf_append_slice(&poll->results, SLICE("false,\"error\":"));
-        problem_write_status(&poll->results, status, NULL);
-        buf_append_char(&poll->results, '}');
-        if (count == 1) {
-            poll->refused = status;
+        bool is_refused = has_refused && refused == at && !MUTATION(worker_report_unfenced);
+        if (is_refused) {
+            problem_set(&problem, status, "%s", status_title(status));
+            poll->refused = total == 1 ? status : poll->refused;
+            has_refused = effect_refused_next(&reader, &refused, &status);
         }
-        has_refused = effect_refused_next(&reader, &refused, &status);
+        write_result(poll, &tokens[at++], is_refused ? &problem : NULL);
     }
 }
 
@@ -759,7 +785,8 @@ void workers_poll(struct sessions *sessions, struct call *call, struct command_n
 }
 
 void workers_report(struct sessions *sessions, struct call *call, uint64_t number, uint32_t count,
-                    struct slice outcomes, const struct lease_token *said, uint32_t max, int64_t wait_ms)
+                    struct slice outcomes, const struct lease_token *said, struct slice bad, uint32_t max,
+                    int64_t wait_ms)
 {
     struct session *session = session_find(sessions, number);
     if (session == NULL || session->worker == NULL || session->phase == SESSION_ENDING) {
@@ -776,6 +803,7 @@ void workers_report(struct sessions *sessions, struct call *call, uint64_t numbe
     poll->max = max;
     poll->due_ns = sessions_mono_ns(sessions) + wait_ms * NS_PER_MS;
     buf_append(&poll->reported, said, count * sizeof(*said));
+    buf_append_slice(&poll->bad, bad);
     /* One command for both where the poll can be the current one at once. */
     bool is_current = max > 0 && session->worker->current == NULL;
     poll->state = is_current ? POLL_ASKING : POLL_REPORTING;
@@ -786,8 +814,8 @@ void workers_report(struct sessions *sessions, struct call *call, uint64_t numbe
     struct command_node_report command = {
         .has_credit = is_current, .credit_set = is_current ? max : 0, .outcome_count = count, .outcomes = outcomes};
     sessions->stats.reports++;
-    if (buf_status(&poll->reported) != STATUS_OK || (wait_ms > 0 && max > 0 && !timer_start(poll, wait_ms)) ||
-        !poll_propose(poll, &command, on_report_reply)) {
+    if (buf_status(&poll->reported) != STATUS_OK || buf_status(&poll->bad) != STATUS_OK ||
+        (wait_ms > 0 && max > 0 && !timer_start(poll, wait_ms)) || !poll_propose(poll, &command, on_report_reply)) {
         poll_refuse(poll, STATUS_BUSY, NULL);
     }
 }

@@ -408,8 +408,19 @@ static enum status decode_outcome(struct json_value value, const char *pointer, 
     return STATUS_OK;
 }
 
+/* Keeps why an outcome is refused, with its token if that can be read. */
+static void keep_bad(struct json_value value, uint32_t ordinal, const struct field_error *error, struct buf *bad)
+{
+    struct work_bad_outcome item = {.ordinal = ordinal, .error = *error};
+    struct json_value token;
+    struct slice text;
+    item.has_token =
+        json_member(value, "token", &token) && json_get_str(token, &text) && lease_token_parse(text, &item.token);
+    buf_append(bad, &item, sizeof(item));
+}
+
 enum status work_outcomes_decode(struct json_value array, const char *pointer, const struct work_tokens *tokens,
-                                 struct buf *out, uint32_t *ret_count, struct field_error *ret_error)
+                                 struct buf *out, uint32_t *ret_count, struct buf *bad, struct field_error *ret_error)
 {
     if (json_type_of(array) != JSON_ARRAY) {
         return wrong(ret_error, STATUS_INVALID, pointer, "must be an array");
@@ -419,14 +430,25 @@ enum status work_outcomes_decode(struct json_value array, const char *pointer, c
     }
     struct buf payload;
     buf_init(&payload, LIMIT_INPUT_SIZE);
-    uint32_t count = 0;
+    bool is_alone = bad == NULL || json_count(array) == 1;
+    uint32_t ordinal = 0, count = 0;
     enum status status = STATUS_OK;
     struct slice key;
     struct json_value value;
-    for (struct json_iter it = json_iter_of(array); status == STATUS_OK && json_next(&it, &key, &value); count++) {
+    for (struct json_iter it = json_iter_of(array); status == STATUS_OK && json_next(&it, &key, &value); ordinal++) {
         char place[sizeof(ret_error->pointer)];
-        snprintf(place, sizeof(place), "%s/%" PRIu32, pointer, count);
+        snprintf(place, sizeof(place), "%s/%" PRIu32, pointer, ordinal);
+        size_t said = tokens != NULL ? tokens->said->len : 0;
         status = decode_outcome(value, place, tokens, &payload, out, ret_error);
+        count += status == STATUS_OK;
+        bool is_its_fault = status == STATUS_INVALID || status == STATUS_UNKNOWN_FIELD || status == STATUS_TOO_LARGE;
+        if (is_its_fault && !is_alone) {
+            keep_bad(value, ordinal, ret_error, bad);
+            if (tokens != NULL) {
+                tokens->said->len = said; /* those of outcomes that are ones */
+            }
+            status = buf_status(bad) == STATUS_OK ? STATUS_OK : wrong_memory(ret_error, bad);
+        }
     }
     buf_free(&payload);
     if (status == STATUS_OK && buf_status(out) != STATUS_OK) {
@@ -590,11 +612,9 @@ static enum status decode_hello(struct json_value root, struct buf *scratch, con
     return STATUS_OK;
 }
 
-static enum status decode_report(struct json_value root, struct buf *scratch, const struct work_tokens *tokens,
-                                 struct work_message *message, struct field_error *error)
+static enum status decode_report_members(struct json_value root, struct buf *scratch, const struct work_tokens *tokens,
+                                         struct buf *bad, struct command_node_report *report, struct field_error *error)
 {
-    struct command_node_report *report = &message->report;
-    size_t begin = scratch->len;
     uint64_t seen = 0;
     struct slice key;
     struct json_value value;
@@ -615,7 +635,7 @@ static enum status decode_report(struct json_value root, struct buf *scratch, co
                 status = wrong_member(error, STATUS_INVALID, "", key, "must be 0 to %d", LIMIT_CREDIT);
             }
         } else if (slice_equal_str(key, "outcomes")) {
-            status = work_outcomes_decode(value, "/outcomes", tokens, scratch, &report->outcome_count, error);
+            status = work_outcomes_decode(value, "/outcomes", tokens, scratch, &report->outcome_count, bad, error);
         } else {
             status = wrong_member(error, STATUS_UNKNOWN_FIELD, "", key, "is not known here");
         }
@@ -623,9 +643,27 @@ static enum status decode_report(struct json_value root, struct buf *scratch, co
             return status;
         }
     }
-    report->outcomes =
-        scratch->len > begin ? slice_of(scratch->data + begin, scratch->len - begin) : (struct slice){NULL, 0};
     return STATUS_OK;
+}
+
+static enum status decode_report(struct json_value root, struct buf *scratch, const struct work_tokens *tokens,
+                                 struct work_message *message, struct field_error *error)
+{
+    struct buf bad;
+    buf_init(&bad, WORK_LIST_MAX * sizeof(struct work_bad_outcome));
+    size_t begin = scratch->len;
+    enum status status = decode_report_members(root, scratch, tokens, &bad, &message->report, error);
+    size_t end = scratch->len;
+    buf_append_slice(scratch, buf_slice(&bad));
+    buf_free(&bad);
+    if (status == STATUS_OK && buf_status(scratch) != STATUS_OK) {
+        status = wrong_memory(error, scratch);
+    }
+    if (status == STATUS_OK && scratch->len > begin) {
+        message->report.outcomes = slice_of(scratch->data + begin, end - begin);
+        message->bad = slice_of(scratch->data + end, scratch->len - end);
+    }
+    return status;
 }
 
 static enum status decode_load(struct json_value value, struct work_load *load, struct field_error *error)

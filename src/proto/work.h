@@ -48,11 +48,20 @@ struct work_load {
     uint32_t running;
 };
 
+/* An outcome of a report that is not well formed: it alone is refused. */
+struct work_bad_outcome {
+    uint32_t ordinal; /* its place in the array */
+    bool has_token;
+    struct lease_token token;
+    struct field_error error; /* the pointer counts from the message */
+};
+
 struct work_message { /* node → hub, decoded */
     enum work_message_type type;
     struct command_node_hello hello; /* HELLO; held and info point into the parser or into `scratch` */
     struct slice key;
-    struct command_node_report report; /* REPORT without its session */
+    struct command_node_report report; /* REPORT without its session and without its bad outcomes */
+    struct slice bad;                  /* of it: struct work_bad_outcome, unaligned, in `scratch` */
     struct work_load load;             /* BEAT */
     uint32_t credit;                   /* CREDIT */
 };
@@ -73,10 +82,11 @@ STATUS_MUST_CHECK enum status work_message_decode_checked(struct json_parser *pa
                                                           struct buf *scratch, const struct work_tokens *tokens,
                                                           struct work_message *ret_message,
                                                           struct field_error *ret_error);
-/* Decodes a JSON array of outcomes (as in report.outcomes) into encoded outcomes appended to `out`. */
+/* Decodes a JSON array of outcomes (as in report.outcomes) into encoded outcomes appended to `out`. A bad one becomes a
+ * struct work_bad_outcome in `bad` and the others go on; it refuses all when it is the only one or `bad` is NULL. */
 STATUS_MUST_CHECK enum status work_outcomes_decode(struct json_value array, const char *pointer,
                                                    const struct work_tokens *tokens, struct buf *out,
-                                                   uint32_t *ret_count, struct field_error *ret_error);
+                                                   uint32_t *ret_count, struct buf *bad, struct field_error *ret_error);
 
 /* --- node side: writing --- */
 /* `held`: hello->held_count tokens with their seals, which hello->held does not have; NULL: those, without. */

@@ -169,7 +169,7 @@ static void arrive_report(struct world *world, struct worker_call *call, const s
     const struct work_tokens tokens = sessions_tokens(world->hub.hub.sessions);
     enum status status = json_parse(world->hub.hub.json, slice_of(sent->outcomes, sent->len), &root, NULL, NULL);
     if (status == STATUS_OK) {
-        status = work_outcomes_decode(root, "/outcomes", &tokens, &world->aux, &count, &error);
+        status = work_outcomes_decode(root, "/outcomes", &tokens, &world->aux, &count, NULL, &error);
     }
     CHECK_THAT(world, status == STATUS_OK, "proto", "the hub cannot read a worker's report: %.*s",
                (int)(sent->len < 200 ? sent->len : 200), sent->outcomes);
@@ -178,7 +178,8 @@ static void arrive_report(struct world *world, struct worker_call *call, const s
         return;
     }
     workers_report(world->hub.hub.sessions, (struct call *)call, sent->session, count, buf_slice(&world->aux),
-                   (const struct lease_token *)(const void *)tokens.said->data, sent->max, sent->wait_ms);
+                   (const struct lease_token *)(const void *)tokens.said->data, (struct slice){NULL, 0}, sent->max,
+                   sent->wait_ms);
 }
 
 void worker_on_sent(struct world *world, const struct event *event)

@@ -509,14 +509,62 @@ static void test_strange_answers(void **state)
     }
 }
 
+/* One that is not well formed is refused alone: those before and behind it go through, and numbers keep their digits. */
+static void test_a_bad_outcome_is_refused_alone(void **state)
+{
+    (void)state;
+    char good[LEASE_TOKEN_TEXT_SIZE], bad_token[LEASE_TOKEN_TEXT_SIZE];
+    lease_token_format(&token_a, good);
+    lease_token_format(&token_b, bad_token);
+    struct buf text;
+    buf_init(&text, 4096);
+    buf_printf(&text,
+               "{\"type\":\"report\",\"credit\":1,\"outcomes\":["
+               "{\"token\":\"%s\",\"outcome\":\"complete\",\"result\":[1e400, 123456789012345678901234567890]},"
+               "{\"token\":\"%s\",\"outcome\":\"complete\",\"wrong\":1},"
+               "{\"outcome\":\"complete\"},"
+               "{\"token\":\"%s\",\"outcome\":\"complete\",\"result\":-0}]}",
+               good, bad_token, good);
+    assert_int_equal(decode(buf_slice(&text)), STATUS_OK);
+    buf_free(&text);
+    assert_int_equal(message.report.outcome_count, 2);
+    assert_int_equal(message.report.credit_add, 1);
+    struct reader reader = reader_of(message.report.outcomes);
+    struct outcome outcome;
+    static const char *const results[] = {"[1e400,123456789012345678901234567890]", "-0"};
+    for (int i = 0; i < 2; i++) {
+        assert_true(outcome_next(&reader, &outcome));
+        assert_token(outcome.token, token_a);
+        assert_slice(outcome.payload, results[i]);
+    }
+    assert_false(outcome_next(&reader, &outcome));
+    struct work_bad_outcome bad[2];
+    assert_int_equal(message.bad.len, sizeof(bad));
+    memcpy(bad, message.bad.data, sizeof(bad));
+    assert_int_equal(bad[0].ordinal, 1);
+    assert_true(bad[0].has_token);
+    assert_token(bad[0].token, token_b);
+    assert_string_equal(bad[0].error.pointer, "/outcomes/1/wrong");
+    assert_int_equal(bad[0].error.status, STATUS_UNKNOWN_FIELD);
+    assert_int_equal(bad[1].ordinal, 2);
+    assert_false(bad[1].has_token);
+    assert_string_equal(bad[1].error.pointer, "/outcomes/2/token");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_hello),        cmocka_unit_test(test_hello_small),
-        cmocka_unit_test(test_report),       cmocka_unit_test(test_short_messages),
-        cmocka_unit_test(test_bad_messages), cmocka_unit_test(test_bad_outcomes),
-        cmocka_unit_test(test_limits),       cmocka_unit_test(test_small_scratch),
-        cmocka_unit_test(test_answers),      cmocka_unit_test(test_strange_answers),
+        cmocka_unit_test(test_a_bad_outcome_is_refused_alone),
+        cmocka_unit_test(test_hello),
+        cmocka_unit_test(test_hello_small),
+        cmocka_unit_test(test_report),
+        cmocka_unit_test(test_short_messages),
+        cmocka_unit_test(test_bad_messages),
+        cmocka_unit_test(test_bad_outcomes),
+        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_small_scratch),
+        cmocka_unit_test(test_answers),
+        cmocka_unit_test(test_strange_answers),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -1,0 +1,83 @@
+#!/usr/bin/env node
+// What a task is promised besides being run: its bytes, its key, the error of its last attempt, one new life per retry.
+import { Hub, run, check, equal } from './lib.mjs';
+
+const hub = await new Hub().start();
+await hub.ok('PUT', '/v1/kinds/test.job');
+const JSON_TYPE = { headers: { 'content-type': 'application/json' } };
+const NUMBERS = '[123456789012345678901234567890,1e400,-0,1.0,1,-9223372036854775809,0.10]';
+const lease = async (node = 'w', extra = {}) =>
+  (await hub.ok('POST', '/v1/leases', { node, kinds: ['test.job'], max: 1, wait_ms: 20000, ...extra }));
+const report = (session, outcomes) => hub.ok('POST', '/v1/leases:report', { session, outcomes });
+
+await run({
+  async 'numbers are kept digit for digit: input, lease, result, also in a batch'() {
+    const one = await hub.call('POST', '/v1/tasks', `{"kind":"test.job","input":${NUMBERS}}`, JSON_TYPE);
+    equal(one.status, 201, one.text);
+    const id = one.json.id;
+    check((await hub.get(`/v1/tasks/${id}`)).text.includes(`"input":${NUMBERS}`), 'the input as it was sent');
+    const polled = await hub.call('POST', '/v1/leases', { node: 'w', kinds: ['test.job'], max: 1, wait_ms: 20000 });
+    check(polled.text.includes(`"input":${NUMBERS}`), 'the worker is given it as it was sent');
+    const { session, leases: [{ token }] } = polled.json;
+    const done = await hub.call('POST', '/v1/leases:report',
+      `{"session":"${session}","outcomes":[{"token":"${token}","outcome":"complete","result":{"n": ${NUMBERS} }}]}`, JSON_TYPE);
+    equal(done.status, 200, done.text);
+    equal((await hub.get(`/v1/tasks/${id}/result`)).text, `{"n":${NUMBERS}}`, 'the result as it was reported');
+    const batch = await hub.call('POST', '/v1/tasks:batch',
+      `[{"kind":"test.job","input":1e999},{"kind":"test.job","priority":1e999},{"kind":"test.job","priority":18446744073709551616}]`, JSON_TYPE);
+    equal([batch.json.accepted, batch.json.refused], [1, 2], batch.text);
+    equal(batch.json.results.slice(1).map((r) => r.error.errors[0].pointer), ['/priority', '/priority'], 'named by their place');
+    check((await hub.get(`/v1/tasks/${batch.json.results[0].id}`)).text.includes('"input":1e999'), 'the good one is there');
+    await hub.ok('POST', `/v1/tasks/${batch.json.results[0].id}:cancel`);
+  },
+  async 'a bad outcome of a report is refused alone'() {
+    const ids = (await hub.ok('POST', '/v1/tasks:batch', [1, 2, 3].map((input) => ({ kind: 'test.job', input })))).results.map((r) => r.id);
+    const held = [];
+    let session;
+    while (held.length < 3) {
+      const got = await lease('w', { max: 3 });
+      session = got.session;
+      held.push(...got.leases);
+    }
+    const { results } = await report(session, [
+      { token: held[0].token, outcome: 'complete', result: 'first' },
+      { token: held[1].token, outcome: 'complete', reslt: 'misspelt' },
+      { outcome: 'complete' },
+      { token: held[2].token, outcome: 'complete', result: 'last' }]);
+    equal(results.map((r) => r.ok), [true, false, false, true], 'one by one');
+    equal(results[1].error.errors[0].pointer, '/outcomes/1/reslt', 'the place');
+    equal(results[1].token, held[1].token, 'whose it is');
+    equal(results[2].error.errors[0].pointer, '/outcomes/2/token', 'the place of one without a token');
+    equal((await hub.final(ids[0])).result, 'first', 'before it');
+    equal((await hub.final(ids[2])).result, 'last', 'behind it');
+    equal((await hub.ok('GET', `/v1/tasks/${ids[1]}`)).state, 'leased', 'nothing became of the bad one');
+    await report(session, [{ token: held[1].token, outcome: 'complete' }]);
+  },
+  async 'an expired task keeps what its last attempt said, and says no more when it will run'() {
+    const { id } = await hub.submit({ kind: 'test.job', ttl_ms: 4000, retry: { max: 9, base_ms: 3600000, cap_ms: 3600000, jitter: 0 } });
+    const { session, leases: [{ token }] } = await lease();
+    await report(session, [{ token, outcome: 'fail', error: { kind: 'code', message: 'it broke', detail: { line: 7 } } }]);
+    check((await hub.ok('GET', `/v1/tasks/${id}`)).run_at !== undefined, 'while it waits it says when it runs');
+    const task = await hub.final(id);
+    equal([task.state, task.error.kind, task.run_at], ['expired', 'expired', undefined], 'expired');
+    equal(task.last_error, { kind: 'code', message: 'it broke', detail: { line: 7 } }, 'the last error');
+  },
+  async 'however often attempts fail, one task waits with a queued key'() {
+    const body = { kind: 'test.job', unique: { key: 'once', mode: 'queued' }, retry: { max: 9, base_ms: 0 } };
+    let { id } = await hub.submit(body);
+    for (let i = 0; i < 5; i++) {
+      const { session, leases: [{ token }] } = await lease();
+      const next = await hub.submit(body);
+      check(next.duplicate === undefined, 'a new one while the first runs');
+      await report(session, [{ token, outcome: 'fail', error: { kind: 'code' } }]);
+      const old = await hub.ok('GET', `/v1/tasks/${id}`);
+      equal([old.state, old.error.kind], ['cancelled', 'superseded'], 'the later one takes its place');
+      check(old.error.message.includes(next.id), 'which it names');
+      id = next.id;
+    }
+    equal((await hub.ok('GET', '/v1/queues/default')).counts.ready, 1, 'one waits');
+    equal(await hub.submit(body).then((r) => [r.id, r.duplicate]), [id, true], 'and is the answer to the next');
+    await hub.ok('POST', `/v1/tasks/${id}:cancel`);
+  },
+});
+await hub.stop();
