@@ -104,7 +104,7 @@ static const char *check_unique_of(struct check *check, const struct task *task)
           "final task %llx still holds its unique key", id);
     CHECK(side->unique_mode != UNIQUE_QUEUED || side->unique == NONE || task->state <= TASK_READY,
           "task %llx holds the unique key of a queued one", id);
-    CHECK(side->unique_mode != UNIQUE_QUEUED || side->unique != NONE || task->state > TASK_READY,
+    CHECK(side->unique_mode != UNIQUE_QUEUED || side->unique != NONE || task->state > TASK_READY || core->has_keyless,
           "U1: task %llx waits without its unique key", id);
     CHECK(side->unique_mode != UNIQUE_UNFINISHED || side->unique != NONE ||
               task_state_is_final((enum task_state)task->state),

@@ -267,7 +267,9 @@ struct core {
     uint32_t kinds_cap;
     uint64_t steps; /* of the loops over nodes, signatures, slots and keys: what the tests hold cost by; core_steps() */
     /* --- of the entry being applied --- */
-    uint8_t level; /* enum entry_level: what it may depend on is what builds of that level did */
+    bool
+        has_keyless; /* derived: some task waits without its unique key, as builds of the first level let it (unique.c) */
+    uint8_t level;   /* enum entry_level: what it may depend on is what builds of that level did */
     struct buf *effects;
     struct buf row;     /* of history */
     struct buf refused; /* of a reply */

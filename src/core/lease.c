@@ -209,7 +209,8 @@ static bool is_superseded(struct core *core, uint32_t index)
 {
     uint64_t other = unique_other(core, task_at(core, index));
     const struct task_side *side = task_side(core, task_at(core, index));
-    if (other == 0 || side->unique_mode != UNIQUE_QUEUED || MUTATION(share_unique)) {
+    if (other == 0 || side->unique_mode != UNIQUE_QUEUED || core_level(core) < ENTRY_LEVEL_MEND ||
+        MUTATION(share_unique)) {
         return false;
     }
     char message[96];

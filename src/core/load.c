@@ -163,6 +163,9 @@ static void index_rest(struct core *core)
         struct task *task = task_at(core, i);
         task->deadline_ns = NEVER_NS;
         task->timer_position = HEAP_NONE;
+        const struct task_side *side = task_side(core, task);
+        core->has_keyless |=
+            side != NULL && side->unique_mode == UNIQUE_QUEUED && side->unique == NONE && task->state <= TASK_READY;
         core->counts[task->state]++;
         if (!MUTATION(forget_timers)) {
             timer_update(core, i);

@@ -106,6 +106,9 @@ void task_set_end(struct core *core, uint32_t index, struct slice kind, struct s
     struct task_side *side = task_side_make(core, task_at(core, index));
     replace_block(core, &side->error_kind, kind);
     replace_block(core, &side->error_message, message);
+    if (core_level(core) < ENTRY_LEVEL_MEND) {
+        block_drop(core, &side->error_detail);
+    }
     roll_error_end(core, index);
 }
 

@@ -7,7 +7,8 @@
  *   for a time  until a moment, whatever happens to the task, even after it has left memory
  *
  * Invariant U1: a waiting task with the mode queued, and an unfinished one with the mode unfinished, holds its key. So no
- * two of them wait with one key, whatever became of their attempts. core_check() verifies it.
+ * two of them wait with one key, whatever became of their attempts. core_check() verifies it, but in a core that has tasks
+ * from before there was this rule (has_keyless): those wait without.
  *
  * A record is in the map while its key is held. Only UNIQUE_FOR_TIME records are in the heap of ends. */
 #include "base/hash.h"
@@ -152,7 +153,11 @@ void unique_on_state(struct core *core, uint32_t task_index)
     if (!is_wanted && side->unique != NONE) {
         drop(core, side->unique);
     } else if (is_wanted && side->unique == NONE) {
-        ensure(unique_take(core, task_index) || MUTATION(share_unique)); /* U1: task.c and lease.c have looked */
+        if (!unique_take(core, task_index)) {
+            bool is_old = core_level(core) < ENTRY_LEVEL_MEND;             /* then it waited without */
+            ensure(is_old || core->has_keyless || MUTATION(share_unique)); /* U1 */
+            core->has_keyless |= is_old;
+        }
     } else if (side->unique != NONE) {
         unique_at(core, side->unique)->state = task->state;
     }

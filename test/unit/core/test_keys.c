@@ -1,6 +1,12 @@
 /* Unique keys and idempotency keys. */
 #include "fixture_each.h"
 
+static bool append(void *ctx, const void *data, size_t len)
+{
+    buf_append(ctx, data, len);
+    return buf_status(ctx) == STATUS_OK;
+}
+
 static struct command_submit unique(enum unique_mode mode, const char *key)
 {
     struct command_submit submit = submit_default();
@@ -82,6 +88,39 @@ static void test_a_key_waits_once(void **state)
     assert_int_equal(queue.counts[TASK_CANCELLED], 6);
     assert_int_equal(fixture_state(&f, last), TASK_READY);
     assert_int_equal(fixture_state(&f, first), TASK_CANCELLED);
+}
+
+/* Entries of builds from before there was this rule give the state that was told of then, and it goes on under the rule. */
+static void test_old_entries_share_a_key(void **state)
+{
+    (void)state;
+    struct command_submit submit = unique(UNIQUE_QUEUED, "x");
+    uint64_t session = fixture_node(&f, "n", 1);
+    uint64_t a = assert_new(submit);
+    struct lease_token token = fixture_lease(&f);
+    uint64_t b = assert_new(submit);
+    const struct outcome fail = {.type = OUTCOME_FAIL, .token = token, .error_kind = SLICE("code")};
+    struct buf outcomes;
+    buf_init(&outcomes, 4096);
+    outcome_put(&outcomes, &fail);
+    command_put_node_report(
+        fixture_batch(&f),
+        &(struct command_node_report){.session = session, .outcome_count = 1, .outcomes = buf_slice(&outcomes)});
+    buf_free(&outcomes);
+    f.body.data[15] = ENTRY_LEVEL_FIRST; /* the top byte of the batch */
+    fixture_apply(&f);
+    assert_int_equal(fixture_state(&f, a), TASK_SCHEDULED);
+    assert_int_equal(fixture_state(&f, b), TASK_READY);
+    struct buf saved;
+    buf_init(&saved, 1 << 20);
+    assert_int_equal(core_save(f.core, append, &saved), STATUS_OK);
+    core_free(f.core);
+    assert_int_equal(core_load(buf_slice(&saved), &f.core), STATUS_OK);
+    buf_free(&saved);
+    fixture_at_ms(&f, 5000);
+    fixture_tick(&f); /* a is ready as well, without the key */
+    assert_int_equal(fixture_state(&f, a), TASK_READY);
+    assert_duplicate_of(b, submit, TASK_READY);
 }
 
 static void test_a_key_comes_back_when_it_is_free(void **state)
@@ -188,6 +227,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_unique_while_queued),
         TEST(test_a_key_waits_once),
+        TEST(test_old_entries_share_a_key),
         TEST(test_a_key_comes_back_when_it_is_free),
         TEST(test_unique_while_unfinished),
         TEST(test_unique_for_a_time),
