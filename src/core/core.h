@@ -118,6 +118,12 @@ struct task_view {
 void task_view_put(struct buf *out, const struct task_view *view);
 STATUS_MUST_CHECK enum status task_view_get(struct slice row, struct task_view *ret_view);
 
+/* The idempotency key under which another try of a task of history is submitted, so that there is one; no client's key can
+ * be it. And the task that was submitted so; 0: none, or too long ago (LIMIT_IDEMPOTENCY_MS). */
+#define RETRY_KEY_SIZE 17
+struct slice core_retry_key(uint64_t task_id, char ret[RETRY_KEY_SIZE]);
+uint64_t core_retried_as(const struct core *core, uint64_t task_id);
+
 /* NOT_FOUND when the id is not in memory (it may be in history). */
 STATUS_MUST_CHECK enum status core_task_get(const struct core *core, uint64_t task_id, struct task_view *ret_view);
 /* Which tasks a list wants. */

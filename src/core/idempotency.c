@@ -61,6 +61,22 @@ uint32_t idempotency_find(const struct core *core, struct slice key)
     return index != MAP_NONE && !is_over(core, index) ? index : NONE;
 }
 
+struct slice core_retry_key(uint64_t task_id, char ret[RETRY_KEY_SIZE])
+{
+    ret[0] = '\x01'; /* clients' keys are visible characters */
+    for (int i = 0; i < RETRY_KEY_SIZE - 1; i++) {
+        ret[i + 1] = "0123456789abcdef"[task_id >> (60 - 4 * i) & 15];
+    }
+    return slice_of(ret, RETRY_KEY_SIZE);
+}
+
+uint64_t core_retried_as(const struct core *core, uint64_t task_id)
+{
+    char text[RETRY_KEY_SIZE];
+    uint32_t found = idempotency_find(core, core_retry_key(task_id, text));
+    return found != NONE ? idempotency_at(core, found)->task_id : 0;
+}
+
 void idempotency_add(struct core *core, struct slice key, uint64_t body_hash, uint32_t task_index)
 {
     while (lookup(core, key) != MAP_NONE) { /* over, and so is all that is older */

@@ -65,6 +65,24 @@ static void answer_view(struct call *call, const struct task_view *view, bool is
     call_answer_durable(call, 200, is_in_memory ? view->changed_seq : 0);
 }
 
+/* Answers with the whole task; one of history says what its retry became, which the core knows. */
+static void answer_task(struct call *call, const struct task_view *view, bool is_in_memory)
+{
+    struct buf *out = &call->routes->out;
+    const struct core *core = sequencer_core(call->hub->sequencer);
+    uint64_t as = is_in_memory ? 0 : core_retried_as(core, view->task_id);
+    task_json_write(out, view, false);
+    if (as == 0 || buf_status(out) != STATUS_OK) {
+        answer_view(call, view, is_in_memory);
+        return;
+    }
+    out->len--; /* the closing brace */
+    buf_append_slice(out, SLICE(",\"retried_as\":\""));
+    write_id(out, as);
+    buf_append_slice(out, SLICE("\"}"));
+    call_answer_durable(call, 200, core_seq(core));
+}
+
 /* --- waiting --- */
 
 static void on_waited(void *ctx, bool is_final)
@@ -157,8 +175,7 @@ static void show_submitted(struct call *call)
         answer_submitted(call);
         return;
     }
-    task_json_write(&call->routes->out, &view, false);
-    answer_view(call, &view, is_in_memory);
+    answer_task(call, &view, is_in_memory);
 }
 
 static void on_submitted(struct call *call, const struct effect_reply *reply, uint64_t seq)
@@ -231,8 +248,7 @@ static void show_task(struct call *call)
     if (!take_task(call, &view, &is_in_memory)) {
         return;
     }
-    task_json_write(&call->routes->out, &view, false);
-    answer_view(call, &view, is_in_memory);
+    answer_task(call, &view, is_in_memory);
 }
 
 void handle_task_get(struct call *call)
@@ -246,8 +262,7 @@ void handle_task_get(struct call *call)
         wait_and_show(call, show_task);
         return;
     }
-    task_json_write(&call->routes->out, &view, false);
-    answer_view(call, &view, is_in_memory);
+    answer_task(call, &view, is_in_memory);
 }
 
 static void answer_result(struct call *call, const struct task_view *view, bool is_in_memory)
@@ -309,14 +324,15 @@ void handle_task_attempts(struct call *call)
 
 /* --- cancel and retry --- */
 
-static void answer_state(struct call *call, const struct effect_reply *reply, uint64_t seq)
+/* `is_other`: the task answered with is another one than the path names, whose retry it is. */
+static void answer_state(struct call *call, const struct effect_reply *reply, bool is_other, uint64_t seq)
 {
     struct buf *out = &call->routes->out;
     buf_append_slice(out, SLICE("{\"id\":\""));
     write_id(out, reply->task_id);
     buf_append_slice(out, SLICE("\",\"state\":\""));
     buf_append_str(out, task_state_name(reply->state));
-    if (call->is_new) {
+    if (is_other) {
         buf_append_slice(out, SLICE("\",\"retry_of\":\""));
         write_id(out, call->task_id);
     }
@@ -338,7 +354,7 @@ static void on_cancelled(struct call *call, const struct effect_reply *reply, ui
     bool is_in_memory;
     enum status status = reply->status;
     if (status == STATUS_OK) {
-        answer_state(call, reply, seq);
+        answer_state(call, reply, false, seq);
     } else if (status == STATUS_CONFLICT) {
         refuse_transition(call, "cancelled", reply->state);
     } else if (status == STATUS_NOT_FOUND) { /* final, if history has it */
@@ -388,8 +404,8 @@ static void on_resubmitted(struct call *call, const struct effect_reply *reply, 
 {
     buf_reset(&call->routes->out);
     if (reply->status == STATUS_OK) {
-        call->is_new = true;
-        answer_state(call, reply, seq);
+        call->is_new = !reply->is_duplicate; /* else an earlier retry made it, or it holds the unique key */
+        answer_state(call, reply, true, seq);
         return;
     }
     call_refuse_status(call, reply->status, NULL);
@@ -402,7 +418,7 @@ static void on_retried(struct call *call, const struct effect_reply *reply, uint
     bool is_in_memory;
     enum status status = reply->status;
     if (status == STATUS_OK) {
-        answer_state(call, reply, seq);
+        answer_state(call, reply, false, seq);
         return;
     }
     if (status == STATUS_CONFLICT) {
@@ -421,7 +437,9 @@ static void on_retried(struct call *call, const struct effect_reply *reply, uint
         return;
     }
     struct command_submit command;
+    char key[RETRY_KEY_SIZE];
     task_json_resubmit(&view, &command);
+    command.idempotency_key = core_retry_key(call->task_id, key);
     struct buf *out = call_begin_submit(call);
     if (out == NULL) {
         return;

@@ -314,6 +314,9 @@ void task_json_resubmit(const struct task_view *view, struct command_submit *ret
         .traceparent = view->traceparent,
         .priority = view->priority,
         .weight = view->weight,
+        .unique_key = view->unique_key,
+        .unique_mode = view->unique_key.len > 0 ? UNIQUE_UNFINISHED : UNIQUE_NONE, /* a row does not keep the mode */
+        .ttl_ms = view->expires_ns > view->created_ns ? (view->expires_ns - view->created_ns) / NS_IN_MS : 0,
         .timeout_ms = view->timeout_ms,
         .lease_ms = view->lease_ms,
         .requirement = view->requirement,

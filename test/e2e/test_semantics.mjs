@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 // What a task is promised besides being run: its bytes, its key, the error of its last attempt, one new life per retry.
-import { Hub, run, check, equal } from './lib.mjs';
+import { Hub, run, check, equal, until } from './lib.mjs';
 
-const hub = await new Hub().start();
+const hub = await new Hub({ args: ['--set', 'finished_keep_ms=1'] }).start();
 await hub.ok('PUT', '/v1/kinds/test.job');
 const JSON_TYPE = { headers: { 'content-type': 'application/json' } };
 const NUMBERS = '[123456789012345678901234567890,1e400,-0,1.0,1,-9223372036854775809,0.10]';
@@ -78,6 +78,31 @@ await run({
     equal((await hub.ok('GET', '/v1/queues/default')).counts.ready, 1, 'one waits');
     equal(await hub.submit(body).then((r) => [r.id, r.duplicate]), [id, true], 'and is the answer to the next');
     await hub.ok('POST', `/v1/tasks/${id}:cancel`);
+  },
+  async 'a task of history is retried once, with all it had, and says as what'() {
+    const { id } = await hub.submit({ kind: 'test.job', input: [1.50], ttl_ms: 600000, priority: 7, unique: { key: 'again' }, retry: { max: 1 } });
+    const { session, leases: [{ token }] } = await lease();
+    await report(session, [{ token, outcome: 'fail', error: { kind: 'code' } }]);
+    equal((await hub.final(id)).state, 'dead', 'it is dead');
+    await until('all that is final has left memory', 60000, async () => {
+      await hub.ok('PUT', '/v1/kinds/test.job'); // an entry: with it goes what is due
+      const { live, counts } = (await hub.ok('GET', '/v1/stats')).tasks;
+      return live === counts.ready + counts.leased + counts.scheduled;
+    });
+    const first = await hub.post(`/v1/tasks/${id}:retry`);
+    equal(first.status, 201, first.text);
+    equal([first.json.retry_of, first.json.state], [id, 'ready'], 'a new task');
+    for (let i = 0; i < 3; i++) {
+      const again = await hub.post(`/v1/tasks/${id}:retry`);
+      equal([again.status, again.json.id, again.json.retry_of], [200, first.json.id, id], 'the same one');
+    }
+    equal((await hub.ok('GET', `/v1/tasks/${id}`)).retried_as, first.json.id, 'the old one says so');
+    const task = await hub.ok('GET', `/v1/tasks/${first.json.id}`);
+    equal([task.priority, task.unique.key, task.input, task.retry.max], [7, 'again', [1.5], 1], 'all it had');
+    equal(Date.parse(task.expires_at) - Date.parse(task.created_at), 600000, 'its ttl anew');
+    equal((await hub.submit({ kind: 'test.job', unique: { key: 'again' } })).id, first.json.id, 'its key');
+    equal((await hub.ok('GET', '/v1/queues/default')).counts.ready, 1, 'one waits');
+    await hub.ok('POST', `/v1/tasks/${first.json.id}:cancel`);
   },
 });
 await hub.stop();

@@ -516,17 +516,17 @@ static void test_a_bad_outcome_is_refused_alone(void **state)
     char good[LEASE_TOKEN_TEXT_SIZE], bad_token[LEASE_TOKEN_TEXT_SIZE];
     lease_token_format(&token_a, good);
     lease_token_format(&token_b, bad_token);
-    struct buf text;
-    buf_init(&text, 4096);
-    buf_printf(&text,
+    struct buf said;
+    buf_init(&said, 4096);
+    buf_printf(&said,
                "{\"type\":\"report\",\"credit\":1,\"outcomes\":["
                "{\"token\":\"%s\",\"outcome\":\"complete\",\"result\":[1e400, 123456789012345678901234567890]},"
                "{\"token\":\"%s\",\"outcome\":\"complete\",\"wrong\":1},"
                "{\"outcome\":\"complete\"},"
                "{\"token\":\"%s\",\"outcome\":\"complete\",\"result\":-0}]}",
                good, bad_token, good);
-    assert_int_equal(decode(buf_slice(&text)), STATUS_OK);
-    buf_free(&text);
+    assert_int_equal(decode(buf_slice(&said)), STATUS_OK);
+    buf_free(&said);
     assert_int_equal(message.report.outcome_count, 2);
     assert_int_equal(message.report.credit_add, 1);
     struct reader reader = reader_of(message.report.outcomes);
