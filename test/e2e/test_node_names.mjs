@@ -60,8 +60,11 @@ await run({
     equal([refused.status, refused.json.code], [409, 'name-taken'], 'the worker is refused');
     await node.close();
     await until('the worker may', 5000 * SLOW, async () => (await hub.post('/v1/leases', { node: 'both', kinds: ['test.job'] })).status === 200);
+    const waiting = hub.post('/v1/leases', { node: 'both', kinds: ['test.job'], wait_ms: 5000 });
+    await until('it waits', 5000 * SLOW, async () => (await hub.ok('GET', '/v1/nodes/both')).credit === 1);
     const { code, error } = await saying(hello({ node: 'both' }));
     equal([code, error?.code], [1013, 'name-taken'], 'the node is refused while the worker calls');
+    await waiting;
   },
   async 'a silent holder makes room, one whose connection closed at once'() {
     const silent = await new FakeNode(hub.port, { name: 'silent', credit: 0 }).connect();
@@ -92,13 +95,15 @@ await run({
   },
   async 'a hub that was killed knows the rightful successor as well'() {
     const owner = 'feedfacecafe0001';
-    const old = await new FakeNode(hub.port, { name: 'after', credit: 0, hello: { owner, start: 2000 } }).connect();
-    await hub.crash();
+    const one = await new Hub({ data: path.join(TMP, 'after'), args: ['--set', 'lost_ms=60000'] }).start(); // so long it waits for the holder
+    const old = await new FakeNode(one.port, { name: 'after', kinds: ['code.run'], credit: 0, hello: { owner, start: 2000 } }).connect();
+    await one.crash();
     await old.closed;
-    await hub.start();
-    equal((await saying(hello({ node: 'after', owner, start: 1999 }))).error?.code, 'session-lost', 'not the one before');
-    equal((await saying(hello({ node: 'after' }))).error?.code, 'name-taken', 'nor a stranger: the holder may come back');
-    check((await saying(hello({ node: 'after', owner, start: 2001 }))).welcome, 'the next one');
+    await one.start();
+    equal((await saying(hello({ node: 'after', owner, start: 1999 }), one.port)).error?.code, 'session-lost', 'not the one before');
+    equal((await saying(hello({ node: 'after' }), one.port)).error?.code, 'name-taken', 'nor a stranger: the holder may come back');
+    check((await saying(hello({ node: 'after', owner, start: 2001 }), one.port)).welcome, 'the next one');
+    await one.stop();
   },
   async 'names follow one rule, and no member comes twice'() {
     const names = ['a b', 'a/b', 'ä', '', 'x'.repeat(129), 'a\tb', '\u001b[2J', 'a\u0085b', 'a:b', 'a%b'];

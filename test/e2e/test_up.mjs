@@ -83,8 +83,8 @@ await run({
     const hub_ms = Date.now() - began;
     await second.line(/Shoal is up/);
     console.log(`     the hub is back after ${hub_ms} ms, the node after ${Date.now() - began} ms`);
-    check(hub_ms < 4000 * SLOW, `the hub is back after ${hub_ms} ms`);
-    check(Date.now() - began < 10000 * SLOW, 'the node as well');
+    check(hub_ms < 10000 * SLOW, `the hub is back after ${hub_ms} ms`);
+    check(Date.now() - began < 20000 * SLOW, 'the node as well');
     check(!children.some(alive), 'nothing is left of the first');
     const task = await final(port, id, 40000);
     equal([task.state, task.result], ['succeeded', 'through'], 'the task ends');
