@@ -1,8 +1,9 @@
-/* cancel.c - shoal cancel and shoal retry: one verb on one or more tasks. */
+/* cancel.c - shoal cancel, shoal retry and shoal rm: one verb on one or more tasks. */
 #include <stdio.h>
 
 #include "cli/task_text.h"
 
+/* `verb` NULL deletes. */
 static enum status act(struct cli *cli, const char *verb, const char *reason)
 {
     struct client *client = client_new(cli);
@@ -23,9 +24,11 @@ static enum status act(struct cli *cli, const char *verb, const char *reason)
         enum status one = task_check_id(cli, cli->args[i]);
         struct client_answer answer;
         char path[128];
-        snprintf(path, sizeof(path), "/v1/tasks/%s:%s", cli->args[i], verb);
+        bool is_removal = verb == NULL;
+        snprintf(path, sizeof(path), "/v1/tasks/%s%s%s", cli->args[i], is_removal ? "" : ":", is_removal ? "" : verb);
         if (one == STATUS_OK) {
-            one = client_call(client, "POST", path, "application/json", buf_slice(&body), 0, &answer);
+            one = is_removal ? client_call(client, "DELETE", path, NULL, (struct slice){NULL, 0}, 0, &answer)
+                             : client_call(client, "POST", path, "application/json", buf_slice(&body), 0, &answer);
         }
         if (one == STATUS_OK) {
             buf_reset(&out);
@@ -33,7 +36,7 @@ static enum status act(struct cli *cli, const char *verb, const char *reason)
                 json_print(&out, answer.root);
             } else {
                 buf_printf(&out, "%.*s  %.*s", SLICE_ARG(client_str(answer.root, "id")),
-                           SLICE_ARG(client_str(answer.root, "state")));
+                           SLICE_ARG(is_removal ? SLICE("deleted") : client_str(answer.root, "state")));
             }
             paint_end_line(&out, 0);
             one = cli_print(buf_slice(&out));
@@ -56,4 +59,9 @@ enum status cli_cancel(struct cli *cli)
 enum status cli_retry(struct cli *cli)
 {
     return act(cli, "retry", NULL);
+}
+
+enum status cli_rm(struct cli *cli)
+{
+    return act(cli, NULL, NULL);
 }

@@ -123,6 +123,7 @@ enum status cli_get(struct cli *cli);
 enum status cli_ls(struct cli *cli);
 enum status cli_tail(struct cli *cli);
 enum status cli_cancel(struct cli *cli);
+enum status cli_rm(struct cli *cli);
 enum status cli_retry(struct cli *cli);
 enum status cli_queues(struct cli *cli);
 enum status cli_nodes(struct cli *cli);

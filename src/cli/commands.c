@@ -321,6 +321,9 @@ const struct cli_command cli_commands[] = {
      "Puts dead, cancelled or expired tasks back into their queue. One that only history knows is submitted anew and has a "
      "new id.",
      NULL, client_options, cli_retry},
+    {"rm", "ID...", 1, 1000, "delete finished tasks from history",
+     "Deletes finished tasks for good. One that has just ended is still in memory and can be deleted a little later.",
+     NULL, client_options, cli_rm},
     {"queues", "[pause|resume|add] [NAME]", 0, 2, "list, pause, resume and add queues",
      "Lists queues, or shows one. A paused queue takes tasks and hands none out.",
      "  shoal queues\n  shoal queues add night\n  shoal queues pause night\n", client_options, cli_queues},

@@ -326,7 +326,13 @@ static int run_background(struct history *history)
     }
     int code = sqlite3_exec(history->writer, "BEGIN IMMEDIATE", NULL, NULL, NULL);
     if (code == SQLITE_OK) {
-        code = is_complete ? sweep_step(history) : index_place_more(history, PLACE_ROWS);
+        code = is_complete ? SQLITE_OK : index_place_more(history, PLACE_ROWS);
+    }
+    if (code == SQLITE_OK && is_due) {
+        code = sweep_removals(history);
+    }
+    if (code == SQLITE_OK && is_complete) {
+        code = sweep_step(history);
     }
     if (code == SQLITE_OK) {
         code = index_flush(history);
@@ -762,7 +768,13 @@ void history_poll(struct history *history)
     char why[sizeof(history->failed_why)];
     memcpy(why, history->failed_why, sizeof(why));
     history->failed_status = STATUS_OK;
+    struct history_removal *removed = TAKE(history->removed_ones);
     pthread_mutex_unlock(&history->mutex);
+    while (removed != NULL) {
+        struct history_removal *removal = removed;
+        removed = removal->next;
+        removal->done(removal, removal->status);
+    }
     if (done_seq > history->reported_seq) {
         history->reported_seq = done_seq;
         history->hooks.on_done(history->hooks.ctx, done_seq);

@@ -28,6 +28,15 @@ struct history_keep {
 };
 /* From any moment on; without a call rows stay for ever. Owner's thread. */
 void history_keep(struct history *history, const struct history_keep *keep);
+/* One row to remove, of the caller's memory until `done`, which comes from history_poll once it is durable: OK, NOT_FOUND, or
+ * why it cannot be written. Whoever closes the history first hears nothing. Owner's thread. */
+struct history_removal {
+    uint64_t task_id;
+    void (*done)(struct history_removal *removal, enum status status);
+    struct history_removal *next; /* inside */
+    enum status status;           /* inside */
+};
+void history_remove(struct history *history, struct history_removal *removal);
 struct history_stats {
     uint64_t rows, removed;        /* removed: by this process, because their time was over */
     uint64_t file_size, free_size; /* bytes; free pages are used again, or given back a little at a time */

@@ -42,10 +42,11 @@ struct buckets {
 /* --- history_sweep.c: which rows go --- */
 struct sweep {
     struct history_keep keep;
-    uint32_t bucket;   /* looked at next; past the last: nothing is to do before due_ns */
-    uint64_t after_id; /* rows of it up to here were looked at in this round */
-    int64_t due_ns;    /* monotonic; INT64_MAX: no row ever goes */
-    uint64_t removed;  /* in the open transaction */
+    uint32_t bucket;               /* looked at next; past the last: nothing is to do before due_ns */
+    uint64_t after_id;             /* rows of it up to here were looked at in this round */
+    int64_t due_ns;                /* monotonic; INT64_MAX: no row ever goes */
+    uint64_t removed;              /* in the open transaction */
+    struct history_removal *taken; /* in the open transaction */
 };
 
 struct chunk {
@@ -104,6 +105,8 @@ struct history {
     enum status failed_status;
     char failed_why[256];
     bool has_news;
+    struct history_removal *removals;     /* asked for */
+    struct history_removal *removed_ones; /* done, to be told */
 
     _Atomic uint64_t rows; /* committed */
     _Atomic uint64_t removed, file_size, free_size;
@@ -137,6 +140,8 @@ int history_unplace_row(struct history *history, uint64_t task_id, bool *ret_is_
     " WHERE bucket=?1 AND place.id>?2 ORDER BY place.id LIMIT ?3"
 /* Removes some rows that are due, in the open transaction. */
 int sweep_step(struct history *history);
+/* Removes what was asked for, in the open transaction. */
+int sweep_removals(struct history *history);
 bool sweep_is_due(struct history *history);
 void sweep_committed(struct history *history, bool is_committed);
 /* Gives free pages back to the file system, a few, and notes the size of the file. Outside of a transaction. */

@@ -54,6 +54,9 @@ void history_keep(struct history *history, const struct history_keep *keep)
 bool sweep_is_due(struct history *history)
 {
     struct sweep *sweep = &history->sweep;
+    if (history->removals != NULL) {
+        return true;
+    }
     if (sweep->due_ns == INT64_MAX || clock_mono_ns() < sweep->due_ns) {
         return false;
     }
@@ -168,13 +171,40 @@ static int sweep_number(struct history *history, const struct bucket *bucket, ui
     return code;
 }
 
+int sweep_removals(struct history *history)
+{
+    struct sweep *sweep = &history->sweep;
+    pthread_mutex_lock(&history->mutex);
+    sweep->taken = TAKE(history->removals);
+    pthread_mutex_unlock(&history->mutex);
+    int code = SQLITE_OK;
+    for (struct history_removal *removal = sweep->taken; removal != NULL && code == SQLITE_OK;
+         removal = removal->next) {
+        uint64_t before = sweep->removed;
+        code = remove_row(history, removal->task_id);
+        removal->status = sweep->removed > before ? STATUS_OK : STATUS_NOT_FOUND;
+    }
+    return code;
+}
+
+void history_remove(struct history *history, struct history_removal *removal)
+{
+    ensure_magic(history, HISTORY_MAGIC);
+    pthread_mutex_lock(&history->mutex);
+    removal->next = history->removals;
+    history->removals = removal;
+    pthread_mutex_unlock(&history->mutex);
+    pthread_cond_signal(&history->wake);
+}
+
 int sweep_step(struct history *history)
 {
     struct sweep *sweep = &history->sweep;
     struct buckets *buckets = &history->buckets;
     uint32_t left = STEP_ROWS;
     int code = SQLITE_OK;
-    while (code == SQLITE_OK && left > 0 && sweep->bucket < buckets->count) {
+    bool is_time = sweep->due_ns < INT64_MAX && clock_mono_ns() >= sweep->due_ns;
+    while (is_time && code == SQLITE_OK && left > 0 && sweep->bucket < buckets->count) {
         const struct bucket *bucket = buckets->items[sweep->bucket];
         bool is_done = true;
         if (bucket->state >= TASK_SUCCEEDED && bucket->count + (uint64_t)bucket->added > 0) {
@@ -204,13 +234,24 @@ void sweep_committed(struct history *history, bool is_committed)
     }
     sweep->removed = 0;
     pthread_mutex_lock(&history->mutex);
-    if (!is_committed || sweep->bucket >= history->buckets.count) {
+    bool has_news = sweep->taken != NULL;
+    while (sweep->taken != NULL) {
+        struct history_removal *removal = sweep->taken;
+        sweep->taken = removal->next;
+        removal->status = is_committed ? removal->status : STATUS_NO_SPACE;
+        removal->next = history->removed_ones;
+        history->removed_ones = removal;
+    }
+    if (!is_committed || sweep->bucket >= history->buckets.count) { /* the round is over, or tried again later */
         int64_t pause_ns = round_ns(&history->keep);
         sweep->due_ns = pause_ns < INT64_MAX ? clock_mono_ns() + pause_ns : INT64_MAX;
         sweep->bucket = 0;
         sweep->after_id = 0;
     }
     pthread_mutex_unlock(&history->mutex);
+    if (has_news && history->hooks.wake_owner != NULL) {
+        history->hooks.wake_owner(history->hooks.ctx);
+    }
 }
 
 static int64_t pragma_number(sqlite3 *db, const char *sql)

@@ -460,3 +460,61 @@ void handle_task_retry(struct call *call)
     command_put_task(out, COMMAND_RETRY, &(struct command_task){.task_id = call->task_id});
     call_commit(call, on_retried);
 }
+
+/* --- DELETE /v1/tasks/{id} --- */
+
+struct deletion {                   /* in call->extra */
+    struct history_removal removal; /* first */
+    struct call *call;
+};
+
+static void on_deleted(struct history_removal *removal, enum status status)
+{
+    struct call *call = ((struct deletion *)removal)->call;
+    ensure_magic(call, CALL_MAGIC);
+    free(TAKE(call->extra));
+    buf_reset(&call->routes->out);
+    if (status == STATUS_NOT_FOUND) { /* somebody else was first */
+        refuse_missing(call, status);
+        return;
+    }
+    if (status != STATUS_OK) {
+        call_refuse_status(call, status, NULL);
+        return;
+    }
+    buf_append_slice(&call->routes->out, SLICE("{\"id\":\""));
+    write_id(&call->routes->out, call->task_id);
+    buf_append_slice(&call->routes->out, SLICE("\",\"deleted\":true}"));
+    call_answer(call, 200, sequencer_durable_seq(call->hub->sequencer), "");
+}
+
+/* Of a task that history alone has: what is in memory is still answered from there, and written again after a crash. */
+void handle_task_delete(struct call *call)
+{
+    struct task_view view;
+    bool is_in_memory;
+    if (!take_task(call, &view, &is_in_memory)) {
+        return;
+    }
+    if (is_in_memory) {
+        struct problem problem;
+        bool is_final = task_state_is_final(view.state);
+        problem_set(&problem, STATUS_CONFLICT,
+                    is_final ? "the task is %s and still in memory; it can be deleted once it has left it"
+                             : "the task is %s and cannot be deleted; cancel it first",
+                    task_state_name(view.state));
+        problem.is_passing = is_final;
+        call_refuse(call, &problem);
+        return;
+    }
+    struct deletion *deletion = calloc(1, sizeof(*deletion));
+    if (deletion == NULL) {
+        call_refuse_status(call, STATUS_NO_MEMORY, NULL);
+        return;
+    }
+    deletion->call = call;
+    deletion->removal.task_id = call->task_id;
+    deletion->removal.done = on_deleted;
+    call->extra = deletion;
+    history_remove(call->hub->history, &deletion->removal);
+}

@@ -101,6 +101,29 @@ await run({
       }
     }
   },
+  async 'a finished task is deleted for good'() {
+    const [open, gone] = await batch([{ kind: 'l.wait' }, { kind: 'l.rare' }]);
+    await drain('l.rare', () => ({ outcome: 'complete', result: 1 }));
+    equal((await hub.call('DELETE', `/v1/tasks/${open}`)).status, 409, 'one that is not finished');
+    equal((await hub.call('DELETE', '/v1/tasks/0000000000001')).status, 404, 'one that never was');
+    await until('it can be deleted', 30000, async () => {
+      const answer = await hub.call('DELETE', `/v1/tasks/${gone}`);
+      check(answer.status === 200 || (answer.status === 409 && answer.json.retryable), `DELETE: ${answer.status} ${answer.text}`);
+      return answer.status === 200;
+    });
+    const absent = async (when) => {
+      equal((await hub.get(`/v1/tasks/${gone}`)).status, 404, `it is gone ${when}`);
+      equal((await hub.call('DELETE', `/v1/tasks/${gone}`)).status, 404, `and cannot be deleted again ${when}`);
+      check(!(await walk('&kind=l.rare')).some((t) => t.id === gone), `no list shows it ${when}`);
+    };
+    await absent('at once');
+    await hub.crash();
+    await hub.start();
+    await absent('after a crash');
+    const [other] = await batch([{ kind: 'l.rare' }]);
+    await drain('l.rare', () => ({ outcome: 'complete', result: 1 }));
+    await until('shoal rm deletes another', 30000, () => /deleted/.test(spawnSync(SHOAL, ['rm', other, '--hub', hub.url], { encoding: 'utf8' }).stdout));
+  },
   async 'ranges of time and cursors'() {
     const [a] = await batch([{ kind: 'l.wait', queue: 'empty' }]);
     await until('time goes on', 5000, async () => Date.now() > Date.parse((await hub.ok('GET', `/v1/tasks/${a}`)).created_at) + 20);
