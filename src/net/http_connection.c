@@ -279,6 +279,7 @@ static bool has_room(struct http_connection *connection, struct request *request
 
 void connection_admitted(struct http_connection *connection)
 {
+    connection->body_begun_ms = (int64_t)uv_now(&connection->server->loop->uv); /* it was not slow, it waited */
     ask_for_body(connection, connection->receiving);
     connection_wake(connection);
 }
