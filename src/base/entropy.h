@@ -6,5 +6,8 @@
 #include <stddef.h>
 
 void random_bytes(void *ret, size_t len);
+/* The key of this process for maps whose keys come from outside and whose order nobody can see. */
+struct hash_key;
+const struct hash_key *entropy_hash_key(void);
 
 #endif

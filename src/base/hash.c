@@ -6,6 +6,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "base/buf.h"
 #include "base/ensure.h"
 
 #define CRC32C_POLYNOMIAL_REFLECTED 0x82F63B78u
@@ -83,6 +84,69 @@ uint32_t crc32c_portable(uint32_t crc, const void *data, size_t len)
 uint64_t hash64(struct slice bytes, uint64_t seed)
 {
     return XXH3_64bits_withSeed(bytes.len > 0 ? bytes.data : "", bytes.len, seed);
+}
+
+/* --- SipHash-1-3 (Aumasson and Bernstein; 1-3 as in the maps of Python, Ruby and Rust) --- */
+
+static inline uint64_t rotate(uint64_t value, unsigned by)
+{
+    return value << by | value >> (64 - by);
+}
+
+static inline void sip_round(uint64_t v[4])
+{
+    v[0] += v[1];
+    v[1] = rotate(v[1], 13) ^ v[0];
+    v[0] = rotate(v[0], 32);
+    v[2] += v[3];
+    v[3] = rotate(v[3], 16) ^ v[2];
+    v[0] += v[3];
+    v[3] = rotate(v[3], 21) ^ v[0];
+    v[2] += v[1];
+    v[1] = rotate(v[1], 17) ^ v[2];
+    v[2] = rotate(v[2], 32);
+}
+
+static inline void sip_take(uint64_t v[4], uint64_t word)
+{
+    v[3] ^= word;
+    sip_round(v);
+    v[0] ^= word;
+}
+
+static inline void sip_begin(uint64_t v[4], const struct hash_key *key)
+{
+    v[0] = key->part[0] ^ UINT64_C(0x736f6d6570736575);
+    v[1] = key->part[1] ^ UINT64_C(0x646f72616e646f6d);
+    v[2] = key->part[0] ^ UINT64_C(0x6c7967656e657261);
+    v[3] = key->part[1] ^ UINT64_C(0x7465646279746573);
+}
+
+static inline uint64_t sip_end(uint64_t v[4])
+{
+    v[2] ^= 0xFF;
+    sip_round(v);
+    sip_round(v);
+    sip_round(v);
+    return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
+
+uint64_t hash_keyed(const struct hash_key *key, uint64_t tweak, struct slice bytes)
+{
+    uint64_t v[4];
+    const char *at = bytes.data;
+    size_t left = bytes.len;
+    sip_begin(v, key);
+    sip_take(v, tweak);
+    for (; left >= 8; left -= 8, at += 8) {
+        sip_take(v, le_get(at, 8));
+    }
+    uint64_t last = (uint64_t)(bytes.len + sizeof(tweak)) << 56;
+    for (size_t i = 0; i < left; i++) {
+        last |= (uint64_t)(unsigned char)at[i] << (8 * i);
+    }
+    sip_take(v, last);
+    return sip_end(v);
 }
 
 void sha256(struct slice bytes, uint8_t ret_digest[SHA256_SIZE])

@@ -51,9 +51,9 @@ static void place(struct map *map, uint64_t hash, uint32_t value)
     map->slots[i] = (struct map_slot){tag_of(hash), value};
 }
 
-static bool grow(struct map *map, map_hash_of *hash_of, const void *ctx)
+static bool rebuild(struct map *map, uint32_t cap, map_hash_of *hash_of, const void *ctx)
 {
-    struct map bigger = {.len = map->len, .cap = map->cap == 0 ? MAP_CAP_MIN : map->cap * 2};
+    struct map bigger = {.len = map->len, .cap = cap};
     bigger.slots = malloc((size_t)bigger.cap * sizeof(*bigger.slots));
     if (bigger.slots == NULL) {
         return false;
@@ -69,10 +69,27 @@ static bool grow(struct map *map, map_hash_of *hash_of, const void *ctx)
     return true;
 }
 
+bool map_rehash(struct map *map, map_hash_of *hash_of, const void *ctx)
+{
+    return map->cap == 0 || rebuild(map, map->cap, hash_of, ctx);
+}
+
+uint32_t map_longest_run(const struct map *map)
+{
+    uint32_t longest = 0;
+    uint32_t run = 0;
+    for (uint32_t i = 0; i < 2 * map->cap; i++) { /* twice around, for the run across the end */
+        run = map->slots[i & (map->cap - 1)].value != MAP_NONE ? run + 1 : 0;
+        longest = run > longest ? run : longest;
+    }
+    return longest < map->len ? longest : map->len;
+}
+
 bool map_add(struct map *map, uint64_t hash, uint32_t value, map_hash_of *hash_of, const void *ctx)
 {
     ensure(value != MAP_NONE);
-    if ((uint64_t)(map->len + 1) * 4 > (uint64_t)map->cap * 3 && !grow(map, hash_of, ctx)) {
+    if ((uint64_t)(map->len + 1) * 4 > (uint64_t)map->cap * 3 &&
+        !rebuild(map, map->cap == 0 ? MAP_CAP_MIN : map->cap * 2, hash_of, ctx)) {
         return false;
     }
     place(map, hash, value);

@@ -34,6 +34,11 @@ uint32_t map_find(const struct map *map, uint64_t hash, map_is_equal *is_equal, 
  * asks for it through `hash_of`. False without memory. */
 typedef uint64_t map_hash_of(const void *ctx, uint32_t value);
 bool map_add(struct map *map, uint64_t hash, uint32_t value, map_hash_of *hash_of, const void *ctx);
+/* Puts every value to where its hash is now, after a change of what hash_of says of all of them. False without memory: then
+ * nothing has changed, and nothing can be found. */
+bool map_rehash(struct map *map, map_hash_of *hash_of, const void *ctx);
+/* The most entries in a row without an empty place between them: what the slowest search passes. O(capacity). */
+uint32_t map_longest_run(const struct map *map);
 /* Removes the entry with this hash and value; it must be there. */
 void map_remove(struct map *map, uint64_t hash, uint32_t value, map_hash_of *hash_of, const void *ctx);
 

@@ -12,6 +12,7 @@
  * others accepted would no longer be theirs. */
 #include <stdlib.h>
 
+#include "base/seal.h"
 #include "core/core_internal.h"
 
 #define SCRATCH_SIZE_MAX (16u << 20) /* a row is below 1 MiB: 5 payloads of 64 KiB and 16 attempts of 4 KiB */
@@ -153,11 +154,29 @@ void core_free(struct core *core)
     free(core);
 }
 
+void core_rekey(struct core *core, bool moves)
+{
+    struct seal_key key = {{0, 0}};
+    if (core->has_secret) {
+        seal_key_derive(slice_of((const char *)core->secret, sizeof(core->secret)), "hash maps of the core", &key);
+    }
+    core->hash_key = (struct hash_key){{key.part[0], key.part[1]}};
+    if (moves) {
+        symbol_rehash(core);
+        signature_rehash(core);
+        retry_rehash(core);
+        ready_rehash(core);
+        unique_rehash(core);
+        idempotency_rehash(core);
+    }
+}
+
 static void configure(struct core *core, const struct command_configure *command)
 {
     if (command->secret.len == sizeof(core->secret) && !core->has_secret) { /* what it has been used for must stay */
         memcpy(core->secret, command->secret.data, sizeof(core->secret));
         core->has_secret = true;
+        core_rekey(core, true);
     }
     core->tasks_max = command->tasks_max != 0 ? command->tasks_max : LIMIT_TASKS;
     core->payload_size_max = command->payload_size_max != 0 ? command->payload_size_max : LIMIT_PAYLOAD_TOTAL_SIZE;

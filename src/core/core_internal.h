@@ -232,6 +232,7 @@ struct core {
     int64_t time_ns;
     uint32_t tasks_max;
     uint64_t payload_size_max;
+    struct hash_key hash_key; /* derived: of the secret; zeros while there is none */
     bool has_secret;
     uint8_t secret[COMMAND_SECRET_SIZE]; /* random, from the first CONFIGURE that has one */
     int64_t finished_keep_ms;
@@ -293,7 +294,8 @@ static inline struct slice block_slice(const struct block *block)
 uint32_t symbol_find(const struct core *core, struct slice text); /* NONE */
 uint32_t symbol_acquire(struct core *core, struct slice text);    /* +1 ref; NONE when the table is full */
 void symbol_ref(struct core *core, uint32_t symbol);
-void symbol_unref(struct core *core, uint32_t symbol);              /* NONE is fine */
+void symbol_unref(struct core *core, uint32_t symbol); /* NONE is fine */
+void symbol_rehash(struct core *core);
 bool symbol_index(struct core *core, uint32_t symbol);              /* into the map, while loading */
 struct slice symbol_text(const struct core *core, uint32_t symbol); /* NONE: empty */
 static inline struct symbol *symbol_at(const struct core *core, uint32_t symbol)
@@ -320,6 +322,7 @@ uint32_t signature_acquire(struct core *core, uint32_t kind, const struct requir
 void signature_ref(struct core *core, uint32_t signature);
 void signature_unref(struct core *core, uint32_t signature);
 void signature_index(struct core *core, uint32_t signature);
+void signature_rehash(struct core *core);
 void signature_match_node(struct core *core, uint32_t node);   /* new session or facts: both bitsets anew */
 void signature_unmatch_node(struct core *core, uint32_t node); /* clears both: its session is over */
 bool signature_is_matched(const struct signature *signature, const struct node *node);
@@ -333,6 +336,7 @@ static inline struct retry *retry_at(const struct core *core, uint32_t retry)
 uint32_t retry_acquire(struct core *core, const struct retry_policy *policy); /* NONE: full */
 void retry_unref(struct core *core, uint32_t retry);
 void retry_index(struct core *core, uint32_t retry);
+void retry_rehash(struct core *core);
 bool retry_is_retryable(const struct core *core, const struct retry *retry, struct slice error_kind);
 int64_t retry_delay_ms(const struct retry *retry, uint32_t failures, uint64_t task_id, uint32_t attempt);
 
@@ -356,6 +360,7 @@ void ready_resume(struct core *core, uint32_t queue);
 void ready_node_joined(struct core *core, uint32_t node);
 void ready_dispatch(struct core *core); /* grants until no servable work is left (T6) */
 void ready_index(struct core *core, uint32_t slot);
+void ready_rehash(struct core *core);
 
 /* timer.c */
 void timer_init(struct core *core);
@@ -450,6 +455,7 @@ void unique_set_end(struct core *core, uint32_t task, int64_t until_ns); /* of a
 void unique_on_state(struct core *core, uint32_t task);                  /* lets go of the key when the mode says so */
 void unique_purge(struct core *core);
 void unique_index(struct core *core, uint32_t unique);
+void unique_rehash(struct core *core);
 static inline struct unique *unique_at(const struct core *core, uint32_t unique)
 {
     return slab_at(&core->uniques, unique);
@@ -462,6 +468,7 @@ void idempotency_on_final(struct core *core, uint32_t task);
 void idempotency_forget(struct core *core, uint32_t task); /* the task leaves memory; its keys stay */
 void idempotency_purge(struct core *core);
 void idempotency_index(struct core *core, uint32_t idempotency);
+void idempotency_rehash(struct core *core);
 static inline struct idempotency *idempotency_at(const struct core *core, uint32_t idempotency)
 {
     return slab_at(&core->idempotencies, idempotency);
@@ -473,6 +480,8 @@ static inline struct idempotency *idempotency_at(const struct core *core, uint32
 enum status archive_load(struct core *core, struct slice body, struct buf *why);
 
 /* core.c */
+/* Takes the key of every map of client-chosen content from the secret; with `moves` what the maps hold moves to its new place. */
+void core_rekey(struct core *core, bool moves);
 /* The feature level of the entry being applied. What the core does otherwise than before asks for it, so that entries
  * that were acknowledged by an older build still mean what they meant (command.h). */
 static inline enum entry_level core_level(const struct core *core)

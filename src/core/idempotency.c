@@ -17,7 +17,8 @@ static bool is_equal(const void *ctx, uint32_t value, const void *key)
 
 static uint64_t hash_of(const void *ctx, uint32_t value)
 {
-    return hash64(block_slice(idempotency_at(ctx, value)->key), 0);
+    const struct core *core = ctx;
+    return hash_keyed(&core->hash_key, 0, block_slice(idempotency_at(core, value)->key));
 }
 
 static void drop_oldest(struct core *core)
@@ -52,7 +53,7 @@ static bool is_over(const struct core *core, uint32_t index)
 
 static uint32_t lookup(const struct core *core, struct slice key)
 {
-    return map_find(&core->idempotency_map, hash64(key, 0), is_equal, core, &key);
+    return map_find(&core->idempotency_map, hash_keyed(&core->hash_key, 0, key), is_equal, core, &key);
 }
 
 uint32_t idempotency_find(const struct core *core, struct slice key)
@@ -148,4 +149,9 @@ void idempotency_index(struct core *core, uint32_t index)
         idempotency_at(core, next)->prev_of_task = index;
     }
     ensure(map_add(&core->idempotency_map, hash_of(core, index), index, hash_of, core));
+}
+
+void idempotency_rehash(struct core *core)
+{
+    ensure(map_rehash(&core->idempotency_map, hash_of, core));
 }

@@ -50,9 +50,10 @@ struct flow_key {
     uint32_t queue, symbol;
 };
 
-static uint64_t flow_hash(uint32_t queue, uint32_t symbol)
+static uint64_t flow_hash(const struct core *core, uint32_t queue, uint32_t symbol)
 {
-    return hash_mix((uint64_t)queue << 32 | symbol);
+    uint64_t number = (uint64_t)queue << 32 | symbol;
+    return hash_keyed_numbers(&core->hash_key, &number, 1);
 }
 
 static bool flow_is_equal(const void *ctx, uint32_t value, const void *key)
@@ -65,7 +66,7 @@ static bool flow_is_equal(const void *ctx, uint32_t value, const void *key)
 static uint64_t flow_hash_of(const void *ctx, uint32_t value)
 {
     const struct flow *flow = flow_at(ctx, value);
-    return flow_hash(flow->queue, flow->symbol);
+    return flow_hash(ctx, flow->queue, flow->symbol);
 }
 
 uint32_t flow_acquire(struct core *core, uint32_t queue, struct slice fairness_key)
@@ -75,7 +76,7 @@ uint32_t flow_acquire(struct core *core, uint32_t queue, struct slice fairness_k
         key.symbol = symbol_acquire(core, fairness_key);
         ensure(key.symbol != NONE); /* task_submit has looked that there is room */
     }
-    uint64_t hash = flow_hash(queue, key.symbol);
+    uint64_t hash = flow_hash(core, queue, key.symbol);
     uint32_t index = map_find(&core->flow_map, hash, flow_is_equal, core, &key);
     if (index != MAP_NONE) {
         symbol_unref(core, key.symbol);
@@ -112,9 +113,10 @@ void flow_index(struct core *core, uint32_t index)
 
 /* --- slots and cells --- */
 
-static uint64_t slot_hash(const struct lane_key *key)
+static uint64_t slot_hash(const struct core *core, const struct lane_key *key)
 {
-    return hash_mix(hash_mix((uint64_t)key->flow << 32 | key->signature) + key->priority);
+    const uint64_t numbers[] = {(uint64_t)key->flow << 32 | key->signature, key->priority};
+    return hash_keyed_numbers(&core->hash_key, numbers, ARRAY_COUNT(numbers));
 }
 
 static bool slot_is_equal(const void *ctx, uint32_t value, const void *key)
@@ -128,7 +130,7 @@ static uint64_t slot_hash_of(const void *ctx, uint32_t value)
 {
     const struct slot *slot = slot_at(ctx, value);
     struct lane_key key = {slot->flow, slot->signature, slot->priority};
-    return slot_hash(&key);
+    return slot_hash(ctx, &key);
 }
 
 static bool slot_is_before(void *ctx, uint32_t a, uint32_t b)
@@ -216,7 +218,7 @@ static uint32_t cell_first(struct core *core, struct heap *cell)
 static uint32_t slot_of(struct core *core, const struct task *task)
 {
     struct lane_key key = {task->flow, task->signature, task->priority};
-    uint64_t hash = slot_hash(&key);
+    uint64_t hash = slot_hash(core, &key);
     uint32_t index = map_find(&core->slot_map, hash, slot_is_equal, core, &key);
     if (index != MAP_NONE) {
         return index;
@@ -416,4 +418,10 @@ void ready_dispatch(struct core *core)
         }
     }
     bitset_clear_all(&core->servable);
+}
+
+void ready_rehash(struct core *core)
+{
+    ensure(map_rehash(&core->flow_map, flow_hash_of, core));
+    ensure(map_rehash(&core->slot_map, slot_hash_of, core));
 }

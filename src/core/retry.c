@@ -7,15 +7,15 @@
 #include "base/hash.h"
 #include "core/core_internal.h"
 
-static uint64_t hash_policy(const struct retry *retry)
+static uint64_t hash_policy(const struct core *core, const struct retry *retry)
 {
-    uint64_t hash = hash_mix(retry->attempts_max) ^ (uint64_t)retry->base_ms;
-    hash = hash_mix(hash) ^ (uint64_t)retry->cap_ms;
-    hash = hash_mix(hash) ^ ((uint64_t)retry->factor_milli << 32 | retry->jitter_percent);
+    uint64_t numbers[5 + ARRAY_COUNT(retry->not_retryable)] = {
+        retry->attempts_max, (uint64_t)retry->base_ms, (uint64_t)retry->cap_ms,
+        (uint64_t)retry->factor_milli << 32 | retry->jitter_percent, retry->not_retryable_count};
     for (uint32_t i = 0; i < retry->not_retryable_count; i++) {
-        hash = hash_mix(hash) ^ retry->not_retryable[i];
+        numbers[5 + i] = retry->not_retryable[i];
     }
-    return hash_mix(hash);
+    return hash_keyed_numbers(&core->hash_key, numbers, 5 + retry->not_retryable_count);
 }
 
 static bool is_equal(const void *ctx, uint32_t value, const void *key)
@@ -30,7 +30,7 @@ static bool is_equal(const void *ctx, uint32_t value, const void *key)
 
 static uint64_t hash_of(const void *ctx, uint32_t value)
 {
-    return hash_policy(retry_at(ctx, value));
+    return hash_policy(ctx, retry_at(ctx, value));
 }
 
 uint32_t retry_acquire(struct core *core, const struct retry_policy *policy)
@@ -46,7 +46,7 @@ uint32_t retry_acquire(struct core *core, const struct retry_policy *policy)
         wanted.not_retryable[i] = symbol_acquire(core, policy->not_retryable[i]);
         ensure(wanted.not_retryable[i] != NONE); /* task_submit has looked that there is room */
     }
-    uint64_t hash = hash_policy(&wanted);
+    uint64_t hash = hash_policy(core, &wanted);
     uint32_t index = map_find(&core->retry_map, hash, is_equal, core, &wanted);
     if (index == MAP_NONE && core->retries.used < LIMIT_RETRY_POLICIES) {
         index = slab_alloc(&core->retries);
@@ -72,7 +72,7 @@ void retry_unref(struct core *core, uint32_t index)
     if (--retry->refs > 0) {
         return;
     }
-    map_remove(&core->retry_map, hash_policy(retry), index, hash_of, core);
+    map_remove(&core->retry_map, hash_policy(core, retry), index, hash_of, core);
     for (uint32_t i = 0; i < retry->not_retryable_count; i++) {
         symbol_unref(core, retry->not_retryable[i]);
     }
@@ -115,4 +115,9 @@ int64_t retry_delay_ms(const struct retry *retry, uint32_t failures, uint64_t ta
     }
     ensure(delay_ms >= 0);
     return delay_ms;
+}
+
+void retry_rehash(struct core *core)
+{
+    ensure(map_rehash(&core->retry_map, hash_of, core));
 }

@@ -17,21 +17,20 @@ struct wanted {
     uint32_t labels[LIMIT_LABELS];
 };
 
-static uint64_t hash_fields(uint32_t kind, uint32_t cpu_milli, uint32_t memory_mib, uint32_t gpu,
-                            const uint32_t *labels, uint32_t label_count)
+static uint64_t hash_fields(const struct core *core, uint32_t kind, uint32_t cpu_milli, uint32_t memory_mib,
+                            uint32_t gpu, const uint32_t *labels, uint32_t label_count)
 {
-    uint64_t hash = hash_mix((uint64_t)kind << 32 | gpu);
-    hash = hash_mix(hash ^ ((uint64_t)cpu_milli << 32 | memory_mib));
+    uint64_t numbers[2 + LIMIT_LABELS] = {(uint64_t)kind << 32 | gpu, (uint64_t)cpu_milli << 32 | memory_mib};
     for (uint32_t i = 0; i < label_count; i++) {
-        hash = hash_mix(hash ^ labels[i]);
+        numbers[2 + i] = labels[i];
     }
-    return hash;
+    return hash_keyed_numbers(&core->hash_key, numbers, 2 + label_count);
 }
 
 static uint64_t hash_of(const void *ctx, uint32_t value)
 {
     const struct signature *s = signature_at(ctx, value);
-    return hash_fields(s->kind, s->cpu_milli, s->memory_mib, s->gpu, s->labels, s->label_count);
+    return hash_fields(ctx, s->kind, s->cpu_milli, s->memory_mib, s->gpu, s->labels, s->label_count);
 }
 
 static bool is_equal(const void *ctx, uint32_t value, const void *key)
@@ -172,8 +171,8 @@ uint32_t signature_acquire(struct core *core, uint32_t kind, const struct requir
     }
     wanted.label_count = distinct;
 
-    uint64_t hash =
-        hash_fields(wanted.kind, wanted.cpu_milli, wanted.memory_mib, wanted.gpu, wanted.labels, wanted.label_count);
+    uint64_t hash = hash_fields(core, wanted.kind, wanted.cpu_milli, wanted.memory_mib, wanted.gpu, wanted.labels,
+                                wanted.label_count);
     uint32_t index = map_find(&core->signature_map, hash, is_equal, core, &wanted);
     if (index == MAP_NONE && core->signatures.used < LIMIT_SIGNATURES) {
         index = slab_alloc(&core->signatures);
@@ -234,4 +233,9 @@ void signature_unref(struct core *core, uint32_t index)
     free(signature->labels);
     bitset_free(&signature->nodes);
     slab_free(&core->signatures, index);
+}
+
+void signature_rehash(struct core *core)
+{
+    ensure(map_rehash(&core->signature_map, hash_of, core));
 }

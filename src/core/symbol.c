@@ -21,12 +21,12 @@ static uint64_t hash_of(const void *ctx, uint32_t value)
 
 uint32_t symbol_find(const struct core *core, struct slice text)
 {
-    return map_find(&core->symbol_map, hash64(text, 0), is_equal, core, &text);
+    return map_find(&core->symbol_map, hash_keyed(&core->hash_key, 0, text), is_equal, core, &text);
 }
 
 uint32_t symbol_acquire(struct core *core, struct slice text)
 {
-    uint64_t hash = hash64(text, 0);
+    uint64_t hash = hash_keyed(&core->hash_key, 0, text);
     uint32_t index = map_find(&core->symbol_map, hash, is_equal, core, &text);
     if (index != MAP_NONE) {
         symbol_at(core, index)->refs++;
@@ -75,7 +75,7 @@ bool symbol_index(struct core *core, uint32_t index)
 {
     struct symbol *symbol = symbol_at(core, index);
     struct slice text = slice_of(symbol->text, symbol->len);
-    symbol->hash = hash64(text, 0);
+    symbol->hash = hash_keyed(&core->hash_key, 0, text);
     if (symbol_find(core, text) != NONE) {
         return false;
     }
@@ -117,4 +117,13 @@ void block_drop(struct core *core, struct block **block)
         }
         free(gone);
     }
+}
+
+void symbol_rehash(struct core *core)
+{
+    for (uint32_t i = slab_next(&core->symbols, 0); i != SLAB_NONE; i = slab_next(&core->symbols, i + 1)) {
+        struct symbol *symbol = symbol_at(core, i);
+        symbol->hash = hash_keyed(&core->hash_key, 0, slice_of(symbol->text, symbol->len));
+    }
+    ensure(map_rehash(&core->symbol_map, hash_of, core));
 }

@@ -31,8 +31,9 @@ static bool is_equal(const void *ctx, uint32_t value, const void *key)
 
 static uint64_t hash_of(const void *ctx, uint32_t value)
 {
-    const struct unique *unique = unique_at(ctx, value);
-    return hash64(block_slice(unique->key), unique->queue);
+    const struct core *core = ctx;
+    const struct unique *unique = unique_at(core, value);
+    return hash_keyed(&core->hash_key, unique->queue, block_slice(unique->key));
 }
 
 static bool is_before(void *ctx, uint32_t a, uint32_t b)
@@ -72,7 +73,7 @@ static void drop(struct core *core, uint32_t index)
 static uint32_t lookup(const struct core *core, uint32_t queue, struct slice text)
 {
     struct unique_key key = {queue, text};
-    return map_find(&core->unique_map, hash64(text, queue), is_equal, core, &key);
+    return map_find(&core->unique_map, hash_keyed(&core->hash_key, queue, text), is_equal, core, &key);
 }
 
 static bool is_over(const struct core *core, uint32_t index)
@@ -182,4 +183,9 @@ void unique_index(struct core *core, uint32_t index)
     if (unique->mode == UNIQUE_FOR_TIME) {
         ensure(heap_push(&core->unique_ends, index));
     }
+}
+
+void unique_rehash(struct core *core)
+{
+    ensure(map_rehash(&core->unique_map, hash_of, core));
 }

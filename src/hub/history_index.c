@@ -23,6 +23,7 @@
 #include <string.h>
 
 #include "base/ensure.h"
+#include "base/entropy.h"
 #include "base/hash.h"
 #include "hub/history_internal.h"
 #include "proto/blob_name.h"
@@ -33,8 +34,9 @@
 
 static uint64_t key_hash(const struct row_key *key)
 {
-    uint64_t hash = hash64(key->queue, (uint64_t)(key->state + 1));
-    return hash64(key->error_kind, hash64(key->kind, hash));
+    const struct hash_key *process = entropy_hash_key();
+    uint64_t hash = hash_keyed(process, (uint64_t)(key->state + 1), key->queue);
+    return hash_keyed(process, hash_keyed(process, hash, key->kind), key->error_kind);
 }
 
 static bool key_is_of(const void *ctx, uint32_t value, const void *key_)

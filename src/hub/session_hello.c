@@ -23,6 +23,7 @@
 #include "base/base32.h"
 #include "base/clock.h"
 #include "base/ensure.h"
+#include "base/entropy.h"
 #include "base/log.h"
 #include "base/mutation.h"
 #include "hub/sessions_internal.h"
@@ -41,7 +42,7 @@ static bool is_equal_name(const void *ctx, uint32_t value, const void *key)
 
 static uint64_t hash_of_name(const void *ctx, uint32_t value)
 {
-    return hash64(hello_name(session_at(ctx, value)), 0);
+    return hash_keyed(entropy_hash_key(), 0, hello_name(session_at(ctx, value)));
 }
 
 bool session_hello_begin(struct session *session, struct slice name)
@@ -50,7 +51,7 @@ bool session_hello_begin(struct session *session, struct slice name)
     memcpy(session->hello_name, name.data, name.len);
     session->hello_name_len = (uint8_t)name.len;
     struct sessions *sessions = session->sessions;
-    if (map_add(&sessions->by_hello, hash64(name, 0), session->index, hash_of_name, sessions)) {
+    if (map_add(&sessions->by_hello, hash_keyed(entropy_hash_key(), 0, name), session->index, hash_of_name, sessions)) {
         return true;
     }
     session->hello_name_len = 0;
@@ -61,7 +62,8 @@ void session_hello_end(struct session *session)
 {
     struct sessions *sessions = session->sessions;
     if (session->hello_name_len > 0) {
-        map_remove(&sessions->by_hello, hash64(hello_name(session), 0), session->index, hash_of_name, sessions);
+        map_remove(&sessions->by_hello, hash_keyed(entropy_hash_key(), 0, hello_name(session)), session->index,
+                   hash_of_name, sessions);
         session->hello_name_len = 0;
     }
 }
@@ -92,7 +94,8 @@ enum status session_check_name(const struct sessions *sessions, const struct com
     if (MUTATION(hello_evicts)) {
         return STATUS_OK;
     }
-    uint32_t under_way = map_find(&sessions->by_hello, hash64(name, 0), is_equal_name, sessions, &name);
+    uint32_t under_way =
+        map_find(&sessions->by_hello, hash_keyed(entropy_hash_key(), 0, name), is_equal_name, sessions, &name);
     if (under_way != MAP_NONE) {
         return taken(name, session_at(sessions, under_way)->peer, ret_detail);
     }

@@ -23,6 +23,7 @@
 
 #include "base/clock.h"
 #include "base/ensure.h"
+#include "base/entropy.h"
 #include "base/mutation.h"
 #include "hub/sessions_internal.h"
 #include "hub/task_json.h"
@@ -95,12 +96,13 @@ static bool is_equal_name(const void *ctx, uint32_t value, const void *key)
 
 static uint64_t hash_of_name(const void *ctx, uint32_t value)
 {
-    return hash64(worker_name(session_at(ctx, value)), 0);
+    return hash_keyed(entropy_hash_key(), 0, worker_name(session_at(ctx, value)));
 }
 
 struct session *worker_find(const struct sessions *sessions, struct slice name)
 {
-    uint32_t index = map_find(&sessions->by_name, hash64(name, 0), is_equal_name, sessions, &name);
+    uint32_t index =
+        map_find(&sessions->by_name, hash_keyed(entropy_hash_key(), 0, name), is_equal_name, sessions, &name);
     return index != MAP_NONE ? session_at(sessions, index) : NULL;
 }
 
@@ -125,7 +127,7 @@ static struct session *worker_new(struct sessions *sessions, struct slice name)
     worker->name_len = (uint8_t)name.len;
     memcpy(worker->name, name.data, name.len);
     session->instance = worker_instance(name);
-    if (!map_add(&sessions->by_name, hash64(name, 0), session->index, hash_of_name, sessions)) {
+    if (!map_add(&sessions->by_name, hash_keyed(entropy_hash_key(), 0, name), session->index, hash_of_name, sessions)) {
         free(TAKE(session->worker)); /* it is in no map: worker_free must not look for it */
         session_free(session);
         return NULL;
@@ -198,8 +200,8 @@ bool workers_on_idle(struct session *session)
 void worker_free(struct session *session)
 {
     struct worker *worker = session->worker;
-    map_remove(&session->sessions->by_name, hash64(worker_name(session), 0), session->index, hash_of_name,
-               session->sessions);
+    map_remove(&session->sessions->by_name, hash_keyed(entropy_hash_key(), 0, worker_name(session)), session->index,
+               hash_of_name, session->sessions);
     session->worker = NULL;
     free(worker);
 }

@@ -76,12 +76,43 @@ static void test_hash64(void **state)
     assert_true(hash64(SLICE("a"), 5) == hash64(SLICE("a"), 5));
 }
 
+/* Vectors of SipHash-1-3 with the key 00 01 … 0f, made by a second implementation that gives the published vector of SipHash-2-4
+ * (0xa129ca6149be45e5), for the messages 00 01 … of 8, 15 and 16 bytes. The tweak is the first eight bytes. */
+static void test_keyed_hash(void **state)
+{
+    (void)state;
+    struct hash_key key = {{UINT64_C(0x0706050403020100), UINT64_C(0x0f0e0d0c0b0a0908)}};
+    const uint64_t tweak = UINT64_C(0x0706050403020100);
+    const char bytes[] = {8, 9, 10, 11, 12, 13, 14, 15};
+    const uint64_t numbers[] = {1, 2};
+    const uint64_t swapped[] = {2, 1};
+    struct hash_key zero = {{0, 0}};
+    assert_true(hash_keyed_numbers(&key, numbers, 2) != hash_keyed_numbers(&key, swapped, 2));
+    assert_true(hash_keyed_numbers(&key, numbers, 2) != hash_keyed_numbers(&key, numbers, 1));
+    assert_true(hash_keyed_numbers(&key, numbers, 2) != hash_keyed_numbers(&zero, numbers, 2));
+    assert_true(hash_keyed(&key, tweak, slice_of(bytes, 0)) == UINT64_C(0x369095118d299a8e));
+    assert_true(hash_keyed(&key, tweak, slice_of(bytes, 7)) == UINT64_C(0xd320d86d2a519956));
+    assert_true(hash_keyed(&key, tweak, slice_of(bytes, 8)) == UINT64_C(0xcc4fdd1a7d908b66));
+    /* Every bit of key, tweak, bytes and length counts. */
+    uint64_t plain = hash_keyed(&key, tweak, slice_of(bytes, 7));
+    assert_true(plain != hash_keyed(&key, tweak, slice_of(bytes, 6)));
+    for (unsigned bit = 0; bit < 64; bit++) {
+        struct hash_key other = key;
+        other.part[bit & 1] ^= UINT64_C(1) << bit;
+        assert_true(plain != hash_keyed(&other, tweak, slice_of(bytes, 7)));
+        assert_true(plain != hash_keyed(&key, tweak ^ UINT64_C(1) << bit, slice_of(bytes, 7)));
+        char changed[8];
+        memcpy(changed, bytes, 8);
+        changed[bit / 8] ^= (char)(1 << bit % 8);
+        assert_true((plain != hash_keyed(&key, tweak, slice_of(changed, 7))) == (bit < 56));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_crc32c_vectors),
-        cmocka_unit_test(test_crc32c_in_pieces),
-        cmocka_unit_test(test_sha256_vectors),
+        cmocka_unit_test(test_keyed_hash),       cmocka_unit_test(test_crc32c_vectors),
+        cmocka_unit_test(test_crc32c_in_pieces), cmocka_unit_test(test_sha256_vectors),
         cmocka_unit_test(test_hash64),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
