@@ -3,8 +3,8 @@
 //
 //   SHOAL=build/shoal test/data/make.mjs <name>       <name> is the release, such as 0.2.0
 //
-// Each release adds one, made by its own build, and none is ever changed or removed: test/e2e/test_format.mjs and the unit
-// test core/test_golden open, verify and continue all of them.
+// Each release adds one, made by its own build, and none is ever changed or removed: test/e2e/test_format.mjs opens,
+// verifies and continues all of them. (One of a build that was never released may be made anew.)
 //
 //   full      a snapshot, journal behind it (the hub was killed), history.db and blobs; tasks in every state that a task can
 //             reach, attempts of every outcome, unique keys of every mode, idempotency keys, retry policies, errors, progress,
