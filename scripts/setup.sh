@@ -34,7 +34,8 @@ run|nodejs|node|code.run javascript; a client in the tests
 run|default-jdk-headless|javac|code.run java
 run|procps|ps|what the tests look at processes with
 tests|curl|curl|a client in the tests and the demo
-tests|npm|npm|fetches the ws client of the tests
+tests|npm|npm|fetches what the tests use beside Node
+tests|chromium|chromium|a page of the web that attacks a hub, in the tests
 tests|jq|jq|reads answers in the tests and the demo
 tests|clang|clang|builds the fuzz targets
 tests|libclang-rt-14-dev|-|libFuzzer and sanitizers of that clang

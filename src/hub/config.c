@@ -59,7 +59,9 @@
     KEY(data, "data directory")                                                                                        \
     KEY(durability, "batch, interval or none")                                                                         \
     KEY(node_key, "key that nodes must show")                                                                          \
-    KEY(node_key_file, "file whose first line is that key")
+    KEY(node_key_file, "file whose first line is that key")                                                            \
+    KEY(hosts, "names that the hub goes by beside its addresses, separated by commas; * is any")                       \
+    KEY(origins, "pages of other sites that may use the hub, such as https://shoal.example; * is any")
 
 struct values { /* what libcyaml fills; a key that is missing leaves NULL */
 #define KEY(name, ...) char *name;
@@ -342,15 +344,17 @@ static bool copy_text(const char *key, const char *value, char *ret, size_t size
     return true;
 }
 
-static bool read_key_file(struct hub_config *config, const char *path, const struct lines *lines, const char *name,
-                          struct buf *why)
+static bool read_key_file(const char *key, const char *path, char *ret, size_t size, const struct lines *lines,
+                          const char *name, struct buf *why)
 {
+    if (path == NULL) {
+        return true;
+    }
     struct buf reason;
     buf_init(&reason, 4096);
-    bool is_read = key_file_read(path, config->node_key, sizeof(config->node_key), &reason) == STATUS_OK;
+    bool is_read = key_file_read(path, ret, size, &reason) == STATUS_OK;
     if (!is_read) {
-        buf_printf(why, "%s, line %zu: \"node_key_file\": %s", name, line_of(lines, "node_key_file"),
-                   buf_cstr(&reason));
+        buf_printf(why, "%s, line %zu: \"%s\": %s", name, line_of(lines, key), key, buf_cstr(&reason));
     }
     buf_free(&reason);
     return is_read;
@@ -361,6 +365,8 @@ static bool apply(const struct values *values, const struct lines *lines, const 
 {
     if (!bounds_hold(values, lines, name, why) ||
         !copy_text("data", values->data, config->data_dir, sizeof(config->data_dir), lines, name, why) ||
+        !copy_text("hosts", values->hosts, config->hosts, sizeof(config->hosts), lines, name, why) ||
+        !copy_text("origins", values->origins, config->origins, sizeof(config->origins), lines, name, why) ||
         !copy_text("node_key", values->node_key, config->node_key, sizeof(config->node_key), lines, name, why)) {
         return false;
     }
@@ -377,7 +383,8 @@ static bool apply(const struct values *values, const struct lines *lines, const 
                    line_of(lines, "durability"));
         return false;
     }
-    if (values->node_key_file != NULL && !read_key_file(config, values->node_key_file, lines, name, why)) {
+    if (!read_key_file("node_key_file", values->node_key_file, config->node_key, sizeof(config->node_key), lines, name,
+                       why)) {
         return false;
     }
 #define SET(member, key, factor)                                                                                       \

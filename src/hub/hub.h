@@ -37,6 +37,8 @@ struct hub_config { /* from the command line, then the file, then defaults; hub/
     int64_t header_ms, body_idle_ms, idle_ms;
     int64_t beat_ms, suspect_ms, lost_ms, closed_grace_ms;
     char node_key[128]; /* empty: nodes need none */
+    char hosts[1024];   /* guard.h */
+    char origins[1024];
 };
 
 struct routes;     /* routes.h: request contexts and the tables of routes.c */

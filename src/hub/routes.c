@@ -1,5 +1,6 @@
 /* routes.c - from a request to its handler and back: dispatch, calls, answers.
  *
+ *   on_head ─ guard_check ─▶ 400, 401, 403, 415, 421 before a byte of the body is read
  *   on_request ─ route_find ─▶ handler ─ begin/put/commit ─▶ sequencer ─ on_reply ─▶ call_answer   (a change)
  *                                │ reads the core ─ await(seq) ─────────────────────▶ call_answer   (a read)
  *                                └ task_waits_add ─ final or late ─▶ show ─▶ as a read              (wait_ms)
@@ -280,29 +281,6 @@ void call_answer_begin(struct call *call, int status, const char *content_type, 
 
 /* --- asking --- */
 
-/* Whether a Content-Type names this media type, whatever its parameters. */
-static bool media_type_is(struct slice type, const char *name)
-{
-    size_t len = strlen(name);
-    if (type.len < len) {
-        return false;
-    }
-    for (size_t i = 0; i < len; i++) {
-        if (tolower((unsigned char)type.data[i]) != name[i]) {
-            return false;
-        }
-    }
-    for (size_t i = len; i < type.len; i++) {
-        if (type.data[i] == ';') {
-            return true;
-        }
-        if (type.data[i] != ' ' && type.data[i] != '\t') {
-            return false;
-        }
-    }
-    return true;
-}
-
 bool call_parse_body(struct call *call, struct problem *problem, struct json_value *ret_root, bool *ret_is_empty)
 {
     struct slice body = call_body(call);
@@ -310,12 +288,6 @@ bool call_parse_body(struct call *call, struct problem *problem, struct json_val
     *ret_is_empty = body.len == 0 && mode == BODY_OPTIONAL;
     if (*ret_is_empty) {
         body = SLICE("{}");
-    }
-    struct slice type = http_header(call->request, "content-type");
-    if (!*ret_is_empty && type.len > 0 && !media_type_is(type, "application/json")) {
-        problem_set(problem, STATUS_MEDIA_TYPE, "%s",
-                    mode == BODY_BATCH ? "send application/json or application/x-ndjson" : "send application/json");
-        return false;
     }
     if (body.len == 0) {
         problem_set(problem, STATUS_BAD_JSON, "the body is empty; JSON is needed");
@@ -467,34 +439,20 @@ void call_commit(struct call *call, void (*on_reply)(struct call *call, const st
     hub_schedule_flush(call->hub);
 }
 
-bool node_key_matches(const struct hub *hub, struct slice key)
+static struct guard_config guard_config_of(const struct hub *hub)
 {
-    struct slice wanted = slice_str(hub->config.node_key);
-    if (wanted.len == 0) {
-        return true;
-    }
-    /* Looks at every byte of the wanted key whatever was sent, so that time tells nothing about it but its length. */
-    unsigned difference = key.len == wanted.len ? 0 : 1;
-    for (size_t i = 0; i < wanted.len; i++) {
-        difference |= (unsigned char)wanted.data[i] ^ (i < key.len ? (unsigned char)key.data[i] : 0u);
-    }
-    return difference == 0;
+    const struct hub_config *config = &hub->config;
+    return (struct guard_config){.listen_host = config->host,
+                                 .hosts = config->hosts,
+                                 .origins = config->origins,
+                                 .api_key = "",
+                                 .node_key = config->node_key};
 }
 
-bool call_check_node_key(struct call *call)
+bool node_key_matches(const struct hub *hub, struct slice key)
 {
-    struct slice value = http_header(call->request, "authorization");
-    struct slice key = {0};
-    if (value.len > 7 && strncasecmp(value.data, "Bearer ", 7) == 0) {
-        key = (struct slice){value.data + 7, value.len - 7};
-    }
-    if (node_key_matches(call->hub, key)) {
-        return true;
-    }
-    struct problem problem;
-    problem_set(&problem, STATUS_UNAUTHORIZED, "send the hub's node key as Authorization: Bearer KEY");
-    refuse_with(call, &problem, "WWW-Authenticate: Bearer\r\n");
-    return false;
+    struct guard_config config = guard_config_of(hub);
+    return guard_node_key_matches(&config, key);
 }
 
 /* --- dispatch --- */
@@ -542,6 +500,41 @@ static void refuse_path(struct call *call, const struct route_match *match)
     refuse_with(call, &problem, line);
 }
 
+/* There is no call to be had: the hub is full. */
+static void refuse_call(struct routes *routes, struct http_request *request)
+{
+    struct buf *out = &routes->out;
+    buf_reset(out);
+    problem_write_status(out, STATUS_BUSY, NULL);
+    http_answer(request, &(struct http_answer){.status = status_http(STATUS_BUSY),
+                                               .content_type = PROBLEM_CONTENT_TYPE,
+                                               .headers = SLICE("Retry-After: 1\r\n"),
+                                               .body = buf_slice(out)});
+}
+
+/* Whether the request may come in at all. False: answered, without a look at its body. */
+static bool pass_guard(struct routes *routes, struct http_request *request)
+{
+    struct guard_request seen;
+    struct route_match match;
+    guard_request_of(request, &seen);
+    route_find(request->method, request->path, &match);
+    seen.route = match.route;
+    struct problem problem;
+    problem_init(&problem);
+    enum status status = guard_check(&routes->guard, &seen, &problem);
+    if (status == STATUS_OK) {
+        return true;
+    }
+    struct call *call = call_new(routes, request, match.route);
+    if (call == NULL) {
+        refuse_call(routes, request);
+    } else {
+        refuse_with(call, &problem, status == STATUS_UNAUTHORIZED ? "WWW-Authenticate: Bearer\r\n" : "");
+    }
+    return false;
+}
+
 /* A call for the request, with its parameter decoded. NULL: answered. */
 static struct call *accept_request(struct routes *routes, struct http_request *request)
 {
@@ -552,13 +545,7 @@ static struct call *accept_request(struct routes *routes, struct http_request *r
     }
     struct call *call = call_new(routes, request, match.route);
     if (call == NULL) {
-        struct buf *out = &routes->out;
-        buf_reset(out);
-        problem_write_status(out, STATUS_BUSY, NULL);
-        http_answer(request, &(struct http_answer){.status = status_http(STATUS_BUSY),
-                                                   .content_type = PROBLEM_CONTENT_TYPE,
-                                                   .headers = SLICE("Retry-After: 1\r\n"),
-                                                   .body = buf_slice(out)});
+        refuse_call(routes, request);
         return NULL;
     }
     if (match.route == NULL) {
@@ -611,6 +598,9 @@ static void on_gone(struct http_request *request)
 static enum http_body_mode on_head(void *ctx, struct http_request *request)
 {
     struct routes *routes = ctx;
+    if (!pass_guard(routes, request)) {
+        return HTTP_BODY_ANSWERED;
+    }
     if (request->method != HTTP_PUT || !slice_starts_with(request->path, SLICE("/v1/blobs"))) {
         return HTTP_BODY_BUFFER;
     }
@@ -666,6 +656,8 @@ struct http_callbacks routes_callbacks(struct hub *hub)
     buf_init(&routes->input, LIMIT_INPUT_SIZE);
     buf_init(&routes->aux, OUT_SIZE_MAX);
     buf_init(&routes->openapi, 1u << 20);
+    struct guard_config config = guard_config_of(hub);
+    guard_init(&routes->guard, &config);
     hub->routes = routes;
     return (struct http_callbacks){.on_head = on_head,
                                    .on_body = on_body,

@@ -9,6 +9,7 @@
 
 #include <assert.h>
 
+#include "hub/guard.h"
 #include "hub/hub.h"
 #include "hub/problem.h"
 #include "hub/route_table.h"
@@ -21,6 +22,7 @@ struct call;
 struct routes {
     uint32_t magic;
     struct hub *hub;
+    struct guard guard;
     struct call *free_calls;
     uint32_t call_count;           /* in use */
     struct buf out;                /* one answer's body while it is written */
@@ -98,7 +100,7 @@ void call_answer_nothing(struct call *call, int status, const char *headers, con
 void call_refuse_range(struct call *call, uint64_t size);
 
 /* --- asking --- */
-/* Checks Content-Type and parses the body. An empty one is `{}` where the route has BODY_OPTIONAL (*ret_is_empty is then
+/* Parses the body, whose Content-Type the guard has checked. An empty one is `{}` where the route has BODY_OPTIONAL (*ret_is_empty is then
  * true), else BAD_JSON. False: the problem says why. */
 bool call_parse_body(struct call *call, struct problem *problem, struct json_value *ret_root, bool *ret_is_empty);
 /* The same and the body must be an object that has no member but this one, which `take` reads when it is there (fields.h). False:
@@ -122,8 +124,7 @@ void call_refuse_low_disk(struct call *call);
 /* Commits it; on_reply comes once. */
 void call_commit(struct call *call,
                  void (*on_reply)(struct call *call, const struct effect_reply *reply, uint64_t seq));
-/* Whether the node key was shown (always, when there is none). False: answered (401). */
-bool call_check_node_key(struct call *call);
+/* Whether a hello shows the key that the hub asks for. */
 bool node_key_matches(const struct hub *hub, struct slice key);
 
 /* --- handlers, one for each route; named in route_table.def --- */

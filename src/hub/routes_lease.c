@@ -102,9 +102,6 @@ static bool read_poll(struct call *call, struct problem *problem, struct command
 /* Whether the hub takes calls of workers now, and this one may call. False: answered. */
 static bool may_call(struct call *call)
 {
-    if (!call_check_node_key(call)) {
-        return false;
-    }
     if (call->hub->is_ready && !call->hub->is_stopping) {
         return true;
     }

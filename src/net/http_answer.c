@@ -17,6 +17,11 @@ struct slice http_header(const struct http_request *request, const char *lower_n
     return http1_header(&request_of_const(request)->head, lower_name);
 }
 
+bool http_header_once(const struct http_request *request, const char *lower_name, struct slice *ret)
+{
+    return http1_header_once(&request_of_const(request)->head, lower_name, ret);
+}
+
 bool http_query_param(const struct http_request *request, const char *name, struct buf *scratch, struct slice *ret)
 {
     struct slice raw;

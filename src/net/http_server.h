@@ -54,6 +54,8 @@ struct http_request {
 
 /* Header by lower-case name; empty slice when missing. Valid as long as the request. */
 struct slice http_header(const struct http_request *request, const char *lower_name);
+/* The same for a field that may stand there once: *ret has NULL data when it is missing; false when it is there again. */
+bool http_header_once(const struct http_request *request, const char *lower_name, struct slice *ret);
 /* Query parameter, percent-decoded; false when missing. A malformed escape is left as it is. A value with escapes is
  * appended to `scratch` and lives there, any other one lives as long as the request. */
 bool http_query_param(const struct http_request *request, const char *name, struct buf *scratch, struct slice *ret);

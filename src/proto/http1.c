@@ -94,6 +94,21 @@ struct slice http1_header(const struct http1_head *head, const char *name)
     return (struct slice){NULL, 0};
 }
 
+bool http1_header_once(const struct http1_head *head, const char *name, struct slice *ret)
+{
+    size_t name_len = strlen(name);
+    *ret = (struct slice){NULL, 0};
+    for (uint32_t i = 0; i < head->field_count; i++) {
+        if (head->fields[i].name_len == name_len && equal_any_case(field_name(head, i), name, name_len)) {
+            if (ret->data != NULL) {
+                return false;
+            }
+            *ret = field_value(head, i);
+        }
+    }
+    return true;
+}
+
 bool http1_list_has(struct slice list, const char *token)
 {
     size_t token_len = strlen(token);

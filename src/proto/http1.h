@@ -58,6 +58,8 @@ void http1_head_free(struct http1_head *head);
 struct slice http1_target(const struct http1_head *head);
 /* The first field with this name (any case is found; `name` in lower case); empty when missing. */
 struct slice http1_header(const struct http1_head *head, const char *name);
+/* The same for a field that may stand there once: *ret has NULL data when it is missing; false when it is there again. */
+bool http1_header_once(const struct http1_head *head, const char *name, struct slice *ret);
 /* Whether a comma-separated list (Connection, Upgrade, …) contains the token, in any case. */
 bool http1_list_has(struct slice list, const char *token);
 

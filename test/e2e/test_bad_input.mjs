@@ -122,20 +122,20 @@ await run({
     check(/65536/.test(JSON.stringify(big)), `the limit is named: ${JSON.stringify(big)}`);
     const huge = await one('POST', '/v1/tasks', Buffer.alloc(9 << 20, 32), { 'content-type': 'application/json' }).catch((e) => e);
     check(huge.status === 413 && /8388608/.test(huge.text), `a huge body: ${huge.status ?? huge}`);
-    check(/^HTTP\/1\.1 414/.test(await raw(hub.port, `GET /${'x'.repeat(9000)} HTTP/1.1\r\nHost: a\r\n\r\n`)), '414');
-    check(/^HTTP\/1\.1 431/.test(await raw(hub.port, `GET / HTTP/1.1\r\nHost: a\r\nX: ${'x'.repeat(40000)}\r\n\r\n`)), '431');
-    check(/^HTTP\/1\.1 431/.test(await raw(hub.port, `GET / HTTP/1.1\r\nHost: a\r\n${'X: y\r\n'.repeat(200)}\r\n`)), '431 by count');
+    check(/^HTTP\/1\.1 414/.test(await raw(hub.port, `GET /${'x'.repeat(9000)} HTTP/1.1\r\nHost: localhost\r\n\r\n`)), '414');
+    check(/^HTTP\/1\.1 431/.test(await raw(hub.port, `GET / HTTP/1.1\r\nHost: localhost\r\nX: ${'x'.repeat(40000)}\r\n\r\n`)), '431');
+    check(/^HTTP\/1\.1 431/.test(await raw(hub.port, `GET / HTTP/1.1\r\nHost: localhost\r\n${'X: y\r\n'.repeat(200)}\r\n`)), '431 by count');
     equal(await state(), before, 'the state');
   },
   async 'malformed HTTP and smuggling: 400 as problem+json'() {
     const before = await state();
     const body = '{"kind":"test.job"}';
     for (const text of ['GARBAGE\r\n\r\n', 'GET / HTTP/9.9\r\n\r\n', 'GET /\r\n\r\n', '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03',
-      `POST /v1/tasks HTTP/1.1\r\nHost: a\r\nContent-Length: ${body.length}\r\nTransfer-Encoding: chunked\r\n\r\n${body}`,
-      `POST /v1/tasks HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n${body}`,
-      `POST /v1/tasks HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n`,
-      `POST /v1/tasks HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n`,
-      'GET / HTTP/1.1\r\nHost: a\r\nA: b\r\n c\r\n\r\n', 'GET / HTTP/1.1\r\nHost : a\r\n\r\n', 'GET / HTTP/1.1\r\n\x00: a\r\n\r\n']) {
+      `POST /v1/tasks HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${body.length}\r\nTransfer-Encoding: chunked\r\n\r\n${body}`,
+      `POST /v1/tasks HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n${body}`,
+      `POST /v1/tasks HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n`,
+      `POST /v1/tasks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n`,
+      'GET / HTTP/1.1\r\nHost: localhost\r\nA: b\r\n c\r\n\r\n', 'GET / HTTP/1.1\r\nHost : a\r\n\r\n', 'GET / HTTP/1.1\r\n\x00: a\r\n\r\n']) {
       const answer = await raw(hub.port, text);
       check(/^HTTP\/1\.1 (400|501|505) /.test(answer), `${JSON.stringify(text.slice(0, 60))} → ${answer.slice(0, 80)}`);
       check(/application\/problem\+json/.test(answer), `${JSON.stringify(text.slice(0, 60))}: problem+json`);
@@ -146,13 +146,13 @@ await run({
     let seed = 12345;
     const random = () => (seed = (seed * 1103515245 + 12345) % 2 ** 31);
     for (let i = 0; i < 150; i++) {
-      const prefix = ['', 'POST /v1/tasks HTTP/1.1\r\nHost: a\r\nContent-Length: 50\r\n\r\n', 'GET /v1/work HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: shoal.work.v1\r\n\r\n'][i % 3];
+      const prefix = ['', 'POST /v1/tasks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n', 'GET /v1/work HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: shoal.work.v1\r\n\r\n'][i % 3];
       await raw(hub.port, Buffer.concat([Buffer.from(prefix), Buffer.from(Array.from({ length: 200 }, () => (random() >> 8) & 255))]), { ms: 100, half: true });
     }
     equal((await hub.get('/healthz')).status, 200, 'alive');
   },
   async 'pipelining keeps the order; a half-closed client is answered'() {
-    const text = await raw(hub.port, 'GET /healthz HTTP/1.1\r\nHost: a\r\n\r\nGET /nope HTTP/1.1\r\nHost: a\r\n\r\nGET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n', { half: true });
+    const text = await raw(hub.port, 'GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /nope HTTP/1.1\r\nHost: localhost\r\n\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n', { half: true });
     equal([...text.matchAll(/HTTP\/1\.1 (\d+)/g)].map((m) => m[1]), ['200', '404', '200'], 'three answers');
   },
   async 'a WebSocket that says nonsense'() {

@@ -37,8 +37,8 @@ await run({
       const target = [`GET /v1/tasks/${id}?wait_ms=60000`, `GET /v1/tasks/${id}/result?wait_ms=60000`][i % 2];
       if (i % 3 === 2) {
         const body = JSON.stringify({ kind: 'test.wait' });
-        socket.write(`POST /v1/tasks?wait_ms=60000 HTTP/1.1\r\nHost: a\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
-      } else socket.write(`${target} HTTP/1.1\r\nHost: a\r\n\r\n`);
+        socket.write(`POST /v1/tasks?wait_ms=60000 HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+      } else socket.write(`${target} HTTP/1.1\r\nHost: localhost\r\n\r\n`);
       sockets.push(socket);
     }
     await until('60 requests wait', 10000 * SLOW, async () => (await stats()).http.waiting === before.waiting + 60);
@@ -88,7 +88,7 @@ await run({
       });
     });
     socket.pause();
-    socket.write('GET /v1/queues/default HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(10000));
+    socket.write('GET /v1/queues/default HTTP/1.1\r\nHost: localhost\r\n\r\n'.repeat(10000));
     await sleep(500);
     equal((await hub.get('/healthz')).status, 200, 'others are answered');
     socket.resume();
