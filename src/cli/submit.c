@@ -19,6 +19,7 @@
 #include "cli/task_text.h"
 #include "hub/fields.h"
 #include "work/code/code_input.h"
+#include "work/sandbox/memfile.h"
 
 /* A file up to this size travels inside the task if it is text, as long as all of them leave room in the input. */
 #define INLINE_FILE_SIZE_MAX 16384
@@ -106,6 +107,7 @@ static const char *task_kind(const struct cli *cli)
 struct upload {
     char path[4096];
     size_t at; /* offset of "sha256:…" in the input */
+    int fd;    /* what was read from a pipe, owned; -1: open the path */
 };
 
 struct code_parts {
@@ -115,13 +117,14 @@ struct code_parts {
     size_t inline_size;
     char entry[256]; /* name of the first source file */
     const char *lang;
-    struct upload uploads[CODE_FILES_MAX];
+    struct upload uploads[CODE_FILES_MAX + 1]; /* the files and stdin */
     size_t upload_count, file_count;
 };
 
-static enum status upload(const struct cli *cli, struct client *client, const char *path, char *ret_name)
+static enum status upload(const struct cli *cli, struct client *client, const struct upload *what, char *ret_name)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    const char *path = what->path;
+    int fd = what->fd >= 0 ? what->fd : open(path, O_RDONLY | O_CLOEXEC);
     struct stat facts;
     if (fd < 0 || fstat(fd, &facts) != 0) {
         int error = errno;
@@ -207,9 +210,96 @@ static enum status add_file(struct code_parts *parts, const char *spec)
     buf_append_str(parts->out, ",\"blob\":\"");
     struct upload *later = &parts->uploads[parts->upload_count++];
     later->at = parts->out->len;
+    later->fd = -1;
     snprintf(later->path, sizeof(later->path), "%s", path);
     buf_printf(parts->out, "sha256:%064d\"}", 0);
     return STATUS_OK;
+}
+
+/* Copies what a pipe brings to a file without a name; `begin` was read before. */
+static enum status spool(const struct cli *cli, int from, struct slice begin, int *ret_fd)
+{
+    const char *dir = getenv("TMPDIR");
+    char path[4096], piece[65536];
+    snprintf(path, sizeof(path), "%s/shoal-stdin.XXXXXX", dir != NULL && *dir != '\0' ? dir : "/tmp");
+    int fd = mkostemp(path, O_CLOEXEC);
+    if (fd < 0) {
+        return cli_fail(cli, STATUS_IO, "cannot make a file for the input in %s: %s", path, strerror(errno));
+    }
+    unlink(path);
+    bool is_ok = memfile_write(fd, begin);
+    ssize_t got = 1;
+    while (is_ok && got > 0) {
+        got = read(from, piece, sizeof(piece));
+        if (got < 0 && errno == EINTR) {
+            got = 1;
+        } else if (got != 0) {
+            is_ok = got > 0 && memfile_write(fd, slice_of(piece, (size_t)got));
+        }
+    }
+    if (!is_ok || lseek(fd, 0, SEEK_SET) != 0) {
+        int error = errno;
+        close(fd);
+        return cli_fail(cli, STATUS_IO, "cannot keep the input: %s", strerror(error));
+    }
+    *ret_fd = fd;
+    return STATUS_OK;
+}
+
+/* Reads up to one byte more than goes inline. False with errno. */
+static bool read_head(int fd, struct buf *out)
+{
+    size_t most = INLINE_FILE_SIZE_MAX + 1;
+    if (buf_reserve(out, most) != STATUS_OK) {
+        return false;
+    }
+    for (ssize_t got = 1; got != 0 && out->len < most;) {
+        got = read(fd, out->data + out->len, most - out->len);
+        if (got < 0 && errno != EINTR) {
+            return false;
+        }
+        out->len += got > 0 ? (size_t)got : 0;
+    }
+    return true;
+}
+
+/* Standard input of the program: a short text inside the task, else a blob, of any bytes and any size. */
+static enum status add_stdin(struct code_parts *parts, const char *path)
+{
+    struct buf head;
+    struct stat facts;
+    bool is_pipe = strcmp(path, "-") == 0;
+    int fd = is_pipe ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+    buf_init(&head, 2 * INLINE_FILE_SIZE_MAX);
+    if (fd < 0 || !read_head(fd, &head)) {
+        return cli_fail(parts->cli, errno == ENOENT ? STATUS_NOT_FOUND : STATUS_IO, "cannot read %s: %s", path,
+                        strerror(errno));
+    }
+    enum status status = STATUS_OK;
+    size_t before = parts->out->len;
+    bool is_inline = head.len <= INLINE_FILE_SIZE_MAX && utf8_is_valid(buf_slice(&head));
+    if (is_inline) {
+        buf_append_str(parts->out, ",\"stdin\":");
+        json_write_str(parts->out, buf_slice(&head));
+        is_inline = parts->inline_size + (parts->out->len - before) <= INLINE_TOTAL_SIZE_MAX;
+    }
+    if (!is_inline) {
+        parts->out->len = before;
+        struct upload *later = &parts->uploads[parts->upload_count++];
+        later->fd = -1;
+        snprintf(later->path, sizeof(later->path), "%s", is_pipe ? "the input" : path);
+        if (is_pipe || fstat(fd, &facts) != 0 || !S_ISREG(facts.st_mode)) {
+            status = spool(parts->cli, fd, buf_slice(&head), &later->fd);
+        }
+        buf_append_str(parts->out, ",\"stdin\":{\"blob\":\"");
+        later->at = parts->out->len;
+        buf_printf(parts->out, "sha256:%064d\"}", 0);
+    }
+    if (!is_pipe) {
+        close(fd);
+    }
+    buf_free(&head);
+    return status;
 }
 
 /* The words of a LIST, and those of the command line from `from` on. */
@@ -352,7 +442,7 @@ static enum status send_blobs(struct code_parts *parts, struct client *client)
 {
     enum status status = STATUS_OK;
     for (size_t i = 0; i < parts->upload_count && status == STATUS_OK; i++) {
-        status = upload(parts->cli, client, parts->uploads[i].path, parts->out->data + parts->uploads[i].at);
+        status = upload(parts->cli, client, &parts->uploads[i], parts->out->data + parts->uploads[i].at);
     }
     return status;
 }
@@ -396,16 +486,10 @@ static enum status write_code_input(const struct cli *cli, struct client *client
     const char *stdin_path = cli_text(cli, "stdin");
     stdin_path = stdin_path == NULL && is_run(cli) && is_stdin_data() ? "-" : stdin_path;
     if (status == STATUS_OK && stdin_path != NULL) {
-        struct buf text;
-        buf_init(&text, LIMIT_INPUT_SIZE + 65536);
-        status = read_file(cli, stdin_path, &text);
-        if (status == STATUS_OK && !utf8_is_valid(buf_slice(&text))) {
-            status =
-                cli_fail(cli, STATUS_INVALID, "%s is not text; give it as a --file and read it from there", stdin_path);
-        }
-        buf_append_str(out, ",\"stdin\":");
-        json_write_str(out, buf_slice(&text));
-        buf_free(&text);
+        status = add_stdin(&parts, stdin_path);
+    }
+    if (cli_flag(cli, "unbuffered")) {
+        buf_append_str(out, ",\"unbuffered\":true");
     }
     buf_append_char(out, '}');
     if (status == STATUS_OK && buf_status(out) != STATUS_OK) {
@@ -421,7 +505,7 @@ static enum status write_code_input(const struct cli *cli, struct client *client
 
 static enum status write_input(const struct cli *cli, struct client *client, struct buf *out)
 {
-    static const char *const code_options[] = {"file", "lang", "entry", "stdin", "arg", "flag", "limit"};
+    static const char *const code_options[] = {"file", "lang", "entry", "stdin", "arg", "flag", "limit", "unbuffered"};
     const char *given = NULL;
     for (size_t i = 0; i < sizeof(code_options) / sizeof(code_options[0]) && given == NULL; i++) {
         if (cli_is_given(cli, code_options[i])) {

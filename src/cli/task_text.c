@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/base32.h"
+#include "base/base64.h"
 #include "base/clock.h"
 #include "base/limits.h"
 
@@ -198,23 +199,41 @@ void task_phrase(struct buf *out, struct json_value task)
     }
 }
 
+/* Appends what stands in the result itself: a text, or bytes as base64. */
+static void take_inline(struct json_value result, const char *name, struct buf *out)
+{
+    char member[32];
+    snprintf(member, sizeof(member), "%s_encoding", name);
+    struct slice text = client_str(result, name);
+    if (!slice_equal_str(client_str(result, member), "base64")) {
+        buf_append_slice(out, text);
+    } else if (!base64_decode(out, text)) {
+        buf_reset(out);
+    }
+}
+
 /* One stream of a program, from its blob when it was too long for the result. `ret_is_line_open`: its last line may lack its end. */
 static enum status print_stream(struct client *client, struct json_value result, const char *name, FILE *file,
                                 bool *ret_is_line_open)
 {
     char member[32];
     snprintf(member, sizeof(member), "%s_blob", name);
-    struct slice blob = client_str(result, member), text = client_str(result, name);
+    struct slice blob = client_str(result, member);
     uint64_t size = 0;
+    struct buf text;
+    buf_init(&text, 64u << 20);
+    take_inline(result, name, &text);
     *ret_is_line_open =
         text.len > 0 && text.data[text.len - 1] != '\n'; /* what is in a blob ends in the middle of nowhere */
     if (blob.len > 0 && client_download(client, blob, file, &size)) {
         *ret_is_line_open = true;
+        buf_free(&text);
         return STATUS_OK;
     }
     if (size == 0) {
         fwrite(text.data, 1, text.len, file);
     }
+    buf_free(&text);
     bool is_written = fflush(file) == 0 && ferror(file) == 0;
     if (!is_written) {
         return errno == EPIPE ? STATUS_OK : STATUS_IO; /* a reader such as head has seen enough */
@@ -223,6 +242,21 @@ static enum status print_stream(struct client *client, struct json_value result,
         cli_say("shoal: the rest of %s cannot be fetched from the hub; it is the blob %.*s.\n", name, SLICE_ARG(blob));
     }
     return blob.len > 0 ? STATUS_UNREACHABLE : STATUS_OK;
+}
+
+/* What the node has to say about the run, a sentence each. */
+static void print_notes(struct json_value result)
+{
+    struct json_value notes, note;
+    struct slice key, text;
+    if (!json_member(result, "notes", &notes)) {
+        return;
+    }
+    for (struct json_iter it = json_iter_of(notes); json_next(&it, &key, &note);) {
+        if (json_get_str(note, &text)) {
+            cli_say("shoal: %.*s.\n", SLICE_ARG(text));
+        }
+    }
 }
 
 enum status task_print_result(struct client *client, struct json_value task)
@@ -244,6 +278,7 @@ enum status task_print_result(struct client *client, struct json_value task)
         if (client_bool(result, "truncated") && !is_whole) {
             cli_say("shoal: the output was longer than its limit and is cut.\n");
         }
+        print_notes(result);
     } else if (outcome == STATUS_OK && json_member(task, "result", &result)) {
         json_print(&out, result);
         buf_append_char(&out, '\n');

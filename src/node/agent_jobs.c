@@ -252,6 +252,7 @@ static void job_start(struct agent *agent, const struct work_lease *lease, const
     agent->jobs = job;
     agent->job_count++;
     struct work_input work = {.kind = slice_str(kind->launcher->kind),
+                              .queue = lease->queue,
                               .slot = job->slot,
                               .input = slice_of(input.data, input_len),
                               .checkpoint = slice_of(input.data + input_len, input.len - input_len),

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/json.h"
+#include "work/sandbox/host_limits.h"
 
 /* A whole small file into `buf` of `size` bytes; an empty slice when it cannot be read. */
 static struct slice read_small(const char *path, char *buf, size_t size)
@@ -112,16 +113,6 @@ bool facts_parse_meminfo(struct slice text, const char *name, uint32_t *ret_mib)
     return false;
 }
 
-bool facts_parse_cpu_max(struct slice text, uint32_t *ret_milli)
-{
-    uint64_t quota, period;
-    if (!take_u64(&text, &quota) || !take_u64(&text, &period) || period == 0 || quota > UINT32_MAX) {
-        return false;
-    }
-    *ret_milli = (uint32_t)(quota * 1000 / period > UINT32_MAX ? UINT32_MAX : quota * 1000 / period);
-    return true;
-}
-
 bool facts_parse_os_release(struct slice text, const char *name, char *ret, size_t size)
 {
     size_t name_len = strlen(name);
@@ -140,32 +131,16 @@ bool facts_parse_os_release(struct slice text, const char *name, char *ret, size
     return false;
 }
 
-/* The limits of the cgroup this process lives in, where cgroup v2 is mounted at its usual place. */
-static void apply_cgroup_limits(struct node_facts *facts)
+/* The least of what the control groups around this process allow, of both versions. */
+static void apply_host_limits(struct node_facts *facts)
 {
-    char buf[4096];
-    struct slice text = read_small("/proc/self/cgroup", buf, sizeof(buf));
-    char group[512] = "";
-    while (text.len > 0) {
-        struct slice line = next_line(&text);
-        if (slice_starts_with(line, SLICE("0::"))) {
-            snprintf(group, sizeof(group), "%.*s", (int)line.len - 3, line.data + 3);
-        }
+    struct host_limits limits;
+    host_limits_read("", &limits);
+    if (limits.cpu_milli > 0 && limits.cpu_milli < facts->cpu_milli) {
+        facts->cpu_milli = limits.cpu_milli;
     }
-    if (group[0] == '\0') {
-        return;
-    }
-    char path[640];
-    uint32_t milli;
-    snprintf(path, sizeof(path), "/sys/fs/cgroup%s/cpu.max", group);
-    if (facts_parse_cpu_max(read_small(path, buf, sizeof(buf)), &milli) && milli > 0 && milli < facts->cpu_milli) {
-        facts->cpu_milli = milli;
-    }
-    uint64_t bytes;
-    snprintf(path, sizeof(path), "/sys/fs/cgroup%s/memory.max", group);
-    text = read_small(path, buf, sizeof(buf));
-    if (take_u64(&text, &bytes) && bytes >> 20 > 0 && bytes >> 20 < facts->memory_mib) {
-        facts->memory_mib = (uint32_t)(bytes >> 20);
+    if (limits.memory_bytes >> 20 > 0 && limits.memory_bytes >> 20 < facts->memory_mib) {
+        facts->memory_mib = (uint32_t)(limits.memory_bytes >> 20);
     }
 }
 
@@ -198,7 +173,7 @@ void facts_read(struct node_facts *ret_facts)
     ret_facts->cpu_milli = usable * 1000;
     char buf[8192];
     (void)facts_parse_meminfo(read_small("/proc/meminfo", buf, sizeof(buf)), "MemTotal", &ret_facts->memory_mib);
-    apply_cgroup_limits(ret_facts);
+    apply_host_limits(ret_facts);
     read_cpu_model(ret_facts->cpu_model, sizeof(ret_facts->cpu_model));
     struct slice release = read_small("/etc/os-release", buf, sizeof(buf));
     if (!facts_parse_os_release(release, "PRETTY_NAME", ret_facts->os, sizeof(ret_facts->os))) {

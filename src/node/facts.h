@@ -10,8 +10,8 @@
 #include "proto/work.h"
 
 struct node_facts {
-    uint32_t cpu_milli;  /* thousandths of cores that this process may use: affinity, then the cgroup's quota */
-    uint32_t memory_mib; /* of the machine, or the cgroup's limit when that is less */
+    uint32_t cpu_milli;  /* thousandths of cores that this process may use: affinity, then the quota of its groups */
+    uint32_t memory_mib; /* of the machine, or the least limit of the groups around it (host_limits.h) */
     uint32_t core_count; /* cores online */
     char cpu_model[96];
     char os[96];      /* "Debian GNU/Linux 12 (bookworm)" */
@@ -38,8 +38,6 @@ void load_sample(struct load_sampler *sampler, struct work_load *ret_load);
 bool facts_parse_stat(struct slice text, uint64_t *ret_busy, uint64_t *ret_total);
 /* A line of /proc/meminfo, "MemTotal:  16384 kB", in MiB. */
 bool facts_parse_meminfo(struct slice text, const char *name, uint32_t *ret_mib);
-/* cgroup v2 cpu.max: "max 100000" (false: no limit) or "150000 100000", in thousandths of a core. */
-bool facts_parse_cpu_max(struct slice text, uint32_t *ret_milli);
 /* The value of NAME=value or NAME="value" in /etc/os-release, cut to `size`. */
 bool facts_parse_os_release(struct slice text, const char *name, char *ret, size_t size);
 

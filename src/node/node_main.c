@@ -128,6 +128,17 @@ static void raise_open_files(void)
     }
 }
 
+/* When memory runs out the node is the last to go; what it runs is the first (sandbox_spawn.c). Not permitted to every
+ * user, and then left as it is. */
+static void oom_last(void)
+{
+    int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        (void)!write(fd, "-900", 4);
+        close(fd);
+    }
+}
+
 static void sample_load(void *ctx, struct work_load *ret_load)
 {
     struct node *node = ctx;
@@ -299,6 +310,7 @@ enum status node_main(const struct node_options *options)
         return complain(status, why);
     }
     raise_open_files();
+    oom_last();
     status = loop_init(&node.loop);
     if (status != STATUS_OK) {
         return complain(status, "the event loop cannot be made");

@@ -55,7 +55,7 @@ async function submit(lang, text, limits = {}, more = {}) {
     limits: { cpu_ms: 2000 * SLOW, wall_ms: 5000 * SLOW, mem_mib: 64, ...limits }, ...more } })).id;
 }
 async function play(lang, text, limits, more) {
-  const task = await hub.final(await submit(lang, text, limits, more), 60000);
+  const task = await hub.final(await submit(lang, text, limits, more), 150000); // a compiler may take 90 s
   if (task.state !== 'succeeded') return { verdict: `failed with ${task.error?.kind}: ${task.error?.message}` };
   return task.result;
 }

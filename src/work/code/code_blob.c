@@ -3,12 +3,8 @@
 #include "work/code/code_blob.h"
 
 #include <curl/curl.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "base/ensure.h"
 #include "work/sandbox/memfile.h"
@@ -36,18 +32,8 @@ static size_t on_body(char *data, size_t size, size_t count, void *ctx)
         return 0;
     }
     sha256_update(transfer->sha, data, len);
-    for (size_t done = 0; done < len;) {
-        ssize_t written = write(transfer->fd, data + done, len - done);
-        if (written < 0 && errno == EINTR) {
-            continue;
-        }
-        if (written <= 0) {
-            transfer->is_write_failed = true;
-            return 0;
-        }
-        done += (size_t)written;
-    }
-    return len;
+    transfer->is_write_failed = !memfile_write(transfer->fd, slice_of(data, len));
+    return transfer->is_write_failed ? 0 : len;
 }
 
 static size_t on_ignored(char *data, size_t size, size_t count, void *ctx)
@@ -112,8 +98,8 @@ static enum status curl_run(CURL *curl, const struct transfer *transfer, const c
         return STATUS_TOO_LARGE;
     }
     if (transfer->is_write_failed) {
-        buf_append_str(why, "no memory for the blob");
-        return STATUS_NO_MEMORY;
+        buf_append_str(why, "this node has no space for the blob");
+        return STATUS_NO_SPACE;
     }
     if (code != CURLE_OK) {
         buf_printf(why, "the hub cannot be reached for %s: %s", what, error[0] != 0 ? error : curl_easy_strerror(code));
@@ -130,13 +116,34 @@ static enum status curl_run(CURL *curl, const struct transfer *transfer, const c
     return STATUS_OK;
 }
 
-enum status code_blob_get(const char *hub_url, const char *hex, uint64_t size_max, const atomic_bool *cancel,
-                          int *ret_fd, struct buf *ret_why)
+enum status code_blob_head(const char *hub_url, const char *hex, const atomic_bool *cancel, uint64_t *ret_size,
+                           struct buf *ret_why)
 {
-    struct transfer transfer = {.cancel = cancel, .size_max = size_max, .fd = memfile_new("blob"), .sha = sha256_new()};
+    struct transfer transfer = {.cancel = cancel, .fd = -1};
+    CURL *curl = curl_prepare(hub_url, hex, &transfer);
+    if (curl == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    curl_off_t size = -1;
+    curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
+    enum status status = curl_run(curl, &transfer, "the size of a blob", ret_why);
+    if (status == STATUS_OK &&
+        (curl_easy_getinfo(curl, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &size) != CURLE_OK || size < 0)) {
+        buf_append_str(ret_why, "the hub does not say how long the blob is");
+        status = STATUS_UNREACHABLE;
+    }
+    curl_easy_cleanup(curl);
+    *ret_size = status == STATUS_OK ? (uint64_t)size : 0;
+    return status;
+}
+
+enum status code_blob_get(const char *hub_url, const char *hex, uint64_t size_max, const atomic_bool *cancel, int fd,
+                          struct buf *ret_why)
+{
+    struct transfer transfer = {.cancel = cancel, .size_max = size_max, .fd = fd, .sha = sha256_new()};
     CURL *curl = curl_prepare(hub_url, hex, &transfer);
     enum status status = STATUS_NO_MEMORY;
-    if (transfer.fd >= 0 && transfer.sha != NULL && curl != NULL) {
+    if (transfer.sha != NULL && curl != NULL) {
         curl_easy_setopt(curl, CURLOPT_FAILONERROR, 0L);
         curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
         curl_easy_setopt(curl, CURLOPT_WRITEDATA, &transfer);
@@ -150,17 +157,10 @@ enum status code_blob_get(const char *hub_url, const char *hex, uint64_t size_ma
         if (strcmp(found, hex) != 0) {
             buf_append_str(ret_why, "the hub sent other bytes than the digest names");
             status = STATUS_DIGEST_MISMATCH;
-        } else if (fcntl(transfer.fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
-            status = STATUS_IO;
         }
     }
     curl_easy_cleanup(curl);
     sha256_free(transfer.sha);
-    if (status == STATUS_OK) {
-        *ret_fd = transfer.fd;
-    } else if (transfer.fd >= 0) {
-        close(transfer.fd);
-    }
     return status;
 }
 

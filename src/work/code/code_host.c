@@ -23,8 +23,11 @@
 #include "work/sandbox/memfile.h"
 
 extern const char code_java_tool_source[];
+extern const char code_unbuffer_image[];
+extern const size_t code_unbuffer_image_size;
 extern const size_t code_java_tool_source_size;
 
+#define CACHE_FORMAT "code.run/2" /* part of every key: change it when the command lines change */
 #define OUT_PATH "/proc/self/fd/9"
 static_assert(SANDBOX_OUT_FD == 9, "OUT_PATH names it");
 
@@ -228,8 +231,7 @@ static bool java_tool_make(struct code_host *host, struct sandbox_host *sandbox,
                                     .out_fd = jar,
                                     .limits = start_limits};
         struct waited waited;
-        is_ok = run_and_wait(sandbox, loop, &spec, &waited) &&
-                fcntl(jar, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0;
+        is_ok = run_and_wait(sandbox, loop, &spec, &waited) && memfile_seal(jar);
         if (!is_ok) {
             snprintf(lang->why, sizeof(lang->why), "the Java compiler does not run in a sandbox: %.150s", waited.text);
         }
@@ -249,8 +251,13 @@ static bool java_tool_make(struct code_host *host, struct sandbox_host *sandbox,
 enum status code_host_open(struct code_host *host, struct sandbox_host *sandbox, uv_loop_t *loop,
                            struct code_store *store, struct buf *ret_why)
 {
-    *host = (struct code_host){.java_tool_fd = -1};
+    *host = (struct code_host){.java_tool_fd = -1, .unbuffer_fd = -1};
     size_t offered = 0;
+    host->unbuffer_fd = memfile_of("unbuffer", slice_of(code_unbuffer_image, code_unbuffer_image_size));
+    if (host->unbuffer_fd < 0) {
+        buf_printf(ret_why, "memory files cannot be made: %s", strerror(errno));
+        return STATUS_UNSUPPORTED_HOST;
+    }
     for (int i = 0; i < LANG_COUNT; i++) {
         host->langs[i].is_offered = lang_probe(&host->langs[i], &code_langs[i], sandbox, loop) &&
                                     (i != LANG_JAVA || java_tool_make(host, sandbox, loop, store));
@@ -269,7 +276,7 @@ enum status code_host_open(struct code_host *host, struct sandbox_host *sandbox,
 
 void code_host_look(struct code_host *host)
 {
-    *host = (struct code_host){.java_tool_fd = -1};
+    *host = (struct code_host){.java_tool_fd = -1, .unbuffer_fd = -1};
     for (int i = 0; i < LANG_COUNT; i++) {
         (void)lang_find(&host->langs[i], &code_langs[i]);
     }
@@ -285,7 +292,10 @@ void code_host_close(struct code_host *host)
     if (host->java_tool_fd >= 0) {
         close(host->java_tool_fd);
     }
-    *host = (struct code_host){.java_tool_fd = -1};
+    if (host->unbuffer_fd >= 0) {
+        close(host->unbuffer_fd);
+    }
+    *host = (struct code_host){.java_tool_fd = -1, .unbuffer_fd = -1};
 }
 
 void code_host_facts(const struct code_host *host, struct buf *out)
@@ -301,6 +311,55 @@ void code_host_facts(const struct code_host *host, struct buf *out)
         comma = ",";
     }
     buf_append_char(out, '}');
+}
+
+/* --- what compiling depends on ----------------------------------------------------------------------------------- */
+
+static void key_part(struct sha256 *sha, struct slice part)
+{
+    uint64_t len = part.len;
+    sha256_update(sha, &len, sizeof(len));
+    if (part.len > 0) {
+        sha256_update(sha, part.data, part.len);
+    }
+}
+
+bool code_compile_key(const struct code_host *host, const struct code_input *input, const char *scope,
+                      char ret_key[SHA256_HEX_SIZE])
+{
+    const struct code_host_lang *lang = &host->langs[input->lang];
+    struct sha256 *sha = sha256_new();
+    if (sha == NULL) {
+        return false;
+    }
+    key_part(sha, SLICE(CACHE_FORMAT));
+    key_part(sha, slice_str(scope));
+    key_part(sha, slice_str(code_langs[input->lang].name));
+    key_part(sha, slice_str(lang->version));
+    key_part(sha, slice_str(lang->compiler));
+    for (size_t i = 0; i < input->flag_count; i++) {
+        if (input->flag_uses[i] != FLAG_RUN) {
+            key_part(sha, slice_str(input->flags[i]));
+        }
+    }
+    for (size_t i = 0; i < input->file_count; i++) {
+        const struct code_file *file = &input->files[i];
+        char hex[SHA256_HEX_SIZE];
+        uint8_t digest[SHA256_SIZE];
+        if (file->text != NULL) {
+            sha256(slice_of(file->text, file->text_len), digest);
+            hex_encode(digest, sizeof(digest), hex);
+        } else {
+            memcpy(hex, file->blob, sizeof(hex));
+        }
+        key_part(sha, slice_str(file->path));
+        key_part(sha, slice_str(hex));
+    }
+    uint8_t digest[SHA256_SIZE];
+    sha256_final(sha, digest);
+    sha256_free(sha);
+    hex_encode(digest, sizeof(digest), ret_key);
+    return true;
 }
 
 /* --- command lines --------------------------------------------------------------------------------------------- */
@@ -366,6 +425,9 @@ void code_command_run(const struct code_host *host, const struct code_input *inp
     struct code_command *command = ret_command;
     *command = (struct code_command){0};
     unsigned mem_mib = input->limits.mem_mib;
+    /* a runtime with a limit of its own for the stack gets one that grows with the memory, as the others' does; a quarter,
+     * for what overruns it is to be told by the runtime and not by the box. 1 GiB is the JVM's most */
+    unsigned stack_mib = mem_mib / 4 < 1024 ? mem_mib / 4 : 1024;
     switch (input->lang) {
     case LANG_PYTHON:
         add(command, lang->runtime);
@@ -376,17 +438,21 @@ void code_command_run(const struct code_host *host, const struct code_input *inp
     case LANG_JAVASCRIPT:
         /* the heap may grow to the limit of the box, so that it is the box that says when memory is out */
         snprintf(command->texts[0], sizeof(command->texts[0]), "--max-old-space-size=%u", mem_mib);
+        snprintf(command->texts[1], sizeof(command->texts[1]), "--stack-size=%u", stack_mib * 1024);
         add(command, lang->runtime);
         add(command, command->texts[0]);
+        add(command, command->texts[1]);
         add_flags(command, input, FLAG_RUN);
         add(command, input->files[input->entry].path);
         break;
     case LANG_JAVA:
         snprintf(command->texts[0], sizeof(command->texts[0]), "-Xmx%um", mem_mib);
+        snprintf(command->texts[1], sizeof(command->texts[1]), "-Xss%um", stack_mib);
         add(command, lang->runtime);
         add(command, "-XX:+UseSerialGC");
         add(command, "-XX:-UsePerfData");
         add(command, command->texts[0]);
+        add(command, command->texts[1]);
         add_flags(command, input, FLAG_RUN);
         add(command, "-cp");
         add(command, CODE_PROGRAM_PATH);
@@ -402,5 +468,9 @@ void code_command_run(const struct code_host *host, const struct code_input *inp
     }
     for (size_t i = 0; i < input->arg_count; i++) {
         add(command, input->args[i]);
+    }
+    if (input->is_unbuffered) { /* each for its own: a program may start others */
+        command->env[0] = "PYTHONUNBUFFERED=1";
+        command->env[1] = "LD_PRELOAD=" CODE_UNBUFFER_PATH;
     }
 }

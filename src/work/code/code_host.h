@@ -21,6 +21,7 @@ struct code_host_lang {
 
 struct code_host {
     struct code_host_lang langs[LANG_COUNT];
+    int unbuffer_fd;  /* the library that makes stdout of C and C++ line-buffered (unbuffer.c); -1 */
     int java_tool_fd; /* the compiler's helper as an archive (CompileToJar.java); -1 */
 };
 
@@ -39,16 +40,24 @@ void code_host_facts(const struct code_host *host, struct buf *out);
 struct code_command {
     const char *argv[CODE_ARGV_MAX];
     size_t count;
-    char texts[4][64]; /* made-up arguments live here */
+    const char *env[3]; /* ended by NULL */
+    char texts[4][64];  /* made-up arguments live here */
     char class_name[256];
 };
 struct code_input;
 /* Compiles all sources of the input into SANDBOX_OUT_FD. */
 void code_command_compile(const struct code_host *host, const struct code_input *input,
                           struct code_command *ret_command);
+/* The key of what compiling the input makes: everything that it depends on, compiler, flags, and the files by path and
+ * content, in the order in which they are given, for that is the order of linking, in which C++ runs the constructors of
+ * its globals. `scope`: among whom it is shared; users of another could see by the time it takes what was compiled before.
+ * False without memory. */
+bool code_compile_key(const struct code_host *host, const struct code_input *input, const char *scope,
+                      char ret_key[SHA256_HEX_SIZE]);
 void code_command_run(const struct code_host *host, const struct code_input *input, struct code_command *ret_command);
 
 #define CODE_PROGRAM_PATH "/shoal/program" /* what the compile step made, in the run's sandbox */
 #define CODE_JAVA_TOOL_PATH "/shoal/compile.jar"
+#define CODE_UNBUFFER_PATH "/shoal/unbuffer.so"
 
 #endif

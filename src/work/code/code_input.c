@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/base64.h"
 #include "base/ensure.h"
 
 #define TEXT_MAX (1 << 20) /* an inline input is at most 64 KiB as a task; a direct caller may give more */
@@ -115,12 +116,27 @@ static bool blob_read(struct slice text, char ret_hex[SHA256_HEX_SIZE])
     return true;
 }
 
+/* An owned copy of what a base64 text stands for; false, with the status set for want of memory only, when it is none. */
+static bool bytes_of(struct context *ctx, struct slice text, char **ret_bytes, size_t *ret_len)
+{
+    struct buf bytes;
+    buf_init(&bytes, text.len + 1);
+    bool is_ok = base64_decode(&bytes, text);
+    if (is_ok) {
+        *ret_bytes = copy_of(ctx, buf_slice(&bytes));
+        *ret_len = bytes.len;
+        is_ok = *ret_bytes != NULL;
+    }
+    buf_free(&bytes);
+    return is_ok;
+}
+
 static bool file_read(struct context *ctx, size_t i, struct json_value value)
 {
     struct code_file *file = &ctx->input->files[i];
     bool has_content = false;
     if (json_type_of(value) != JSON_OBJECT) {
-        return refuse(ctx, "/files/%zu must be an object with \"path\" and \"text\" or \"blob\"", i);
+        return refuse(ctx, "/files/%zu must be an object with \"path\" and \"text\", \"base64\" or \"blob\"", i);
     }
     struct json_iter iter = json_iter_of(value);
     struct slice key, text;
@@ -137,12 +153,20 @@ static bool file_read(struct context *ctx, size_t i, struct json_value value)
             }
         } else if (slice_equal_str(key, "text")) {
             if (!is_text || has_content) {
-                return refuse(ctx, "/files/%zu/text must be one string, without \"blob\"", i);
+                return refuse(ctx, "/files/%zu/text must be one string, without \"base64\" and \"blob\"", i);
             }
             if ((file->text = copy_of(ctx, text)) == NULL) {
                 return false;
             }
             file->text_len = text.len;
+            has_content = true;
+        } else if (slice_equal_str(key, "base64")) {
+            if (!is_text || has_content || !bytes_of(ctx, text, &file->text, &file->text_len)) {
+                return ctx->status == STATUS_OK
+                           ? refuse(ctx, "/files/%zu/base64 must be base64 with padding, without \"text\" and \"blob\"",
+                                    i)
+                           : false;
+            }
             has_content = true;
         } else if (slice_equal_str(key, "blob")) {
             if (!is_text || has_content || !blob_read(text, file->blob)) {
@@ -159,7 +183,7 @@ static bool file_read(struct context *ctx, size_t i, struct json_value value)
         }
     }
     if (file->path == NULL || !has_content) {
-        return refuse(ctx, "/files/%zu needs \"path\" and \"text\" or \"blob\"", i);
+        return refuse(ctx, "/files/%zu needs \"path\" and \"text\", \"base64\" or \"blob\"", i);
     }
     for (size_t j = 0; j < i; j++) {
         if (paths_clash(ctx->input->files[j].path, file->path)) {
@@ -214,6 +238,32 @@ static bool strings_read(struct context *ctx, const char *name, struct json_valu
         (*ret_count)++;
     }
     return true;
+}
+
+/* A text, {"base64": …} or {"blob": "sha256:…"}. */
+static bool stdin_read(struct context *ctx, struct json_value value)
+{
+    struct code_input *input = ctx->input;
+    struct slice text;
+    struct json_value member;
+    if (input->stdin_text != NULL || input->stdin_blob[0] != 0) {
+        return refuse(ctx, "/stdin is there twice");
+    }
+    if (json_get_str(value, &text)) {
+        input->stdin_text = copy_of(ctx, text);
+        input->stdin_len = text.len;
+        return input->stdin_text != NULL;
+    }
+    bool is_one = json_type_of(value) == JSON_OBJECT && json_count(value) == 1;
+    if (is_one && json_member(value, "base64", &member) && json_get_str(member, &text)) {
+        return bytes_of(ctx, text, &input->stdin_text, &input->stdin_len) ||
+               (ctx->status == STATUS_OK && refuse(ctx, "/stdin/base64 must be base64 with padding"));
+    }
+    if (is_one && json_member(value, "blob", &member) && json_get_str(member, &text)) {
+        return blob_read(text, input->stdin_blob) ||
+               refuse(ctx, "/stdin/blob must be \"sha256:\" and 64 lower-case hexadecimal digits");
+    }
+    return refuse(ctx, "/stdin must be a string, or an object with \"base64\" or \"blob\" alone");
 }
 
 static bool limits_read(struct context *ctx, struct json_value value, int64_t chosen[])
@@ -322,13 +372,13 @@ static bool input_read(struct context *ctx, struct json_value root)
                 return input->flag_count > 0 && ctx->status == STATUS_OK ? refuse(ctx, "/flags is there twice") : false;
             }
         } else if (slice_equal_str(key, "stdin")) {
-            if (!json_get_str(value, &text) || input->stdin_text != NULL) {
-                return refuse(ctx, "/stdin must be one string");
-            }
-            if ((input->stdin_text = copy_of(ctx, text)) == NULL) {
+            if (!stdin_read(ctx, value)) {
                 return false;
             }
-            input->stdin_len = text.len;
+        } else if (slice_equal_str(key, "unbuffered")) {
+            if (!json_get_bool(value, &input->is_unbuffered)) {
+                return refuse(ctx, "/unbuffered must be true or false");
+            }
         } else if (slice_equal_str(key, "limits")) {
             if (!limits_read(ctx, value, chosen)) {
                 return false;
@@ -344,6 +394,11 @@ static bool input_read(struct context *ctx, struct json_value root)
     }
     if (input->file_count == 0) {
         return refuse(ctx, "/files is missing");
+    }
+    const struct code_lang_info *info = &code_langs[input->lang];
+    if (chosen[PROCS] < info->procs_min) {
+        return refuse(ctx, "/limits/procs must be at least %u for %s, which starts so many threads", info->procs_min,
+                      info->name);
     }
     for (size_t i = 0; i < input->flag_count; i++) {
         input->flag_uses[i] = code_flag_use(input->lang, slice_str(input->flags[i]));

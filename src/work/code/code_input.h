@@ -17,7 +17,7 @@
 
 struct code_file {
     char *path; /* relative, clean */
-    char *text; /* NULL for a blob */
+    char *text; /* what came inside the input, any bytes; NULL for a blob */
     size_t text_len;
     char blob[SHA256_HEX_SIZE]; /* "" for a text */
 };
@@ -33,8 +33,10 @@ struct code_input {
     char *flags[CODE_FLAGS_MAX];
     enum code_flag_use flag_uses[CODE_FLAGS_MAX];
     size_t flag_count;
-    char *stdin_text; /* NULL: none */
+    char *stdin_text; /* any bytes; NULL: none, or a blob */
     size_t stdin_len;
+    char stdin_blob[SHA256_HEX_SIZE]; /* "": none */
+    bool is_unbuffered;               /* what the program writes is not kept back in it */
     struct sandbox_limits limits;
 };
 

@@ -10,12 +10,14 @@
 
 #include "base/ensure.h"
 
+/* The least of processes: node starts 7 threads and 4 more with the first file it reads, and waits for ever for one that
+ * was refused; java 14 on two cores, and a compiler thread more on larger machines. */
 const struct code_lang_info code_langs[LANG_COUNT] = {
-    [LANG_PYTHON] = {"python", "main.py", {".py"}, false, "python3", NULL, "--version"},
-    [LANG_JAVASCRIPT] = {"javascript", "main.js", {".js", ".mjs", ".cjs"}, false, "node", NULL, "--version"},
-    [LANG_C] = {"c", "main.c", {".c"}, true, NULL, "gcc", "-dumpfullversion"},
-    [LANG_CPP] = {"cpp", "main.cpp", {".cpp", ".cc", ".cxx"}, true, NULL, "g++", "-dumpfullversion"},
-    [LANG_JAVA] = {"java", "Main.java", {".java"}, true, "java", "javac", "--version"},
+    [LANG_PYTHON] = {"python", "main.py", {".py"}, false, true, 1, "python3", NULL, "--version"},
+    [LANG_JAVASCRIPT] = {"javascript", "main.js", {".js", ".mjs", ".cjs"}, false, false, 11, "node", NULL, "--version"},
+    [LANG_C] = {"c", "main.c", {".c"}, true, true, 1, NULL, "gcc", "-dumpfullversion"},
+    [LANG_CPP] = {"cpp", "main.cpp", {".cpp", ".cc", ".cxx"}, true, true, 1, NULL, "g++", "-dumpfullversion"},
+    [LANG_JAVA] = {"java", "Main.java", {".java"}, true, false, 20, "java", "javac", "--version"},
 };
 
 bool code_lang_of(struct slice name, enum code_lang *ret_lang)

@@ -18,8 +18,10 @@ struct code_lang_info {
     const char *entry;       /* the default */
     const char *suffixes[4]; /* of source files that are compiled, or that an entry may have */
     bool is_compiled;
-    const char *runtime;  /* program that runs it, NULL: its own compiled one */
-    const char *compiler; /* NULL: none */
+    bool keeps_output_back; /* into a pipe, until a buffer is full or the program ends by itself */
+    uint32_t procs_min;     /* with fewer processes and threads its runtime hangs or does not start; measured */
+    const char *runtime;    /* program that runs it, NULL: its own compiled one */
+    const char *compiler;   /* NULL: none */
     const char *version_option;
 };
 

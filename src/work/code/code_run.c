@@ -8,6 +8,9 @@
  * starts, but for the one memory file it was given to write to. That file is sealed when the compile box is dead, kept
  * in the cache, and bound read-only into the box of the program.
  *
+ * A box starts when the node has the memory and the processes that its limits allow (code_budget.h); until then the run
+ * waits, holding nothing but its input.
+ *
  * A program that fails, loops or attacks is a task that succeeded: its verdict is the result. Only what is not the
  * program's doing fails an attempt: "input" (final), "blob", "sandbox" and "cancelled".
  *
@@ -29,10 +32,13 @@
 #include "base/clock.h"
 #include "base/ensure.h"
 #include "work/code/code_blob.h"
+#include "work/code/code_budget.h"
+#include "work/code/code_fetch.h"
 #include "work/code/code_host.h"
 #include "work/code/code_input.h"
 #include "work/code/code_result.h"
 #include "work/code/code_store.h"
+#include "work/sandbox/host_limits.h"
 #include "work/sandbox/memfile.h"
 #include "work/sandbox/probe.h"
 #include "work/sandbox/sandbox.h"
@@ -40,7 +46,7 @@
 #define CACHE_SIZE_MAX (UINT64_C(512) << 20)
 #define BLOBS_SIZE_MAX (UINT64_C(2) << 30)
 #define WHY_MAX 4096
-#define CACHE_FORMAT "code.run/1" /* part of every key: change it when the command lines change */
+#define PROGRAM_IN_MEMORY_MAX (UINT64_C(4) << 20) /* a larger one goes to disk before it is run */
 
 /* What a compiler may use: a template that explodes ends as TLE or MLE of the compile phase. */
 static const struct sandbox_limits compile_limits = {
@@ -51,13 +57,15 @@ struct state {
     struct sandbox_host *sandbox;
     struct code_host host;
     struct code_store *cache, *blobs;
+    struct code_budget budget;
     struct json_parser *parser;
     uv_loop_t *loop;
     char *hub_url;
+    bool is_cache_shared; /* among queues */
     uint32_t runs;
 };
 
-enum step { STEP_NEW, STEP_PREPARE, STEP_COMPILE, STEP_RUN, STEP_UPLOAD, STEP_DONE };
+enum step { STEP_NEW, STEP_PREPARE, STEP_WAIT, STEP_COMPILE, STEP_RUN, STEP_UPLOAD, STEP_DONE };
 
 struct work_run {
     uint32_t magic;
@@ -65,7 +73,10 @@ struct work_run {
     void (*done)(void *ctx, const struct work_done *done);
     void *ctx;
     uint32_t slot;
-    struct code_input input;
+    struct code_input input;     /* with the limits that hold on this node */
+    struct sandbox_limits asked; /* those of the task */
+    char queue[LIMIT_NAME_SIZE + 1];
+    struct code_claim claim;
     bool has_input;
     enum step step;
     bool is_step_news; /* for progress */
@@ -181,6 +192,9 @@ static void run_succeed(struct work_run *run)
 {
     run->end.out = buf_slice(&run->out);
     run->end.err = buf_slice(&run->err);
+    run->result.asked = run->asked;
+    run->result.held = run->input.limits;
+    run->result.loses_output = code_langs[run->input.lang].keeps_output_back && !run->input.is_unbuffered;
     run->result.run = &run->end;
     code_result_write(&run->result, &run->json);
     if (buf_status(&run->json) != STATUS_OK) {
@@ -199,6 +213,23 @@ static void run_step_to(struct work_run *run, enum step step)
     run->is_step_news = true;
 }
 
+/* Goes on as soon as the node has what the limits allow. */
+static void run_admit(struct work_run *run, const struct sandbox_limits *limits, void (*go)(void *run))
+{
+    if (code_budget_ask(&run->state->budget, limits, go, run, &run->claim)) {
+        go(run);
+    } else {
+        run_step_to(run, STEP_WAIT);
+    }
+}
+
+static void run_not_started(struct work_run *run)
+{
+    int error = errno;
+    code_budget_give(&run->state->budget, &run->claim);
+    run_fault(run, "a sandbox cannot be started: %s", strerror(error));
+}
+
 /* --- uploading output that is too long for the result ---------------------------------------------------------- */
 
 static void upload_work(uv_work_t *work)
@@ -206,11 +237,11 @@ static void upload_work(uv_work_t *work)
     struct work_run *run = work->data;
     struct slice out = buf_slice(&run->out), err = buf_slice(&run->err);
     run->work_status = STATUS_OK;
-    if (code_inline_len(out, CODE_STDOUT_INLINE_MAX) < out.len) {
+    if (code_inline_len(out, false, CODE_STDOUT_INLINE_MAX) < out.len) {
         run->work_status =
             code_blob_put(run->state->hub_url, out, &run->is_cancelled, run->result.stdout_blob, &run->why);
     }
-    if (run->work_status == STATUS_OK && code_inline_len(err, CODE_STDERR_INLINE_MAX) < err.len) {
+    if (run->work_status == STATUS_OK && code_inline_len(err, false, CODE_STDERR_INLINE_MAX) < err.len) {
         run->work_status =
             code_blob_put(run->state->hub_url, err, &run->is_cancelled, run->result.stderr_blob, &run->why);
     }
@@ -243,10 +274,12 @@ static size_t files_spec(struct work_run *run, struct sandbox_file *files, char 
     return run->input.file_count;
 }
 
-static void run_run(struct work_run *run)
+static void run_start(void *ctx)
 {
+    struct work_run *run = ctx;
+    ensure_magic(run, CODE_RUN_MAGIC);
     struct code_command command;
-    struct sandbox_file files[CODE_FILES_MAX + 1];
+    struct sandbox_file files[CODE_FILES_MAX + 2];
     char paths[CODE_FILES_MAX][CODE_PATH_SIZE + 32];
     run_step_to(run, STEP_RUN);
     code_command_run(&run->state->host, &run->input, &command);
@@ -255,23 +288,35 @@ static void run_run(struct work_run *run)
         files[count++] = (struct sandbox_file){
             .path = CODE_PROGRAM_PATH, .fd = run->program_fd, .is_read_only = true, .is_executable = true};
     }
+    if (run->input.is_unbuffered) {
+        files[count++] =
+            (struct sandbox_file){.path = CODE_UNBUFFER_PATH, .fd = run->state->host.unbuffer_fd, .is_read_only = true};
+    }
     struct sandbox_spec spec = {.slot = run->slot,
                                 .argv = command.argv,
+                                .env = command.env,
                                 .binds = run->state->host.langs[run->input.lang].binds,
                                 .files = files,
                                 .file_count = count,
                                 .stdin_fd = run->stdin_fd,
+                                .is_stdin_streamed = run->input.stdin_blob[0] != 0,
                                 .out_fd = -1,
                                 .limits = run->input.limits};
     if (sandbox_start(run->state->sandbox, &spec, run_sandbox_done, run, &run->sandbox_run) != STATUS_OK) {
-        run_fault(run, "a sandbox cannot be started: %s", strerror(errno));
+        run_not_started(run);
     }
+}
+
+static void run_run(struct work_run *run)
+{
+    run_admit(run, &run->input.limits, run_start);
 }
 
 /* Takes over what the sandbox lent: its end, and copies of the output. */
 static bool end_take(struct work_run *run, const struct sandbox_result *result)
 {
     run->sandbox_run = NULL;
+    code_budget_give(&run->state->budget, &run->claim);
     if (result->end == SANDBOX_CANCELLED || atomic_load(&run->is_cancelled)) {
         run_cancelled(run);
         return false;
@@ -296,8 +341,8 @@ static void run_sandbox_done(void *ctx, const struct sandbox_result *result)
         return;
     }
     struct slice out = buf_slice(&run->out), err = buf_slice(&run->err);
-    bool is_long = code_inline_len(out, CODE_STDOUT_INLINE_MAX) < out.len ||
-                   code_inline_len(err, CODE_STDERR_INLINE_MAX) < err.len;
+    bool is_long = code_inline_len(out, false, CODE_STDOUT_INLINE_MAX) < out.len ||
+                   code_inline_len(err, false, CODE_STDERR_INLINE_MAX) < err.len;
     /* output past the limit is cut anyway and not worth a blob */
     if (!is_long || result->is_truncated || run->state->hub_url == NULL) {
         run_succeed(run);
@@ -325,6 +370,23 @@ static void save_done(uv_work_t *work, int status)
     run_end_when_idle(run);
 }
 
+/* A large program leaves memory before it is run: it is read from disk then, if the disk took it. */
+static void save_large_done(uv_work_t *work, int status)
+{
+    struct work_run *run = work->data;
+    int fd;
+    save_done(work, status);
+    if (atomic_load(&run->is_cancelled)) {
+        run_cancelled(run);
+        return;
+    }
+    if (code_store_peek(run->state->cache, run->key, &fd) == STATUS_OK) {
+        close(run->program_fd);
+        run->program_fd = fd;
+    }
+    run_run(run);
+}
+
 static void compile_sandbox_done(void *ctx, const struct sandbox_result *result)
 {
     struct work_run *run = ctx;
@@ -332,7 +394,7 @@ static void compile_sandbox_done(void *ctx, const struct sandbox_result *result)
     if (!end_take(run, result)) {
         return;
     }
-    struct stat st;
+    uint64_t size;
     bool is_ok = result->end == SANDBOX_EXITED && result->exit_code == 0;
     run->result.is_compile = !is_ok;
     if (!is_ok) {
@@ -340,8 +402,7 @@ static void compile_sandbox_done(void *ctx, const struct sandbox_result *result)
         run_succeed(run);
         return;
     }
-    if (fstat(run->program_fd, &st) != 0 || st.st_size == 0 ||
-        fcntl(run->program_fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
+    if (!memfile_seal(run->program_fd) || !memfile_size(run->program_fd, &size) || size == 0) {
         run_fault(run, "the compiler ended well and left nothing");
         return;
     }
@@ -349,19 +410,24 @@ static void compile_sandbox_done(void *ctx, const struct sandbox_result *result)
     run->result.compile_wall_ms = result->wall_ms;
     run->is_saving = true;
     run->save.data = run;
-    uv_queue_work(run->state->loop, &run->save, save_work, save_done);
-    run_run(run);
+    bool is_large = size > PROGRAM_IN_MEMORY_MAX;
+    uv_queue_work(run->state->loop, &run->save, save_work, is_large ? save_large_done : save_done);
+    if (!is_large) {
+        run_run(run);
+    }
 }
 
-static void run_compile(struct work_run *run)
+static void compile_start(void *ctx)
 {
+    struct work_run *run = ctx;
+    ensure_magic(run, CODE_RUN_MAGIC);
     struct code_command command;
     struct sandbox_file files[CODE_FILES_MAX + 1];
     char paths[CODE_FILES_MAX][CODE_PATH_SIZE + 32];
     run_step_to(run, STEP_COMPILE);
     run->program_fd = memfile_new("program");
     if (run->program_fd < 0) {
-        run_fault(run, "no memory file for the program: %s", strerror(errno));
+        run_not_started(run);
         return;
     }
     code_command_compile(&run->state->host, &run->input, &command);
@@ -378,79 +444,36 @@ static void run_compile(struct work_run *run)
                                 .stdin_fd = -1,
                                 .out_fd = run->program_fd,
                                 .limits = compile_limits};
+    (void)code_budget_cut(&run->state->budget, &spec.limits);
     if (sandbox_start(run->state->sandbox, &spec, compile_sandbox_done, run, &run->sandbox_run) != STATUS_OK) {
-        run_fault(run, "a sandbox cannot be started: %s", strerror(errno));
+        run_not_started(run);
     }
+}
+
+static void run_compile(struct work_run *run)
+{
+    struct sandbox_limits limits = compile_limits;
+    (void)code_budget_cut(&run->state->budget, &limits);
+    run_admit(run, &limits, compile_start);
 }
 
 /* --- preparing ------------------------------------------------------------------------------------------------- */
-
-static void key_part(struct sha256 *sha, struct slice part)
-{
-    uint64_t len = part.len;
-    sha256_update(sha, &len, sizeof(len));
-    if (part.len > 0) {
-        sha256_update(sha, part.data, part.len);
-    }
-}
-
-/* Everything that the compiled program depends on: compiler, flags, and the files by path and content, in the order in which
- * they are given, for that is the order of linking, in which C++ runs the constructors of its globals. */
-static bool key_make(struct work_run *run)
-{
-    struct code_input *input = &run->input;
-    const struct code_host_lang *lang = &run->state->host.langs[input->lang];
-    struct sha256 *sha = sha256_new();
-    if (sha == NULL) {
-        return false;
-    }
-    key_part(sha, SLICE(CACHE_FORMAT));
-    key_part(sha, slice_str(code_langs[input->lang].name));
-    key_part(sha, slice_str(lang->version));
-    key_part(sha, slice_str(lang->compiler));
-    for (size_t i = 0; i < input->flag_count; i++) {
-        if (input->flag_uses[i] != FLAG_RUN) {
-            key_part(sha, slice_str(input->flags[i]));
-        }
-    }
-    for (size_t i = 0; i < input->file_count; i++) {
-        const struct code_file *file = &input->files[i];
-        char hex[SHA256_HEX_SIZE];
-        uint8_t digest[SHA256_SIZE];
-        if (file->text != NULL) {
-            sha256(slice_of(file->text, file->text_len), digest);
-            hex_encode(digest, sizeof(digest), hex);
-        } else {
-            memcpy(hex, file->blob, sizeof(hex));
-        }
-        key_part(sha, slice_str(file->path));
-        key_part(sha, slice_str(hex));
-    }
-    uint8_t digest[SHA256_SIZE];
-    sha256_final(sha, digest);
-    sha256_free(sha);
-    hex_encode(digest, sizeof(digest), run->key);
-    return true;
-}
 
 static bool is_compiled(const struct work_run *run)
 {
     return code_langs[run->input.lang].is_compiled;
 }
 
-/* Everything is there: go on with the first sandbox. */
+/* Everything is there, or why not: go on with the first sandbox. */
 static void run_prepared(struct work_run *run)
 {
-    uint64_t total = 0;
-    for (size_t i = 0; i < run->input.file_count; i++) {
-        struct stat st;
-        if (fstat(run->file_fds[i], &st) == 0) {
-            total += (uint64_t)st.st_size;
-        }
-    }
-    if (total > (uint64_t)run->input.limits.fs_mib << 20) {
-        buf_printf(&run->why, "/limits/fs_mib is less than the files need");
+    enum status status = run->work_status;
+    if (atomic_load(&run->is_cancelled)) {
+        run_cancelled(run);
+    } else if (status == STATUS_NOT_FOUND || status == STATUS_TOO_LARGE) {
         run_fail(run, "input", true);
+    } else if (status != STATUS_OK) {
+        run_fail(run, status == STATUS_BUSY ? "node" : "blob", false);
     } else if (!is_compiled(run)) {
         run_run(run);
     } else if (run->program_fd >= 0) {
@@ -462,33 +485,25 @@ static void run_prepared(struct work_run *run)
     }
 }
 
-/* On the thread pool: the blobs that are not in memory, and the cache on disk. */
+static enum status run_fetch(struct work_run *run)
+{
+    const struct code_fetch fetch = {.blobs = run->state->blobs,
+                                     .hub_url = run->state->hub_url,
+                                     .input = &run->input,
+                                     .asked = &run->asked,
+                                     .cancel = &run->is_cancelled,
+                                     .file_fds = run->file_fds,
+                                     .stdin_fd = &run->stdin_fd};
+    return code_fetch(&fetch, &run->why);
+}
+
+/* On the thread pool: the blobs that are not at hand, and the cache on disk. */
 static void prepare_work(uv_work_t *work)
 {
     struct work_run *run = work->data;
-    struct state *state = run->state;
-    run->work_status = STATUS_OK;
-    for (size_t i = 0; i < run->input.file_count && run->work_status == STATUS_OK; i++) {
-        const char *hex = run->input.files[i].blob;
-        if (run->file_fds[i] >= 0 || code_store_get(state->blobs, hex, &run->file_fds[i]) == STATUS_OK) {
-            continue;
-        }
-        if (state->hub_url == NULL) {
-            buf_append_str(&run->why, "this node has no hub to fetch the blob from");
-            run->work_status = STATUS_NOT_FOUND;
-            break;
-        }
-        uint64_t size_max = (uint64_t)run->input.limits.fs_mib << 20;
-        run->work_status =
-            code_blob_get(state->hub_url, hex, size_max, &run->is_cancelled, &run->file_fds[i], &run->why);
-        if (run->work_status == STATUS_OK) {
-            code_store_put(state->blobs, hex, run->file_fds[i]);
-        } else {
-            buf_printf(&run->why, " (/files/%zu/blob)", i);
-        }
-    }
+    run->work_status = run_fetch(run);
     if (run->work_status == STATUS_OK && is_compiled(run) && run->program_fd < 0 &&
-        code_store_get(state->cache, run->key, &run->program_fd) != STATUS_OK) {
+        code_store_get(run->state->cache, run->key, &run->program_fd) != STATUS_OK) {
         run->program_fd = -1;
     }
 }
@@ -498,15 +513,7 @@ static void prepare_done(uv_work_t *work, int status)
     (void)status;
     struct work_run *run = work->data;
     ensure_magic(run, CODE_RUN_MAGIC);
-    if (atomic_load(&run->is_cancelled)) {
-        run_cancelled(run);
-    } else if (run->work_status == STATUS_NOT_FOUND || run->work_status == STATUS_TOO_LARGE) {
-        run_fail(run, "input", true);
-    } else if (run->work_status != STATUS_OK) {
-        run_fail(run, "blob", false);
-    } else {
-        run_prepared(run);
-    }
+    run_prepared(run);
 }
 
 static void run_prepare(struct work_run *run)
@@ -525,19 +532,22 @@ static void run_prepare(struct work_run *run)
             }
         }
     }
-    if (input->stdin_text != NULL &&
-        (run->stdin_fd = memfile_of("stdin", slice_of(input->stdin_text, input->stdin_len))) < 0) {
+    if (input->stdin_blob[0] != 0) {
+        is_waiting |= code_store_peek(run->state->blobs, input->stdin_blob, &run->stdin_fd) != STATUS_OK;
+    } else if ((run->stdin_fd = memfile_of("stdin", slice_of(input->stdin_text, input->stdin_len))) < 0) {
         run_fault(run, "no memory file for stdin: %s", strerror(errno));
         return;
     }
     if (is_compiled(run)) {
-        if (!key_make(run)) {
+        const struct state *state = run->state;
+        if (!code_compile_key(&state->host, input, state->is_cache_shared ? "" : run->queue, run->key)) {
             run_fault(run, "no memory for the key of the cache");
             return;
         }
         is_waiting |= code_store_peek(run->state->cache, run->key, &run->program_fd) != STATUS_OK;
     }
     if (!is_waiting) {
+        run->work_status = run_fetch(run); /* has nothing to wait for */
         run_prepared(run);
         return;
     }
@@ -593,6 +603,9 @@ static enum status code_run_start(void *ctx, const struct work_input *input,
         return status;
     }
     run->has_input = status == STATUS_OK;
+    run->asked = run->input.limits;
+    (void)code_budget_cut(&state->budget, &run->input.limits);
+    snprintf(run->queue, sizeof(run->queue), "%.*s", SLICE_ARG(input->queue));
     uv_timer_init(state->loop, &run->later);
     run->later.data = run;
     uv_timer_start(&run->later, later_fired, 0, 0);
@@ -607,6 +620,9 @@ static void code_run_cancel(struct work_run *run)
     atomic_store(&run->is_cancelled, true);
     if (run->sandbox_run != NULL) {
         sandbox_cancel(run->sandbox_run);
+    } else if (run->claim.is_waiting) {
+        code_budget_give(&run->state->budget, &run->claim);
+        uv_timer_start(&run->later, later_fired, 0, 0);
     }
 }
 
@@ -615,9 +631,13 @@ static bool code_run_progress(struct work_run *run, uint16_t *ret_permille, stru
     static const struct {
         uint16_t permille;
         const char *note;
-    } steps[] = {
-        [STEP_NEW] = {0, ""},          [STEP_PREPARE] = {0, "fetching files"},    [STEP_COMPILE] = {100, "compiling"},
-        [STEP_RUN] = {300, "running"}, [STEP_UPLOAD] = {900, "uploading output"}, [STEP_DONE] = {1000, ""}};
+    } steps[] = {[STEP_NEW] = {0, ""},
+                 [STEP_PREPARE] = {0, "fetching files"},
+                 [STEP_WAIT] = {50, "waiting for memory of the node"},
+                 [STEP_COMPILE] = {100, "compiling"},
+                 [STEP_RUN] = {300, "running"},
+                 [STEP_UPLOAD] = {900, "uploading output"},
+                 [STEP_DONE] = {1000, ""}};
     ensure_magic(run, CODE_RUN_MAGIC);
     if (!run->is_step_news) {
         return false;
@@ -657,10 +677,10 @@ static bool stores_open(struct state *state, const char *data_dir, struct buf *w
         return false;
     }
     snprintf(sub, sizeof(sub), "%s/cache", dir);
-    enum status status = code_store_open(sub, CACHE_SIZE_MAX, &state->cache);
+    enum status status = code_store_open(sub, CACHE_SIZE_MAX, STORE_KEYS_ANY, &state->cache);
     if (status == STATUS_OK) {
         snprintf(sub, sizeof(sub), "%s/blobs", dir);
-        status = code_store_open(sub, BLOBS_SIZE_MAX, &state->blobs);
+        status = code_store_open(sub, BLOBS_SIZE_MAX, STORE_KEYS_DIGEST, &state->blobs);
     }
     if (status != STATUS_OK) {
         buf_printf(why, "%s cannot be used: %s", sub, strerror(errno));
@@ -674,7 +694,13 @@ static enum status code_run_open(const struct node_env *env, void **ret_state, s
     if (state == NULL) {
         return STATUS_NO_MEMORY;
     }
-    *state = (struct state){.magic = CODE_STATE_MAGIC, .loop = &env->loop->uv, .host = {.java_tool_fd = -1}};
+    *state = (struct state){
+        .magic = CODE_STATE_MAGIC, .loop = &env->loop->uv, .host = {.java_tool_fd = -1, .unbuffer_fd = -1}};
+    struct host_limits limits;
+    host_limits_read("", &limits);
+    code_budget_open(&state->budget, &limits);
+    const char *sharing = getenv("SHOAL_COMPILE_CACHE");
+    state->is_cache_shared = sharing != NULL && strcmp(sharing, "shared") == 0;
     state->parser = json_parser_new();
     state->hub_url = env->hub_url != NULL && env->hub_url[0] != 0 ? strdup(env->hub_url) : NULL;
     curl_global_init(CURL_GLOBAL_DEFAULT);
@@ -706,6 +732,8 @@ static enum status code_run_open(const struct node_env *env, void **ret_state, s
         sandbox_host_facts(state->sandbox, facts);
         buf_append_str(facts, ",\"sandbox_proof\":");
         buf_append_slice(facts, buf_slice(&proof));
+        buf_printf(facts, ",\"sandbox_memory_mib\":%u,\"sandbox_procs\":%u", state->budget.mem_mib,
+                   state->budget.procs);
         buf_append_str(facts, ",\"languages\":");
         code_host_facts(&state->host, facts);
         *ret_state = state;

@@ -546,6 +546,18 @@ int64_t cgroup_oom_kills(const struct cgroup *group)
     return kills > 0 ? kills : 0;
 }
 
+int64_t cgroup_procs_refused(const struct cgroup *group)
+{
+    char dir[512], text[256];
+    bool is_v2 = group->host != NULL && group->host->mode == CGROUP_V2;
+    if (!group_dir(group, is_v2 ? CGROUP_MEMORY : CGROUP_PIDS, dir)) {
+        return 0;
+    }
+    file_read(dir, "pids.events", text, sizeof(text)); /* of both versions, since Linux 4.8 */
+    int64_t refused = field_of(text, "max");
+    return refused > 0 ? refused : 0;
+}
+
 bool cgroup_kill(const struct cgroup *group)
 {
     char dir[512];

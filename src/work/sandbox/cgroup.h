@@ -50,6 +50,8 @@ int64_t cgroup_cpu_us(const struct cgroup *group);
 int64_t cgroup_memory_peak_bytes(const struct cgroup *group);
 /* Processes that the kernel killed because the group was out of memory. */
 int64_t cgroup_oom_kills(const struct cgroup *group);
+/* How often a process or thread was refused because the group had as many as it may. */
+int64_t cgroup_procs_refused(const struct cgroup *group);
 /* Sends SIGKILL to all that is inside; true when there was nobody left to kill. */
 bool cgroup_kill(const struct cgroup *group);
 /* Removes the group; false while the kernel still sees something inside (try again soon). */

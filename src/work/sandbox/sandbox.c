@@ -28,6 +28,7 @@
 #include "base/clock.h"
 #include "base/ensure.h"
 #include "work/sandbox/init.h"
+#include "work/sandbox/memfile.h"
 #include "work/sandbox/process_tree.h"
 #include "work/sandbox/sandbox_internal.h"
 
@@ -50,6 +51,14 @@ struct stream {
     bool is_over;
 };
 
+/* Sends a file to the program as it reads. */
+struct feed {
+    uv_poll_t poll;
+    int from; /* owned; -1: nothing is streamed */
+    int to;
+    bool is_over;
+};
+
 struct sandbox_run {
     uint32_t magic;
     struct sandbox_host *host;
@@ -66,6 +75,7 @@ struct sandbox_run {
     uv_poll_t record;
     uv_timer_t timer;
     struct stream out, err;
+    struct feed in;
     uint32_t handles_open;
 
     bool is_decided; /* a limit or a cancel chose `end` */
@@ -80,6 +90,7 @@ struct sandbox_run {
     int64_t cpu_base_us; /* used by the box's own making */
     int64_t cpu_us;
     int64_t memory_peak_bytes;
+    int64_t procs_refused;
     bool is_truncated;
     char fault[SANDBOX_FAULT_SIZE];
 };
@@ -244,6 +255,40 @@ static void stream_ready(uv_poll_t *poll, int status, int events)
     stream_read(run, poll == &run->out.poll ? &run->out : &run->err);
 }
 
+/* --- input ----------------------------------------------------------------------------------------------------- */
+
+static void feed_close(struct feed *feed)
+{
+    if (!feed->is_over) {
+        uv_poll_stop(&feed->poll);
+        close(feed->to); /* the program sees the end */
+        feed->to = -1;
+    }
+    feed->is_over = true;
+}
+
+/* One piece each turn, so that a greedy reader does not keep the loop from others. */
+static void feed_ready(uv_poll_t *poll, int status, int events)
+{
+    (void)status;
+    (void)events;
+    struct sandbox_run *run = poll->data;
+    ensure_magic(run, RUN_MAGIC);
+    char bytes[65536];
+    off_t at = lseek(run->in.from, 0, SEEK_CUR);
+    ssize_t got = read(run->in.from, bytes, sizeof(bytes));
+    if (got <= 0) {
+        feed_close(&run->in);
+        return;
+    }
+    ssize_t sent = write(run->in.to, bytes, (size_t)got);
+    if (sent < 0 && errno != EAGAIN && errno != EINTR) { /* nobody reads any more */
+        feed_close(&run->in);
+        return;
+    }
+    lseek(run->in.from, at + (sent > 0 ? sent : 0), SEEK_SET);
+}
+
 /* --- records of process 1 -------------------------------------------------------------------------------------- */
 
 static void record_take(struct sandbox_run *run, const struct init_record *record, pid_t pid)
@@ -378,6 +423,7 @@ static void run_report(struct sandbox_run *run)
                                     .exit_code = -1,
                                     .out = buf_slice(&run->out.bytes),
                                     .err = buf_slice(&run->err.bytes),
+                                    .procs_refused = run->procs_refused,
                                     .is_truncated = run->is_truncated};
     if (run->has_ended_record) {
         result.wall_ms = run->ended.wall_ns / NS_PER_MS;
@@ -430,7 +476,8 @@ static void handle_closed(uv_handle_t *handle)
     if (--run->handles_open > 0) {
         return;
     }
-    int fds[] = {run->child.pid_fd, run->child.out_fd, run->child.err_fd, run->child.record_fd, run->init_pid_fd};
+    int fds[] = {run->child.pid_fd, run->child.out_fd, run->child.err_fd, run->child.record_fd,
+                 run->init_pid_fd,  run->in.from,      run->in.to};
     for (size_t i = 0; i < ARRAY_COUNT(fds); i++) {
         if (fds[i] >= 0) {
             close(fds[i]);
@@ -451,6 +498,9 @@ static void run_close(struct sandbox_run *run)
     for (size_t i = 0; i < ARRAY_COUNT(handles); i++) {
         uv_close(handles[i], handle_closed);
     }
+    if (run->in.from >= 0) {
+        uv_close((uv_handle_t *)&run->in.poll, handle_closed);
+    }
 }
 
 /* EMPTYING: looks once, and again soon, until nothing is left. */
@@ -462,6 +512,9 @@ static void run_step(struct sandbox_run *run)
             return;
         }
         run->emptying_ns = -1;
+    }
+    if (run->in.from >= 0) {
+        feed_close(&run->in);
     }
     /* all writers are dead: this reads to the end */
     stream_read(run, &run->out);
@@ -489,6 +542,7 @@ static void process_ready(uv_poll_t *poll, int status, int events)
         run_measure(run);
         /* the kernel's own kill may come between two looks */
         run->has_oom = cgroup_oom_kills(&run->group) > 0;
+        run->procs_refused = cgroup_procs_refused(&run->group);
     }
     run->phase = PHASE_EMPTYING;
     run->emptying_ns = clock_mono_ns();
@@ -497,13 +551,13 @@ static void process_ready(uv_poll_t *poll, int status, int events)
 
 /* --- starting -------------------------------------------------------------------------------------------------- */
 
-static void poll_open(struct sandbox_run *run, uv_poll_t *poll, int fd, uv_poll_cb ready)
+static void poll_open(struct sandbox_run *run, uv_poll_t *poll, int fd, int events, uv_poll_cb ready)
 {
     /* a pipe, a socket and a pidfd on a working loop: these cannot fail but for a programmer's error */
     int rc = uv_poll_init(run->host->loop, poll, fd);
     ensure(rc == 0);
     poll->data = run;
-    rc = uv_poll_start(poll, UV_READABLE, ready);
+    rc = uv_poll_start(poll, events, ready);
     ensure(rc == 0);
     run->handles_open++;
 }
@@ -523,7 +577,11 @@ enum status sandbox_start(struct sandbox_host *host, const struct sandbox_spec *
     run->slot = spec->slot;
     run->done = done;
     run->ctx = ctx;
-    run->init_pid_fd = -1;
+    run->init_pid_fd = run->in.from = run->in.to = -1;
+    if (spec->is_stdin_streamed && (run->in.from = memfile_reopen_read(spec->stdin_fd)) < 0) {
+        free(run);
+        return STATUS_IO;
+    }
     size_t out_max = (size_t)spec->limits.out_kib << 10;
     buf_init(&run->out.bytes, out_max);
     buf_init(&run->err.bytes, out_max);
@@ -539,16 +597,25 @@ enum status sandbox_start(struct sandbox_host *host, const struct sandbox_spec *
         errno = error;
     }
     if (status != STATUS_OK) {
+        int error = errno;
+        if (run->in.from >= 0) {
+            close(run->in.from);
+        }
         run->magic = 0;
         free(run);
+        errno = error;
         return status;
     }
+    run->in.to = run->child.in_fd;
     run->out.fd = run->child.out_fd;
     run->err.fd = run->child.err_fd;
-    poll_open(run, &run->process, run->child.pid_fd, process_ready);
-    poll_open(run, &run->record, run->child.record_fd, record_ready);
-    poll_open(run, &run->out.poll, run->out.fd, stream_ready);
-    poll_open(run, &run->err.poll, run->err.fd, stream_ready);
+    poll_open(run, &run->process, run->child.pid_fd, UV_READABLE, process_ready);
+    poll_open(run, &run->record, run->child.record_fd, UV_READABLE, record_ready);
+    poll_open(run, &run->out.poll, run->out.fd, UV_READABLE, stream_ready);
+    poll_open(run, &run->err.poll, run->err.fd, UV_READABLE, stream_ready);
+    if (run->in.from >= 0) {
+        poll_open(run, &run->in.poll, run->in.to, UV_WRITABLE, feed_ready);
+    }
     uv_timer_init(host->loop, &run->timer);
     run->timer.data = run;
     run->handles_open++;

@@ -58,7 +58,7 @@ struct sandbox_limits {
 
 struct sandbox_file {
     const char *path;  /* absolute, inside; its directories are made */
-    int fd;            /* memory file with the content; borrowed, its offset is left alone */
+    int fd;            /* the content, from its offset on (memfile.h); borrowed */
     bool is_read_only; /* bound read-only and not counted in fs_mib; else a writable copy */
     bool is_executable;
 };
@@ -70,8 +70,11 @@ struct sandbox_spec {
     const char *const *binds; /* further paths of the machine to show read-only; ended by NULL; may be NULL */
     const struct sandbox_file *files;
     size_t file_count;
-    int stdin_fd; /* memory file, borrowed; -1: empty */
-    int out_fd;   /* memory file the program may write at SANDBOX_OUT_FD; borrowed; -1: none */
+    int stdin_fd; /* the content, from its offset on; borrowed; -1: empty */
+    /* Stdin is a pipe through which the content is sent, instead of a memory file: for one on disk, which the program must
+     * neither find the name of nor be able to lock or change. */
+    bool is_stdin_streamed;
+    int out_fd; /* memory file the program may write at SANDBOX_OUT_FD; borrowed; -1: none */
     struct sandbox_limits limits;
 };
 
@@ -96,6 +99,7 @@ struct sandbox_result {
     int64_t wall_ms;
     int64_t cpu_ms;
     int64_t peak_mib;
+    int64_t procs_refused; /* how often the limit of processes was met; 0 where only RLIMIT_NPROC holds it */
     char fault[SANDBOX_FAULT_SIZE];
 };
 

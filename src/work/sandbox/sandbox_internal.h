@@ -40,6 +40,7 @@ struct sandbox_child {
     int out_fd; /* our ends, non-blocking */
     int err_fd;
     int record_fd;
+    int in_fd; /* of a streamed stdin, non-blocking; else -1 */
 };
 /* Forks and executes bwrap. On failure errno tells and nothing is left behind. */
 STATUS_MUST_CHECK enum status sandbox_spawn(struct sandbox_host *host, const struct sandbox_spec *spec,

@@ -27,7 +27,7 @@
 
 #define FIRST_DATA_FD 10 /* content of files, from here upwards, inside bwrap */
 #define NOFILE_MAX 1024
-#define STACK_SIZE (UINT64_C(64) << 20)
+#define GROUPED_SPARE 16
 #define EXIT_BEFORE_EXEC 124
 
 /* An argument list that grows and owns its strings; a failed allocation sticks. */
@@ -176,13 +176,14 @@ static void command_make(struct sandbox_host *host, const struct sandbox_spec *s
     fd_map_add(map, memfile_reopen_read(host->filter_fd), next_fd++);
 
     ADD(args, "--", "/shoal/init");
-    /* one more for init itself, one for bwrap, which older kernels count as the same user */
-    args_add_u64(args, (uint64_t)spec->limits.procs + 2);
+    /* one more for init itself, one for bwrap, which older kernels count as the same user. A control group holds the limit
+     * itself and counts how often it was met, so there this is only for the case that the group does not hold */
+    args_add_u64(args, (uint64_t)spec->limits.procs + 2 + (host->cgroups.mode != CGROUP_NONE ? GROUPED_SPARE : 0));
     /* one byte more than the tmpfs holds, so that a full tmpfs is what a program meets; it is memory files like
      * SANDBOX_OUT_FD that this bounds */
     args_add_u64(args, ((uint64_t)spec->limits.fs_mib << 20) + 1);
     args_add_u64(args, NOFILE_MAX);
-    args_add_u64(args, STACK_SIZE);
+    args_add_u64(args, (uint64_t)spec->limits.mem_mib << 20); /* the stack is memory like any other */
     args_add_u64(args,
                  (uint64_t)(spec->limits.cpu_ms + 999) / 1000 + 1); /* a backstop for the supervisor's own watch */
     args_add(args, "--");
@@ -202,6 +203,17 @@ static _Noreturn void child_fail(const char *what)
     if (write(2, what, strlen(what)) > 0 && write(2, ": ", 2) > 0 && write(2, reason, strlen(reason)) > 0) {
     }
     _exit(EXIT_BEFORE_EXEC);
+}
+
+/* When memory runs out that a box shares with others, it is the box that goes, and never the node. What is inherited
+ * cannot be lowered again without rights. Where /proc cannot be written the budget of the node must do. */
+static void oom_first(void)
+{
+    int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        (void)!write(fd, "1000", 4);
+        close(fd);
+    }
 }
 
 static _Noreturn void child_main(struct sandbox_host *host, const struct cgroup *group, uid_t uid, pid_t parent,
@@ -237,6 +249,7 @@ static _Noreturn void child_main(struct sandbox_host *host, const struct cgroup 
         }
     }
 
+    oom_first();
     struct rlimit none = {0, 0};
     setrlimit(RLIMIT_CORE, &none);
     umask(022);
@@ -263,10 +276,26 @@ static _Noreturn void child_main(struct sandbox_host *host, const struct cgroup 
 
 /* --- the parent ------------------------------------------------------------------------------------------------ */
 
+/* A pipe that the slot's user may open by name, as /dev/stdout or /dev/fd/1. */
+static bool pipe_make(const struct sandbox_host *host, uid_t uid, int ret_ends[2])
+{
+    return pipe2(ret_ends, O_CLOEXEC) == 0 && (!host->is_root || fchown(ret_ends[0], uid, uid) == 0);
+}
+
+/* What the program reads: its end of a pipe, or a file of its own, for a shared one could carry locks from box to box. */
+static int stdin_make(const struct sandbox_spec *spec, int pipe_end)
+{
+    if (spec->is_stdin_streamed) {
+        return pipe_end;
+    }
+    return spec->stdin_fd >= 0 ? memfile_reopen_read(spec->stdin_fd) : memfile_of("stdin", SLICE(""));
+}
+
 enum status sandbox_spawn(struct sandbox_host *host, const struct sandbox_spec *spec, struct cgroup *group,
                           struct sandbox_child *ret_child)
 {
-    int out[2] = {-1, -1}, err[2] = {-1, -1}, record[2] = {-1, -1};
+    int out[2] = {-1, -1}, err[2] = {-1, -1}, record[2] = {-1, -1}, in[2] = {-1, -1};
+    uid_t uid = sandbox_host_slot_uid(host, spec->slot);
     struct args args = {0};
     struct fd_map map = {.cap = spec->file_count + 16};
     map.items = calloc(map.cap, sizeof(*map.items));
@@ -275,7 +304,8 @@ enum status sandbox_spawn(struct sandbox_host *host, const struct sandbox_spec *
     if (map.items == NULL) {
         return STATUS_NO_MEMORY;
     }
-    if (pipe2(out, O_CLOEXEC) != 0 || pipe2(err, O_CLOEXEC) != 0 ||
+    if (!pipe_make(host, uid, out) || !pipe_make(host, uid, err) ||
+        (spec->is_stdin_streamed && (!pipe_make(host, uid, in) || fcntl(in[1], F_SETFL, O_NONBLOCK) != 0)) ||
         socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, record) != 0) {
         goto end;
     }
@@ -286,8 +316,7 @@ enum status sandbox_spawn(struct sandbox_host *host, const struct sandbox_spec *
         fcntl(record[0], F_SETFL, O_NONBLOCK) != 0) {
         goto end;
     }
-    fd_map_add(&map,
-               spec->stdin_fd >= 0 ? memfile_reopen_read(spec->stdin_fd) : open("/dev/null", O_RDONLY | O_CLOEXEC), 0);
+    fd_map_add(&map, stdin_make(spec, TAKE_FD(in[0])), 0);
     fd_map_add(&map, TAKE_FD(out[1]), 1);
     fd_map_add(&map, TAKE_FD(err[1]), 2);
     fd_map_add(&map, TAKE_FD(record[1]), INIT_RECORD_FD);
@@ -303,7 +332,6 @@ enum status sandbox_spawn(struct sandbox_host *host, const struct sandbox_spec *
     }
 
     int high = FIRST_DATA_FD + (int)map.cap + 64;
-    uid_t uid = sandbox_host_slot_uid(host, spec->slot);
     pid_t self = getpid();
     sigset_t all, before;
     sigfillset(&all);
@@ -329,7 +357,14 @@ end:;
     bool is_ok = pid_fd >= 0;
     args_free(&args);
     fd_map_free(&map);
-    int ends[] = {out[1], err[1], record[1], is_ok ? -1 : out[0], is_ok ? -1 : err[0], is_ok ? -1 : record[0]};
+    int ends[] = {out[1],
+                  err[1],
+                  record[1],
+                  in[0],
+                  is_ok ? -1 : out[0],
+                  is_ok ? -1 : err[0],
+                  is_ok ? -1 : record[0],
+                  is_ok ? -1 : in[1]};
     for (size_t i = 0; i < ARRAY_COUNT(ends); i++) {
         if (ends[i] >= 0) {
             close(ends[i]);
@@ -339,6 +374,6 @@ end:;
     if (!is_ok) {
         return STATUS_IO;
     }
-    *ret_child = (struct sandbox_child){pid, pid_fd, out[0], err[0], record[0]};
+    *ret_child = (struct sandbox_child){pid, pid_fd, out[0], err[0], record[0], in[1]};
     return STATUS_OK;
 }

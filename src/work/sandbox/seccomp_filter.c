@@ -209,6 +209,9 @@ enum status seccomp_filter_make(bool allows_unmapped, int *ret_fd, struct buf *r
     if (rc == 0) {
         rc = seccomp_export_bpf(filter, fd);
     }
+    if (rc == 0 && lseek(fd, 0, SEEK_SET) != 0) {
+        rc = -errno;
+    }
     seccomp_release(filter);
     if (rc != 0) {
         if (fd >= 0) {

@@ -39,18 +39,6 @@ static void test_meminfo(void **state)
     assert_false(facts_parse_meminfo(SLICE("MemTotal"), "MemTotal", &mib));
 }
 
-static void test_cpu_max(void **state)
-{
-    (void)state;
-    uint32_t milli = 0;
-    assert_true(facts_parse_cpu_max(SLICE("150000 100000\n"), &milli));
-    assert_int_equal(milli, 1500);
-    assert_false(facts_parse_cpu_max(SLICE("max 100000\n"), &milli));
-    assert_false(facts_parse_cpu_max(SLICE("100000 0\n"), &milli));
-    assert_false(facts_parse_cpu_max(SLICE("100000\n"), &milli));
-    assert_false(facts_parse_cpu_max(SLICE(""), &milli));
-}
-
 static void test_os_release(void **state)
 {
     (void)state;
@@ -99,8 +87,10 @@ static void test_this_machine(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_stat),       cmocka_unit_test(test_meminfo),      cmocka_unit_test(test_cpu_max),
-        cmocka_unit_test(test_os_release), cmocka_unit_test(test_this_machine),
+        cmocka_unit_test(test_stat),
+        cmocka_unit_test(test_meminfo),
+        cmocka_unit_test(test_os_release),
+        cmocka_unit_test(test_this_machine),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -166,7 +166,8 @@ static void test_limits_cannot_be_raised(void **ctx)
         "if (setpriority(PRIO_PROCESS, 1, 19) == 0 || setpriority(PRIO_PGRP, 0, 19) == 0 || setpriority(PRIO_USER, 0, 19) == 0) return 4;\n"
         "if (syscall(SYS_setpriority, PRIO_PROCESS, 0x100000001L, 19) == 0) return 5;\n"
         "if (sched_setaffinity(getpid(), sizeof(cpus), &cpus) != 0 || sched_setaffinity(0, sizeof(cpus), &cpus) != 0) return 6;\n"
-        "if (setpriority(PRIO_PROCESS, getpid(), 5) != 0 || nice(1) != 6 || sched_setscheduler(0, SCHED_IDLE, &p) != 0) return 7;\n"
+        "int n = getpriority(PRIO_PROCESS, 0), next = n < 19 ? n + 1 : 19;\n"
+        "if (setpriority(PRIO_PROCESS, getpid(), n) != 0 || nice(1) != next || sched_setscheduler(0, SCHED_IDLE, &p) != 0) return 7;\n"
         "return 0;",
         NULL);
     assert_verdict(outcome, "OK");

@@ -10,8 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/base64.h"
 #include "base/limits.h"
 #include "base/rng.h"
+#include "base/utf8.h"
 #include "work/code/code_input.h"
 #include "work/code/code_result.h"
 
@@ -249,8 +251,13 @@ static void test_inline_len(void **ctx)
         for (uint64_t n = rng_below(&rng, 60); n > 0; n--) {
             buf_append_str(&text, pieces[rng_below(&rng, round % 2 == 0 ? 8 : 10)]);
         }
-        size_t max = 2 + rng_below(&rng, 120), len = code_inline_len(buf_slice(&text), max);
+        size_t max = 2 + rng_below(&rng, 120), len = code_inline_len(buf_slice(&text), false, max);
         assert_true(len <= text.len);
+        if (!utf8_is_valid(buf_slice(&text))) { /* goes as base64, as much as fits */
+            assert_true(base64_len(len) <= max && (len == text.len || base64_len(len + 3) > max));
+            buf_free(&text);
+            continue;
+        }
         json_write_str(&json, slice_of(text.data, len));
         assert_true(json.len <= max);
         if (round % 2 == 0) { /* all valid: then the prefix is valid as well, and nothing became U+FFFD */
@@ -259,8 +266,13 @@ static void test_inline_len(void **ctx)
         buf_free(&text);
         buf_free(&json);
     }
-    assert_int_equal(code_inline_len(SLICE("hello"), 100), 5);
-    assert_int_equal(code_inline_len(SLICE("hello"), 5), 3);
+    assert_int_equal(code_inline_len(SLICE("hello"), false, 100), 5);
+    assert_int_equal(code_inline_len(SLICE("hello"), false, 5), 3);
+    /* cut at its limit within a character, it is text all the same; ended so by the program, it is not */
+    assert_int_equal(code_inline_len(SLICE("ab\xe4\xb8"), true, 100), 2);
+    assert_int_equal(code_inline_len(SLICE("ab\xe4\xb8"), false, 100), 4);
+    assert_int_equal(code_inline_len(SLICE("ab\xe4\xb8\xad"), true, 100), 5);
+    assert_int_equal(code_inline_len(SLICE("ab\xff"), true, 100), 3);
 }
 
 int main(void)

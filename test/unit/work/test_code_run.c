@@ -29,7 +29,8 @@ static struct blob_hub {
     size_t uploaded_len;
     char uploaded_hex[SHA256_HEX_SIZE];
     bool is_lying; /* sends other bytes than asked for */
-    int gets;
+    int gets, heads;
+    uint64_t claimed_size; /* not 0: what HEAD says instead of the truth */
 } hub;
 
 static size_t read_head(int fd, char *text, size_t size)
@@ -60,7 +61,19 @@ static void *hub_main(void *arg)
         static char text[65536];
         size_t len = read_head(fd, text, sizeof(text));
         char hex[SHA256_HEX_SIZE] = "", head[256];
-        if (sscanf(text, "GET /v1/blobs/%64s", hex) == 1) {
+        if (sscanf(text, "HEAD /v1/blobs/%64s", hex) == 1) {
+            hub.heads++;
+            bool is_known = strcmp(hex, hub.content_hex) == 0 || hub.is_lying;
+            int head_len =
+                snprintf(head, sizeof(head), "HTTP/1.1 %s\r\nContent-Length: %llu\r\nConnection: close\r\n\r\n",
+                         is_known ? "200 OK" : "404 Not Found",
+                         (unsigned long long)(hub.claimed_size != 0 ? hub.claimed_size
+                                              : is_known            ? hub.content_len
+                                                                    : 0));
+            if (write(fd, head, (size_t)head_len) < 0) {
+                perror("blob hub");
+            }
+        } else if (sscanf(text, "GET /v1/blobs/%64s", hex) == 1) {
             hub.gets++;
             bool is_known = strcmp(hex, hub.content_hex) == 0 || hub.is_lying;
             int head_len =
@@ -442,8 +455,13 @@ static void test_output(void **ctx)
     /* neither invalid nor unprintable bytes break the result */
     outcome = code_try_source(&fixture, "python", "import os\nos.write(1, b'a\\xff\\xc3\\x00\\x1b\"\\\\z' )", NULL);
     assert_verdict(outcome, "OK");
-    assert_int_equal(outcome->out_len, 2 + 3 + 3 + 4 - 1 + 1);
-    assert_memory_equal(outcome->out, "a\xef\xbf\xbd\xef\xbf\xbd\0\x1b\"\\z", 12);
+    assert_string_equal(outcome->out, "Yf/DABsiXHo="); /* base64 of exactly these */
+    assert_non_null(memmem(outcome->result.data, outcome->result.len, "\"stdout_encoding\":\"base64\"", 26));
+    outcome = code_try_source(&fixture, "python", "import os\nos.write(1, b'a\\xc3\\xa4\\x00\\x1b\"\\\\z' )", NULL);
+    assert_verdict(outcome, "OK");
+    assert_int_equal(outcome->out_len, 8);
+    assert_memory_equal(outcome->out, "a\xc3\xa4\0\x1b\"\\z", 8);
+    assert_null(memmem(outcome->result.data, outcome->result.len, "encoding", 8));
 }
 
 static void test_long_output_is_a_blob(void **ctx)
@@ -590,6 +608,68 @@ static void test_blobs(void **ctx)
     assert_string_equal(outcome->error_kind, "blob");
 }
 
+/* What is too large is known before a byte of it is asked for, also when each file alone would fit. */
+static void test_blobs_are_weighed_first(void **ctx)
+{
+    (void)ctx;
+    NEED("python");
+    hub_has("another content");
+    struct buf input;
+    buf_init(&input, 65536);
+    for (int files = 2; files <= 3; files++) {
+        hub.gets = hub.heads = 0;
+        hub.claimed_size = 30 << 20; /* of 64 MiB that the files may take */
+        buf_reset(&input);
+        buf_append_str(&input, "{\"lang\":\"python\",\"files\":[{\"path\":\"main.py\",\"text\":\"\"}");
+        for (int i = 0; i < files; i++) {
+            buf_printf(&input, ",{\"path\":\"%d\",\"blob\":\"sha256:%s\"}", i, hub.content_hex);
+        }
+        buf_append_str(&input, "]}");
+        struct code_outcome *outcome = code_try(&fixture, buf_cstr(&input));
+        assert_int_equal(hub.heads, 1);
+        assert_int_equal(hub.gets, files == 2);
+        assert_int_equal(outcome->is_success, files == 2);
+        if (files == 3) {
+            assert_true(outcome->is_final);
+            assert_non_null(strstr(outcome->message, "fs_mib"));
+        }
+        hub.claimed_size = 0;
+        hub_has("a third content");
+    }
+    buf_free(&input);
+}
+
+/* Boxes that together need more than the node has run one after the other; one that waits can be cancelled. */
+static void test_waits_for_memory(void **ctx)
+{
+    (void)ctx;
+    NEED("python");
+    static const char input[] = "{\"lang\":\"python\",\"limits\":{\"mem_mib\":65536},\"files\":[{\"path\":\"main.py\","
+                                "\"text\":\"import time\\ntime.sleep(0.2)\"}]}";
+    static struct code_outcome outcomes[3];
+    struct work_run *runs[3];
+    if (memmem(fixture.facts.data, fixture.facts.len, "\"sandbox_memory_mib\":4294967295", 31) != NULL) {
+        skip();
+    }
+    for (uint32_t i = 0; i < 3; i++) {
+        runs[i] = code_start(&fixture, i, input, &outcomes[i]);
+    }
+    code_finish(&fixture, &outcomes[0]);
+    assert_verdict(&outcomes[0], "OK");
+    assert_int_equal(outcomes[1].calls + outcomes[2].calls, 0);
+    code_run_launcher.cancel(runs[2]); /* it waits for the second */
+    assert_int_equal(outcomes[2].calls, 0);
+    code_finish(&fixture, &outcomes[2]);
+    assert_string_equal(outcomes[2].error_kind, "cancelled");
+    assert_int_equal(outcomes[1].calls, 0);
+    code_finish(&fixture, &outcomes[1]);
+    assert_verdict(&outcomes[1], "OK");
+    for (uint32_t i = 0; i < 3; i++) {
+        buf_free(&outcomes[i].result);
+    }
+    code_fixture_check_clean(&fixture);
+}
+
 /* --- cancel ---------------------------------------------------------------------------------------------------- */
 
 static void cancel_timer(uv_timer_t *timer)
@@ -717,6 +797,8 @@ int main(void)
         T(compile_limits),
         T(cache),
         T(blobs),
+        T(blobs_are_weighed_first),
+        T(waits_for_memory),
         T(cancel),
         T(slots_side_by_side),
         T(bad_input),
