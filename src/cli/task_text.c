@@ -244,8 +244,8 @@ static enum status print_stream(struct client *client, struct json_value result,
     return blob.len > 0 ? STATUS_UNREACHABLE : STATUS_OK;
 }
 
-/* What the node has to say about the run, a sentence each. */
-static void print_notes(struct json_value result)
+/* What the node has to say about the run, a sentence each, on lines of their own. */
+static void print_notes(struct json_value result, bool *is_line_open)
 {
     struct json_value notes, note;
     struct slice key, text;
@@ -254,7 +254,8 @@ static void print_notes(struct json_value result)
     }
     for (struct json_iter it = json_iter_of(notes); json_next(&it, &key, &note);) {
         if (json_get_str(note, &text)) {
-            cli_say("shoal: %.*s.\n", SLICE_ARG(text));
+            cli_say("%sshoal: %.*s.\n", *is_line_open ? "\n" : "", SLICE_ARG(text));
+            *is_line_open = false;
         }
     }
 }
@@ -278,7 +279,7 @@ enum status task_print_result(struct client *client, struct json_value task)
         if (client_bool(result, "truncated") && !is_whole) {
             cli_say("shoal: the output was longer than its limit and is cut.\n");
         }
-        print_notes(result);
+        print_notes(result, &is_line_open);
     } else if (outcome == STATUS_OK && json_member(task, "result", &result)) {
         json_print(&out, result);
         buf_append_char(&out, '\n');

@@ -14,7 +14,7 @@ struct work_run; /* one attempt in progress; of the launcher */
 
 struct work_input {
     struct slice kind;
-    struct slice queue; /* that the task came from; borrowed during start */
+    struct slice queue;                /* that the task came from; borrowed during start */
     uint32_t slot;                     /* 0 .. slots-1: its uid, cgroup and scratch directory are this slot's alone */
     struct slice input;                /* JSON; borrowed during start */
     struct slice checkpoint;           /* JSON or empty */
