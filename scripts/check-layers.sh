@@ -73,6 +73,11 @@ while IFS= read -r file; do
     [ "$file" = src/base/json.cc ] || complain "$file: src/base/json.cc is the only C++ file"
 done < <(find src -name '*.cc' -o -name '*.cpp' -o -name '*.cxx')
 
+# A planted bug of a file that the program with planted bugs does not compile again is never there.
+while IFS= read -r file; do
+    grep -qF "'../../$file'" test/sim/meson.build || complain "$file: has planted bugs and is not in test/sim/meson.build"
+done < <(grep -rl --include='*.c' 'MUTATION(' src)
+
 # What the commands print for people goes through output.c, which escapes what strangers wrote. up.c hands on its own children's
 # lines.
 while IFS= read -r line; do

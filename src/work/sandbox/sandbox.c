@@ -273,7 +273,7 @@ static void feed_ready(uv_poll_t *poll, int status, int events)
     (void)status;
     (void)events;
     struct sandbox_run *run = poll->data;
-    ensure_magic(run, RUN_MAGIC);
+    ensure_magic(run, SANDBOX_RUN_MAGIC);
     char bytes[65536];
     off_t at = lseek(run->in.from, 0, SEEK_CUR);
     ssize_t got = read(run->in.from, bytes, sizeof(bytes));
