@@ -26,11 +26,20 @@
 #define LIMIT_DURATION_MS (INT64_C(366) * 86400 * 1000) /* any *_ms field */
 #define LIMIT_IDEMPOTENCY_KEYS 4000000
 #define LIMIT_IDEMPOTENCY_MS (INT64_C(24) * 3600 * 1000)
-#define LIMIT_SIGNATURES 4096 /* distinct requirement sets */
+#define LIMIT_SIGNATURES 4096 /* distinct requirement sets, beside one plain one for each kind */
 #define LIMIT_QUEUES 10000
+#define LIMIT_KINDS 10000
 #define LIMIT_FLOWS 1000000 /* (queue, fairness key) pairs with work */
 #define LIMIT_RETRY_POLICIES 4096
 #define LIMIT_FINISHED_KEEP_MS (60 * 1000) /* finished tasks stay in memory this long once history has them */
+
+/* --- shares of the tables of names, kinds, queues, requirement sets, retry policies, fairness keys and sessions --- */
+#define LIMIT_TABLE_OPEN_PERCENT 90  /* of a table are for everybody, the rest for the operator */
+#define LIMIT_TABLE_SHARE_PERCENT 50 /* of a table are what one caller can make */
+#define LIMIT_TABLE_WARN_PERCENT 80  /* from here on /readyz says so, and what nobody needs is collected */
+#define LIMIT_COLLECT 10000          /* records that one COLLECT lets go of: about 10 ms */
+#define LIMIT_GONE_KEEP_MS (INT64_C(7) * 86400 * 1000) /* a node that is gone is remembered for so long, */
+#define LIMIT_GONE_KEEP_FULL_MS (INT64_C(600) * 1000)  /* and for so long while names or nodes run short */
 
 /* --- leases and nodes --- */
 #define LIMIT_NODES 65536

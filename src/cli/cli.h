@@ -125,6 +125,7 @@ enum status cli_tail(struct cli *cli);
 enum status cli_cancel(struct cli *cli);
 enum status cli_rm(struct cli *cli);
 enum status cli_retry(struct cli *cli);
+enum status cli_kinds(struct cli *cli);
 enum status cli_queues(struct cli *cli);
 enum status cli_nodes(struct cli *cli);
 enum status cli_stats(struct cli *cli);

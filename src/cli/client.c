@@ -161,7 +161,9 @@ static enum status perform(struct client *client, struct client_answer *ret_answ
     if (client->answer.http < 200 || client->answer.http >= 300) {
         client->status = status_of_problem(&client->answer);
     } else {
-        client->status = client->answer.is_json ? STATUS_OK : STATUS_INTERNAL; /* all that we ask for is JSON */
+        client->status = client->answer.is_json || client->answer.http == 204
+                             ? STATUS_OK
+                             : STATUS_INTERNAL; /* all that says something is JSON */
     }
     *ret_answer = client->answer;
     return client->status;
@@ -275,6 +277,7 @@ enum status client_call_thing(struct client *client, const char *collection, con
 {
     struct buf path;
     bool is_add = verb != NULL && strcmp(verb, "add") == 0;
+    bool is_rm = verb != NULL && strcmp(verb, "rm") == 0;
     buf_init(&path, 4096);
     buf_append_str(&path, collection);
     if (name != NULL) {
@@ -283,15 +286,16 @@ enum status client_call_thing(struct client *client, const char *collection, con
     } else {
         buf_append_str(&path, query);
     }
-    if (verb != NULL && !is_add) {
+    if (verb != NULL && !is_add && !is_rm) {
         buf_printf(&path, ":%s", verb);
     }
     enum status status = client_call(client,
                                      verb == NULL ? "GET"
+                                     : is_rm      ? "DELETE"
                                      : is_add     ? "PUT"
                                                   : "POST",
-                                     buf_cstr(&path), verb != NULL ? "application/json" : NULL,
-                                     verb != NULL ? SLICE("{}") : (struct slice){NULL, 0}, 0, ret_answer);
+                                     buf_cstr(&path), verb != NULL && !is_rm ? "application/json" : NULL,
+                                     verb != NULL && !is_rm ? SLICE("{}") : (struct slice){NULL, 0}, 0, ret_answer);
     buf_free(&path);
     return status;
 }

@@ -25,8 +25,8 @@ void client_free(struct client *client);
  * the user and its status is returned: UNREACHABLE, or what the problem+json says. */
 STATUS_MUST_CHECK enum status client_call(struct client *client, const char *method, const char *path, const char *type,
                                           struct slice body, int64_t wait_ms, struct client_answer *ret_answer);
-/* `shoal THINGS [VERB] [NAME]`: GET of the collection (with `query`, "" or "?…") or of one thing; "add" is a PUT of it, any other verb
- * a POST of name:verb. `verb` and `name` as cli_verb gives them. */
+/* `shoal THINGS [VERB] [NAME]`: GET of the collection (with `query`, "" or "?…") or of one thing; "add" is a PUT of it, "rm" a
+ * DELETE, which answers nothing, any other verb a POST of name:verb. `verb` and `name` as cli_verb gives them. */
 STATUS_MUST_CHECK enum status client_call_thing(struct client *client, const char *collection, const char *query,
                                                 const char *verb, const char *name, struct client_answer *ret_answer);
 /* The same as client_call without telling: for callers that know what to do about it. client_tell says what the newest call met. */

@@ -92,9 +92,10 @@ static void write_node(struct buf *out, struct json_value node)
 
 enum status cli_nodes(struct cli *cli)
 {
-    static const char *const verbs[] = {"drain", "undrain", "quiet", "unquiet", NULL};
+    static const char *const verbs[] = {"drain", "undrain", "quiet", "unquiet", "rm", NULL};
     const char *verb, *name;
-    enum status status = cli_verb(cli, "a node", verbs, "there are drain, undrain, quiet and unquiet", &verb, &name);
+    enum status status =
+        cli_verb(cli, "a node", verbs, "there are drain, undrain, quiet, unquiet and rm", &verb, &name);
     if (status != STATUS_OK) {
         return status;
     }
@@ -111,7 +112,9 @@ enum status cli_nodes(struct cli *cli)
     if (status == STATUS_OK) {
         struct json_value items, item;
         struct slice key;
-        if (cli_flag(cli, "json")) {
+        if (verb != NULL && strcmp(verb, "rm") == 0) {
+            buf_printf(&out, cli_flag(cli, "json") ? "{}\n" : "%s is forgotten.\n", name);
+        } else if (cli_flag(cli, "json")) {
             json_print(&out, answer.root);
             buf_append_char(&out, '\n');
         } else if (json_member(answer.root, "items", &items)) {

@@ -1,4 +1,4 @@
-/* queues.c - shoal queues: the queues as a table; pause, resume and add one. */
+/* queues.c - shoal queues: the queues as a table; pause, resume, add and forget one. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -25,9 +25,9 @@ static void write_row(struct buf *out, struct json_value queue)
 
 enum status cli_queues(struct cli *cli)
 {
-    static const char *const verbs[] = {"pause", "resume", "add", NULL};
+    static const char *const verbs[] = {"pause", "resume", "add", "rm", NULL};
     const char *verb, *name;
-    enum status status = cli_verb(cli, "a queue", verbs, "there are pause, resume and add", &verb, &name);
+    enum status status = cli_verb(cli, "a queue", verbs, "there are pause, resume, add and rm", &verb, &name);
     if (status != STATUS_OK) {
         return status;
     }
@@ -40,7 +40,9 @@ enum status cli_queues(struct cli *cli)
     struct client_answer answer;
     status = client_call_thing(client, "/v1/queues", "", verb, name, &answer);
     if (status == STATUS_OK) {
-        if (cli_flag(cli, "json")) {
+        if (verb != NULL && strcmp(verb, "rm") == 0) {
+            buf_printf(&out, cli_flag(cli, "json") ? "{}\n" : "%s is forgotten.\n", name);
+        } else if (cli_flag(cli, "json")) {
             json_print(&out, answer.root);
             buf_append_char(&out, '\n');
         } else {

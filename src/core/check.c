@@ -269,6 +269,16 @@ static const char *check_nodes(struct check *check)
         bool is_idle = node->session != 0 && node->credit > 0 && !node->is_draining && !node->is_quiet;
         CHECK(is_idle == bitset_has(&core->idle, n), "T6: the idle bit of node %u is wrong", n);
         CHECK((node->session != 0) == bitset_has(&core->live, n), "the live bit of node %u is wrong", n);
+        CHECK((node->session != 0) == (node->kind_at != NULL), "node %u is among the bearers of its names, or not", n);
+        for (uint32_t i = 0; node->session != 0 && i < node->kind_count + node->label_count; i++) {
+            bool is_kind = i < node->kind_count;
+            uint32_t at = is_kind ? node->kind_at[i] : node->label_at[i - node->kind_count];
+            const struct bearers *bearers =
+                symbol_at(core, is_kind ? node->kinds[i] : node->labels[i - node->kind_count])->bearers;
+            const struct node_list *list = bearers == NULL ? NULL : is_kind ? &bearers->offer : &bearers->label;
+            CHECK(list != NULL && at < list->len && list->nodes[at] == n, "node %u is no bearer of one of its names",
+                  n);
+        }
         CHECK((node->session != 0) == (node->gone_position == HEAP_NONE) &&
                   (node->session != 0 || core->gone.items[node->gone_position] == n),
               "node %u is not where the heap of those that are gone says", n);
@@ -277,7 +287,6 @@ static const char *check_nodes(struct check *check)
         check->symbol_refs[node->symbol]++;
         for (uint32_t i = 0; i < node->kind_count; i++) {
             check->symbol_refs[node->kinds[i]]++;
-            CHECK(symbol_at(core, node->kinds[i])->is_kind, "a kind of node %u is not known", n);
             CHECK(i == 0 || node->kinds[i - 1] < node->kinds[i], "the kinds of node %u are unordered", n);
         }
         for (uint32_t i = 0; i < node->label_count; i++) {
@@ -336,7 +345,8 @@ static const char *check_counters(struct check *check)
 {
     struct core *core = check->core;
     uint64_t counts[TASK_STATE_COUNT] = {0};
-    uint64_t totals[6] = {0};
+    uint64_t totals[6] = {core->dropped.submitted, core->dropped.succeeded, core->dropped.dead,
+                          core->dropped.cancelled, core->dropped.expired,   core->dropped.retried};
     for (EACH(q, core->queues)) {
         const struct queue *queue = queue_at(core, q);
         check->symbol_refs[queue->symbol]++;
@@ -400,6 +410,18 @@ static const char *check_counters(struct check *check)
         CHECK(check->attempt_refs[a] == 1, "T5: attempt record %u has %u tasks", a, check->attempt_refs[a]);
     }
     return NULL;
+}
+
+/* References to queues, and C1. */
+static const char *check_tables(struct check *check)
+{
+    const struct core *core = check->core;
+    uint32_t refs = 0;
+    for (EACH(q, core->queues)) {
+        refs += queue_at(core, q)->refs;
+    }
+    CHECK(refs == core->flows.used + core->uniques.used, "T5: references to queues");
+    return table_check(core);
 }
 
 static uint64_t size_of(const struct block *block)
@@ -493,9 +515,9 @@ static void *zeros(uint64_t count, size_t size)
 const char *core_check(struct core *core)
 {
     ensure_magic(core, CORE_MAGIC);
-    static const char *(*const parts[])(struct check *) = {check_live,     check_finished, check_ready,
-                                                           check_cells,    check_nodes,    check_keys,
-                                                           check_counters, check_payload,  check_refs};
+    static const char *(*const parts[])(struct check *) = {check_live,  check_finished, check_ready,    check_cells,
+                                                           check_nodes, check_keys,     check_counters, check_payload,
+                                                           check_refs,  check_tables};
     struct check check = {.core = core,
                           .symbol_refs = zeros(core->symbols.len, 4),
                           .flow_refs = zeros(core->flows.len, 4),

@@ -33,9 +33,9 @@ struct core *core_alloc(void)
     core->idempotency_oldest = core->idempotency_newest = NONE;
     slab_init(&core->symbols, sizeof(struct symbol), LIMIT_SYMBOLS);
     slab_init(&core->queues, sizeof(struct queue), LIMIT_QUEUES);
-    slab_init(&core->flows, sizeof(struct flow), LIMIT_FLOWS);
+    slab_init(&core->flows, sizeof(struct flow), LIMIT_FLOWS + LIMIT_QUEUES); /* with the common one of each queue */
     slab_init(&core->slots, sizeof(struct slot), LIMIT_TASKS);
-    slab_init(&core->signatures, sizeof(struct signature), LIMIT_SIGNATURES);
+    slab_init(&core->signatures, sizeof(struct signature), LIMIT_SIGNATURES + LIMIT_SYMBOLS); /* with the plain ones */
     slab_init(&core->retries, sizeof(struct retry), LIMIT_RETRY_POLICIES);
     slab_init(&core->tasks, sizeof(struct task), LIMIT_TASKS);
     slab_init(&core->blocks, sizeof(struct roll_block), LIMIT_TASKS);
@@ -49,6 +49,7 @@ struct core *core_alloc(void)
     timer_init(core);
     unique_init(core);
     node_init(core);
+    table_init(core);
     buf_init(&core->row, SCRATCH_SIZE_MAX);
     buf_init(&core->refused, SCRATCH_SIZE_MAX);
     return core;
@@ -60,8 +61,9 @@ struct core *core_new(void)
     if (core != NULL) {
         struct retry_policy policy;
         retry_policy_default(&policy);
-        ensure(retry_acquire(core, &policy) == 0); /* never freed: this reference is the core's own */
-        ensure(queue_make(core, SLICE("default"), 0) == 0);
+        const struct command_caller nobody = {0};
+        ensure(retry_acquire(core, &policy, &nobody) == 0); /* never freed: this reference is the core's own */
+        ensure(queue_make(core, SLICE("default"), 0, &nobody) == 0);
     }
     return core;
 }
@@ -98,6 +100,7 @@ static void free_rest(struct core *core)
 {
     for (uint32_t i = slab_next(&core->symbols, 0); i != SLAB_NONE; i = slab_next(&core->symbols, i + 1)) {
         free(symbol_at(core, i)->text);
+        bearers_free(symbol_at(core, i));
     }
     for (uint32_t i = slab_next(&core->signatures, 0); i != SLAB_NONE; i = slab_next(&core->signatures, i + 1)) {
         struct signature *signature = signature_at(core, i);
@@ -111,6 +114,8 @@ static void free_rest(struct core *core)
         struct node *node = node_at(core, i);
         free(node->kinds);
         free(node->labels);
+        free(node->kind_at);
+        free(node->label_at);
         free(node->info);
         bitset_free(&node->match);
     }
@@ -141,6 +146,7 @@ void core_free(struct core *core)
     map_free(&core->blob_map);
     heap_free(&core->timers);
     heap_free(&core->unique_ends);
+    table_free(core);
     heap_free(&core->gone);
     bitset_free(&core->live);
     bitset_free(&core->idle);
@@ -202,10 +208,12 @@ static void apply_command(struct core *core, const struct command *command, uint
         task_retry(core, &command->as.task, &reply);
         break;
     case COMMAND_QUEUE_SET:
-        reply.status = queue_apply_set(core, &command->as.queue_set);
+        queue_apply_set(core, &command->as.queue_set, &reply);
         break;
     case COMMAND_KIND_SET:
-        reply.status = kind_add(core, command->as.kind_set.name) ? STATUS_OK : STATUS_BUSY;
+        if (!kind_add(core, command->as.kind_set.name, &command->as.kind_set.by)) {
+            table_refuse(core, &reply);
+        }
         break;
     case COMMAND_NODE_HELLO:
         node_hello(core, &command->as.node_hello, &reply);
@@ -224,6 +232,12 @@ static void apply_command(struct core *core, const struct command *command, uint
         if (command->as.history_done.seq > core->history_seq) {
             core->history_seq = command->as.history_done.seq;
         }
+        break;
+    case COMMAND_DROP:
+        table_apply_drop(core, &command->as.drop, &reply);
+        break;
+    case COMMAND_COLLECT:
+        table_apply_collect(core, &command->as.collect, &reply);
         break;
     case COMMAND_TYPE_END:
         ensure(!"a command");

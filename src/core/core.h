@@ -14,7 +14,8 @@
  *  T5 counters equal a recount
  *  T6 with work ready and a capable node with credit, a lease is granted in the same entry
  *  T7 fairness keys with work share within one quantum
- *  V1, V2 the index that answers filtered lists equals a recount (roll.c) */
+ *  V1, V2 the index that answers filtered lists equals a recount (roll.c)
+ *  C1 what is counted against a caller is what it has made and is still there */
 #ifndef SHOAL_CORE_CORE_H
 #define SHOAL_CORE_CORE_H
 
@@ -161,7 +162,10 @@ struct queue_view {
     uint64_t counts[TASK_STATE_COUNT];                                /* live tasks; final ones still in memory */
     uint64_t submitted, succeeded, dead, cancelled, expired, retried; /* totals since the beginning */
 };
-/* Queues in order of creation: i = 0, 1, …; false past the last. */
+/* The first index at or after `from` that has a queue, or node: UINT32_MAX past the last. Indices are taken again after a
+ * deletion, so their order is that of creation as long as nothing is deleted. */
+uint32_t core_queue_next(const struct core *core, uint32_t from);
+uint32_t core_node_next(const struct core *core, uint32_t from);
 bool core_queue_at(const struct core *core, uint32_t i, struct queue_view *ret_view);
 bool core_queue_find(const struct core *core, struct slice name, struct queue_view *ret_view);
 bool core_kind_is_known(const struct core *core, struct slice name);
@@ -184,11 +188,40 @@ struct node_view {
     struct requirement facts;
     struct slice info; /* JSON */
 };
-bool core_node_at(const struct core *core, uint32_t i, struct node_view *ret_view); /* by index; gaps never occur */
+bool core_node_at(const struct core *core, uint32_t i, struct node_view *ret_view);
 bool core_node_find(const struct core *core, struct slice name, struct node_view *ret_view);
 bool core_session_find(const struct core *core, uint64_t session, struct node_view *ret_view);
 /* The leases that a session holds: the first after `after_task_id` in grant order (0 to start); 0 when done. */
 uint64_t core_session_task(const struct core *core, uint64_t session, uint64_t after_task_id);
+
+/* --- what fills up --- */
+
+enum core_table {
+    TABLE_NAMES, /* every name there is, each once */
+    TABLE_KINDS,
+    TABLE_QUEUES,
+    TABLE_REQUIREMENTS, /* distinct ones; the plain one of a kind is not counted */
+    TABLE_RETRY_POLICIES,
+    TABLE_FAIRNESS_KEYS, /* (queue, key) with work; the common key of a queue is not counted */
+    TABLE_SESSIONS,
+    TABLE_SHARED,               /* the above are shared by callers: none of them can make more than its share */
+    TABLE_NODES = TABLE_SHARED, /* with or without session: the longest gone makes room */
+    TABLE_IDEMPOTENCY_KEYS,     /* the oldest makes room */
+    TABLE_UNIQUE_KEYS,
+    TABLE_TASKS,
+    TABLE_PAYLOAD, /* bytes */
+    TABLE_COUNT
+};
+const char *core_table_name(enum core_table table); /* "queues" */
+struct table_view {
+    uint64_t used, max;
+    bool makes_room; /* a full one lets something old go instead of refusing */
+};
+void core_table(const struct core *core, enum core_table table, struct table_view *ret_view);
+/* What a caller has made of a shared table. */
+uint32_t core_caller_used(const struct core *core, uint64_t caller, enum core_table table);
+/* When the node that has been gone for longest went; INT64_MAX when none is gone. */
+int64_t core_longest_gone_ns(const struct core *core);
 
 struct core_stats {
     uint64_t seq;

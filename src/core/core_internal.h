@@ -34,16 +34,27 @@ struct block {
 };
 #define BLOCK_OVERHEAD 16u /* length and what malloc adds, so that many small blocks count as what they cost */
 
+/* --- signature.c: the nodes with a session that have a name --- */
+struct node_list {
+    uint32_t *nodes; /* owned; in no order that anything depends on */
+    uint32_t len, cap;
+};
+struct bearers {
+    struct node_list offer, label; /* as a kind, as a label */
+};
+
 /* --- symbol.c: interned names --- */
 struct symbol {
     char *text; /* owned */
     uint32_t len;
     uint32_t refs;
     uint64_t hash;
-    uint32_t queue;      /* the queue of this name, or NONE */
-    uint32_t node;       /* the node of this name, or NONE */
-    uint32_t signatures; /* derived: the first signature of the kind of this name, or NONE */
-    bool is_kind;        /* a known kind */
+    uint32_t queue;          /* the queue of this name, or NONE */
+    uint32_t node;           /* the node of this name, or NONE */
+    uint32_t signatures;     /* derived: the first signature of the kind of this name, or NONE */
+    struct bearers *bearers; /* derived: who has it as kind or label; NULL: nobody */
+    bool is_kind;            /* a known kind */
+    uint64_t kind_owner;     /* who made it known, 0 nobody that is counted */
 };
 
 /* --- queue.c --- */
@@ -54,7 +65,9 @@ struct queue {
     uint64_t changed_seq;
     uint64_t counts[TASK_STATE_COUNT];
     uint64_t submitted, succeeded, dead, cancelled, expired, retried;
+    uint64_t owner; /* who made it */
     uint32_t slots; /* derived: the first of its slots, or NONE */
+    uint32_t refs;  /* derived: flows and unique keys */
 };
 
 /* --- ready.c: flows, slots --- */
@@ -64,6 +77,7 @@ struct flow { /* one fairness key of one queue; lives while a task names it */
     uint32_t refs;                    /* tasks */
     uint32_t waiting[PRIORITY_COUNT]; /* ready tasks of each lane */
     uint64_t vtime[PRIORITY_COUNT];   /* virtual time of each lane */
+    uint64_t owner;
 };
 
 struct slot { /* the ready tasks of one lane (flow, priority) with one signature, first in first out */
@@ -88,6 +102,7 @@ struct signature {
     struct bitset nodes;                 /* derived: those that have a session and can run it */
     struct heap cell[PRIORITY_COUNT];    /* derived: slots by (tag, flow) */
     uint64_t vtime[PRIORITY_COUNT];      /* start tag of the last task served from the cell */
+    uint64_t owner;
 };
 
 /* --- retry.c --- */
@@ -97,6 +112,7 @@ struct retry {
     int64_t base_ms, cap_ms;
     uint32_t not_retryable_count;
     uint32_t not_retryable[16]; /* symbols in the order given */
+    uint64_t owner;
 };
 
 /* --- task.c --- */
@@ -214,9 +230,11 @@ struct node {
     uint32_t lease_head, lease_tail; /* tasks in the order of their grants */
     uint64_t succeeded, failed, lost;
     uint32_t kind_count, label_count;
-    uint32_t *kinds;  /* symbols, ascending; owned */
-    uint32_t *labels; /* symbols, ascending; owned */
+    uint32_t *kinds;              /* symbols, ascending; owned */
+    uint32_t *labels;             /* symbols, ascending; owned */
+    uint32_t *kind_at, *label_at; /* derived: its places in the bearers of them; NULL without a session */
     uint32_t cpu_milli, memory_mib, gpu;
+    uint64_t caller; /* of its newest hello: who is charged for it */
     struct block *info;
     struct bitset match;            /* derived: signatures it can run; empty without a session */
     uint32_t gone_position;         /* derived: in core->gone; HEAP_NONE while it has a session */
@@ -224,6 +242,12 @@ struct node {
 };
 #define NODE_INDEX_BITS 16
 static_assert(LIMIT_NODES <= 1 << NODE_INDEX_BITS, "a session id keeps 16 bits for the index of its node");
+
+/* --- table.c --- */
+struct caller { /* one that has made something; derived from the owners of what is there */
+    uint64_t id;
+    uint32_t used[TABLE_SHARED];
+};
 
 struct core {
     uint32_t magic;
@@ -242,6 +266,9 @@ struct core {
     uint32_t node_cursor; /* where the search for an idle node goes on */
     uint64_t accepted, succeeded, dead, cancelled, expired, evicted, retried, duplicates;
     uint64_t attempts_ended, leases_granted, leases_expired, leases_lost;
+    struct {
+        uint64_t submitted, succeeded, dead, cancelled, expired, retried;
+    } dropped; /* totals of queues that were deleted */
     struct slab symbols, queues, flows, slots, signatures, retries;
     struct slab tasks, sides, attempts, uniques, idempotencies, nodes;
     uint32_t newest, oldest;               /* live tasks */
@@ -256,6 +283,9 @@ struct core {
     struct slab blob_refs; /* of refs.c */
     struct map blob_map;
     uint32_t kind_count;
+    uint32_t plain_signatures, common_flows; /* of those in the slabs: the ones that no table counts */
+    struct slab callers;
+    struct map caller_map;
     struct map symbol_map, flow_map, slot_map, signature_map, retry_map, unique_map, idempotency_map;
     struct heap timers;                    /* tasks by (deadline, id) */
     struct heap unique_ends;               /* unique records by (until, index) */
@@ -272,8 +302,10 @@ struct core {
         has_keyless; /* derived: some task waits without its unique key, as builds of the first level let it (unique.c) */
     uint8_t level;   /* enum entry_level: what it may depend on is what builds of that level did */
     struct buf *effects;
-    struct buf row;     /* of history */
-    struct buf refused; /* of a reply */
+    struct buf row;      /* of history */
+    struct buf refused;  /* of a reply */
+    enum status refusal; /* why table_admits said no, and of which table */
+    enum core_table refusal_table;
 };
 
 /* now + ms without overflow. */
@@ -309,22 +341,49 @@ static inline struct queue *queue_at(const struct core *core, uint32_t queue)
     return slab_at(&core->queues, queue);
 }
 uint32_t queue_find(const struct core *core, struct slice name);
-uint32_t queue_make(struct core *core, struct slice name, int64_t now_ns); /* NONE when full */
-enum status queue_apply_set(struct core *core, const struct command_queue_set *command);
-bool kind_add(struct core *core, struct slice name); /* makes it known; false when the table is full */
+/* Made by a command with a caller, records are owned and refused by table_admits; without, by the plain limits. NONE and
+ * false: refused, and core->refusal says why. */
+uint32_t queue_make(struct core *core, struct slice name, int64_t now_ns, const struct command_caller *by);
+void queue_apply_set(struct core *core, const struct command_queue_set *command, struct effect_reply *reply);
+bool kind_add(struct core *core, struct slice name, const struct command_caller *by); /* makes it known */
+enum status kind_drop(struct core *core, struct slice name);
+uint32_t kind_collect(struct core *core, uint32_t keep, uint32_t count_max); /* what went */
+enum status queue_drop(struct core *core, struct slice name);
+uint32_t queue_collect(struct core *core, uint32_t keep, uint32_t count_max);
+
+/* table.c */
+void table_init(struct core *core);
+void table_free(struct core *core);
+/* Whether the caller may add `count` to a shared table; else core->refusal and refusal_table are set. Always, by a command
+ * without caller. */
+bool table_admits(struct core *core, const struct command_caller *by, enum core_table table, uint32_t count);
+/* The same for names, of which those that exist already need no room. */
+bool table_admits_names(struct core *core, const struct command_caller *by, const struct slice *names, uint32_t count);
+void table_refuse(const struct core *core, struct effect_reply *reply); /* with core->refusal */
+/* Counts what an owner has; 0 and CALLER_ANYBODY are nobody. */
+void table_charge(struct core *core, uint64_t owner, enum core_table table, int32_t count);
+void table_index(struct core *core);              /* counts all owners, while loading */
+const char *table_check(const struct core *core); /* C1 */
+void table_apply_drop(struct core *core, const struct command_drop *command, struct effect_reply *reply);
+void table_apply_collect(struct core *core, const struct command_collect *command, struct effect_reply *reply);
 
 /* signature.c */
+bool signature_is_plain(const struct signature *signature); /* it asks for nothing but its kind */
 static inline struct signature *signature_at(const struct core *core, uint32_t signature)
 {
     return slab_at(&core->signatures, signature);
 }
-uint32_t signature_acquire(struct core *core, uint32_t kind, const struct requirement *requirement); /* NONE: full */
+uint32_t signature_acquire(struct core *core, uint32_t kind, const struct requirement *requirement,
+                           const struct command_caller *by); /* NONE: refused */
 void signature_ref(struct core *core, uint32_t signature);
 void signature_unref(struct core *core, uint32_t signature);
 void signature_index(struct core *core, uint32_t signature);
 void signature_rehash(struct core *core);
-void signature_match_node(struct core *core, uint32_t node);   /* new session or facts: both bitsets anew */
-void signature_unmatch_node(struct core *core, uint32_t node); /* clears both: its session is over */
+void signature_join_node(struct core *core, uint32_t node); /* makes it one of the bearers of its names */
+void signature_match_node(struct core *core,
+                          uint32_t node); /* the same, and both bitsets: it has a session and facts */
+void signature_unmatch_node(struct core *core, uint32_t node); /* the reverse: before its facts change, or at the end */
+void bearers_free(struct symbol *symbol);
 bool signature_is_matched(const struct signature *signature, const struct node *node);
 void symbols_sort(uint32_t *symbols, uint32_t *count); /* ascending, without repeats */
 
@@ -333,7 +392,8 @@ static inline struct retry *retry_at(const struct core *core, uint32_t retry)
 {
     return slab_at(&core->retries, retry);
 }
-uint32_t retry_acquire(struct core *core, const struct retry_policy *policy); /* NONE: full */
+uint32_t retry_acquire(struct core *core, const struct retry_policy *policy,
+                       const struct command_caller *by); /* NONE: refused */
 void retry_unref(struct core *core, uint32_t retry);
 void retry_index(struct core *core, uint32_t retry);
 void retry_rehash(struct core *core);
@@ -349,7 +409,8 @@ static inline struct slot *slot_at(const struct core *core, uint32_t slot)
 {
     return slab_at(&core->slots, slot);
 }
-uint32_t flow_acquire(struct core *core, uint32_t queue, struct slice fairness_key); /* NONE: full */
+uint32_t flow_acquire(struct core *core, uint32_t queue, struct slice fairness_key,
+                      const struct command_caller *by); /* NONE: refused */
 void flow_unref(struct core *core, uint32_t flow);
 void flow_index(struct core *core, uint32_t flow);
 void ready_init_signature(struct core *core, struct signature *signature);
@@ -443,6 +504,8 @@ enum status node_lost(struct core *core, const struct command_node_lost *command
 enum status node_set(struct core *core, const struct command_node_set *command);
 void node_update_idle(struct core *core, uint32_t node);
 void node_init(struct core *core);
+enum status node_forget(struct core *core, struct slice name);
+uint32_t node_collect(struct core *core, int64_t gone_ms, uint32_t count_max); /* what went */
 void node_index(struct core *core, uint32_t node); /* into the live ones or the gone ones, while loading */
 
 /* unique.c */

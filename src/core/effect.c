@@ -60,6 +60,7 @@ void effect_put_reply(struct buf *out, const struct effect_reply *reply)
     buf_append_u8(out, (uint8_t)reply->state);
     buf_append_u8(out, (uint8_t)((reply->is_duplicate ? 1 : 0) | (reply->is_resumed ? 2 : 0)));
     buf_append_u64(out, reply->session);
+    buf_append_u32(out, reply->count);
     buf_append_lv(out, reply->refused);
     buf_end_part(out, start);
 }
@@ -75,6 +76,7 @@ static void get_reply(struct reader *reader, struct effect_reply *ret)
     ret->is_duplicate = (flags & 1) != 0;
     ret->is_resumed = (flags & 2) != 0;
     ret->session = reader_u64(reader);
+    ret->count = reader_u32(reader);
     ret->refused = reader_lv(reader);
 }
 

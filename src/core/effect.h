@@ -63,6 +63,7 @@ struct effect_reply {
     bool is_duplicate;     /* SUBMIT: nothing new was made (same idempotency or unique key) */
     uint64_t session;      /* NODE_HELLO */
     bool is_resumed;       /* NODE_HELLO: a live session of the same instance went on */
+    uint32_t count;        /* COLLECT: what went. With TABLE_FULL and TABLE_SHARE: the enum core_table */
     struct slice
         refused; /* NODE_REPORT, NODE_HELLO: encoded (u32 ordinal, u8 status) of refused outcomes or held tokens */
 };

@@ -176,6 +176,7 @@ static void index_rest(struct core *core)
     for (uint32_t i = core->oldest; i != NONE && count < core->tasks.used; i = task_at(core, i)->newer, count++) {
         roll_append(core, i);
     }
+    table_index(core);
     bitset_clear_all(&core->servable); /* T6 holds between entries; core_check looks */
 }
 

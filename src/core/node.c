@@ -62,6 +62,7 @@ void node_index(struct core *core, uint32_t index)
     node->gone_position = HEAP_NONE;
     if (node->session != 0) {
         bitset_set(&core->live, index);
+        signature_join_node(core, index);
     } else {
         ensure(heap_push(&core->gone, index));
     }
@@ -153,8 +154,13 @@ static void set_facts(struct core *core, uint32_t index, const struct command_no
                    is_same_list(node->labels, node->label_count, facts.labels, facts.label_count) &&
                    node->cpu_milli == hello->facts.cpu_milli && node->memory_mib == hello->facts.memory_mib &&
                    node->gpu == hello->facts.gpu;
+    if (is_matched && !is_same) {
+        signature_unmatch_node(core, index);
+    }
+    table_charge(core, node->caller, TABLE_NAMES, -(int32_t)node->label_count);
     replace_list(core, &node->kinds, &node->kind_count, facts.kinds, facts.kind_count);
     replace_list(core, &node->labels, &node->label_count, facts.labels, facts.label_count);
+    table_charge(core, node->caller, TABLE_NAMES, (int32_t)node->label_count);
     node->cpu_milli = hello->facts.cpu_milli;
     node->memory_mib = hello->facts.memory_mib;
     node->gpu = hello->facts.gpu;
@@ -162,10 +168,9 @@ static void set_facts(struct core *core, uint32_t index, const struct command_no
         block_drop(core, &node->info);
         node->info = block_new(core, hello->info);
     }
-    if (!is_same) {
-        for (uint32_t i = 0; i < hello->kind_count; i++) {
-            ensure(kind_add(core, hello->kinds[i])); /* the symbol is there already */
-        }
+    bool makes_kinds = hello->by.id == 0 ? !is_same : !hello->is_worker; /* workers used to */
+    for (uint32_t i = 0; makes_kinds && i < hello->kind_count; i++) {
+        ensure(kind_add(core, hello->kinds[i], &hello->by)); /* node_hello has looked that there is room */
     }
     if (!is_same || !is_matched) {
         signature_match_node(core, index);
@@ -212,6 +217,7 @@ static void end_session(struct core *core, uint32_t index, enum lost_reason reas
     core->sessions--;
     node_update_idle(core, index);
     signature_unmatch_node(core, index);
+    table_charge(core, node->caller, TABLE_SESSIONS, -1);
     bitset_clear(&core->live, index);
     ensure(heap_push(&core->gone, index));
 }
@@ -231,6 +237,48 @@ static void open_session(struct core *core, uint32_t index, const struct command
     bitset_set(&core->live, index);
 }
 
+/* Lets go of all that the record of a node without session holds. */
+static void node_empty(struct core *core, uint32_t index)
+{
+    struct node *gone = node_at(core, index);
+    ensure(gone->session == 0 && gone->leases == 0);
+    heap_remove(&core->gone, gone->gone_position);
+    table_charge(core, gone->caller, TABLE_NAMES, -1 - (int32_t)gone->label_count);
+    replace_list(core, &gone->kinds, &gone->kind_count, NULL, 0);
+    replace_list(core, &gone->labels, &gone->label_count, NULL, 0);
+    block_drop(core, &gone->info);
+    symbol_at(core, gone->symbol)->node = NONE;
+    symbol_unref(core, gone->symbol);
+}
+
+enum status node_forget(struct core *core, struct slice name)
+{
+    uint32_t index = node_find(core, name);
+    if (index == NONE) {
+        return STATUS_NOT_FOUND;
+    }
+    if (node_at(core, index)->session != 0) {
+        return STATUS_CONFLICT;
+    }
+    node_empty(core, index);
+    slab_free(&core->nodes, index);
+    return STATUS_OK;
+}
+
+uint32_t node_collect(struct core *core, int64_t gone_ms, uint32_t count_max)
+{
+    uint32_t count = 0;
+    for (; count < count_max; count++) {
+        uint32_t index = heap_top(&core->gone);
+        if (index == HEAP_NONE || time_add_ms(node_at(core, index)->session_ns, gone_ms) > core->time_ns) {
+            break;
+        }
+        node_empty(core, index);
+        slab_free(&core->nodes, index);
+    }
+    return count;
+}
+
 /* A record for a new name: a fresh one, or at LIMIT_NODES the one of the node that has been gone for longest. */
 static uint32_t make_node(struct core *core, struct slice name)
 {
@@ -243,13 +291,7 @@ static uint32_t make_node(struct core *core, struct slice name)
         if (index == HEAP_NONE) {
             return NONE;
         }
-        struct node *gone = node_at(core, index);
-        heap_remove(&core->gone, gone->gone_position);
-        replace_list(core, &gone->kinds, &gone->kind_count, NULL, 0);
-        replace_list(core, &gone->labels, &gone->label_count, NULL, 0);
-        block_drop(core, &gone->info);
-        symbol_at(core, gone->symbol)->node = NONE;
-        symbol_unref(core, gone->symbol);
+        node_empty(core, index);
     }
     uint32_t symbol = symbol_acquire(core, name);
     ensure(symbol != NONE); /* node_hello has looked that there is room */
@@ -284,11 +326,47 @@ static void check_held(struct core *core, uint32_t index, const struct command_n
     }
 }
 
+/* Whether there is room for what a hello brings: names, kinds that nobody knew, a session. */
+static bool admits_hello(struct core *core, const struct command_node_hello *hello, bool has_session)
+{
+    core->refusal = STATUS_BUSY;
+    if (hello->by.id == 0) {
+        return core->symbols.used + 1 + hello->kind_count + hello->facts.label_count <= LIMIT_SYMBOLS;
+    }
+    struct slice names[1 + LIMIT_KINDS_PER_NODE + LIMIT_LABELS];
+    uint32_t count = 0, unknown = 0;
+    names[count++] = hello->node;
+    for (uint32_t i = 0; i < hello->kind_count; i++) {
+        names[count++] = hello->kinds[i];
+        unknown += core_kind_is_known(core, hello->kinds[i]) ? 0 : 1;
+    }
+    for (uint32_t i = 0; i < hello->facts.label_count; i++) {
+        names[count++] = hello->facts.labels[i];
+    }
+    return table_admits_names(core, &hello->by, names, count) &&
+           (hello->is_worker || unknown == 0 || table_admits(core, &hello->by, TABLE_KINDS, unknown)) &&
+           (has_session || table_admits(core, &hello->by, TABLE_SESSIONS, 1));
+}
+
+/* What the node has is from now on the caller's. */
+static void set_caller(struct core *core, uint32_t index, uint64_t caller)
+{
+    struct node *node = node_at(core, index);
+    int32_t names = 1 + (int32_t)node->label_count;
+    table_charge(core, node->caller, TABLE_NAMES, -names);
+    table_charge(core, caller, TABLE_NAMES, names);
+    if (node->session != 0) {
+        table_charge(core, node->caller, TABLE_SESSIONS, -1);
+        table_charge(core, caller, TABLE_SESSIONS, 1);
+    }
+    node->caller = caller;
+}
+
 void node_hello(struct core *core, const struct command_node_hello *hello, struct effect_reply *reply)
 {
     uint32_t index = node_find(core, hello->node);
-    if (core->symbols.used + 1 + hello->kind_count + hello->facts.label_count > LIMIT_SYMBOLS) {
-        reply->status = STATUS_BUSY;
+    if (!admits_hello(core, hello, index != NONE && node_at(core, index)->session != 0)) {
+        table_refuse(core, reply);
         return;
     }
     if (index == NONE) {
@@ -314,9 +392,11 @@ void node_hello(struct core *core, const struct command_node_hello *hello, struc
             lose_leases(core, index);
         } else {
             core->sessions++;
+            table_charge(core, node->caller, TABLE_SESSIONS, 1);
         }
         open_session(core, index, hello);
     }
+    set_caller(core, index, hello->by.id);
     set_facts(core, index, hello, is_resumed);
     if (!is_resumed) {
         ready_node_joined(core, index);

@@ -69,7 +69,17 @@ static uint64_t flow_hash_of(const void *ctx, uint32_t value)
     return flow_hash(ctx, flow->queue, flow->symbol);
 }
 
-uint32_t flow_acquire(struct core *core, uint32_t queue, struct slice fairness_key)
+/* Whether there may be one more. The common one of a queue is outside of the count, except by the limits of before. */
+static bool may_add_flow(struct core *core, uint32_t symbol, const struct command_caller *by)
+{
+    if (by->id == 0) {
+        core->refusal = STATUS_BUSY;
+        return core->flows.used < LIMIT_FLOWS;
+    }
+    return symbol == NONE || table_admits(core, by, TABLE_FAIRNESS_KEYS, 1);
+}
+
+uint32_t flow_acquire(struct core *core, uint32_t queue, struct slice fairness_key, const struct command_caller *by)
 {
     struct flow_key key = {queue, NONE};
     if (fairness_key.len > 0) {
@@ -83,14 +93,17 @@ uint32_t flow_acquire(struct core *core, uint32_t queue, struct slice fairness_k
         flow_at(core, index)->refs++;
         return index;
     }
-    if (core->flows.used >= LIMIT_FLOWS) {
+    if (!may_add_flow(core, key.symbol, by)) {
         symbol_unref(core, key.symbol);
         return NONE;
     }
     index = slab_alloc(&core->flows);
     ensure(index != SLAB_NONE);
-    *flow_at(core, index) = (struct flow){.queue = queue, .symbol = key.symbol, .refs = 1};
-    ensure(map_add(&core->flow_map, hash, index, flow_hash_of, core));
+    *flow_at(core, index) =
+        (struct flow){.queue = queue, .symbol = key.symbol, .refs = 1, .owner = key.symbol != NONE ? by->id : 0};
+    table_charge(core, flow_at(core, index)->owner, TABLE_FAIRNESS_KEYS, 1);
+    table_charge(core, flow_at(core, index)->owner, TABLE_NAMES, 1);
+    flow_index(core, index);
     return index;
 }
 
@@ -102,12 +115,20 @@ void flow_unref(struct core *core, uint32_t index)
         return;
     }
     map_remove(&core->flow_map, flow_hash_of(core, index), index, flow_hash_of, core);
+    if (!MUTATION(share_kept)) {
+        table_charge(core, flow->owner, TABLE_FAIRNESS_KEYS, -1);
+    }
+    table_charge(core, flow->owner, TABLE_NAMES, -1);
+    core->common_flows -= flow->symbol == NONE ? 1 : 0;
+    queue_at(core, flow->queue)->refs--;
     symbol_unref(core, flow->symbol);
     slab_free(&core->flows, index);
 }
 
 void flow_index(struct core *core, uint32_t index)
 {
+    core->common_flows += flow_at(core, index)->symbol == NONE ? 1 : 0;
+    queue_at(core, flow_at(core, index)->queue)->refs++;
     ensure(map_add(&core->flow_map, flow_hash_of(core, index), index, flow_hash_of, core));
 }
 

@@ -33,7 +33,13 @@ static uint64_t hash_of(const void *ctx, uint32_t value)
     return hash_policy(ctx, retry_at(ctx, value));
 }
 
-uint32_t retry_acquire(struct core *core, const struct retry_policy *policy)
+static bool may_add(struct core *core, const struct command_caller *by)
+{
+    core->refusal = STATUS_BUSY;
+    return by->id == 0 ? core->retries.used < LIMIT_RETRY_POLICIES : table_admits(core, by, TABLE_RETRY_POLICIES, 1);
+}
+
+uint32_t retry_acquire(struct core *core, const struct retry_policy *policy, const struct command_caller *by)
 {
     struct retry wanted = {.refs = 1,
                            .attempts_max = policy->attempts_max,
@@ -41,18 +47,21 @@ uint32_t retry_acquire(struct core *core, const struct retry_policy *policy)
                            .jitter_percent = policy->jitter_percent,
                            .base_ms = policy->base_ms,
                            .cap_ms = policy->cap_ms,
-                           .not_retryable_count = policy->not_retryable_count};
+                           .not_retryable_count = policy->not_retryable_count,
+                           .owner = by->id};
     for (uint32_t i = 0; i < policy->not_retryable_count; i++) {
         wanted.not_retryable[i] = symbol_acquire(core, policy->not_retryable[i]);
         ensure(wanted.not_retryable[i] != NONE); /* task_submit has looked that there is room */
     }
     uint64_t hash = hash_policy(core, &wanted);
     uint32_t index = map_find(&core->retry_map, hash, is_equal, core, &wanted);
-    if (index == MAP_NONE && core->retries.used < LIMIT_RETRY_POLICIES) {
+    if (index == MAP_NONE && may_add(core, by)) {
         index = slab_alloc(&core->retries);
         ensure(index != SLAB_NONE);
         *retry_at(core, index) = wanted;
         ensure(map_add(&core->retry_map, hash, index, hash_of, core));
+        table_charge(core, wanted.owner, TABLE_RETRY_POLICIES, 1);
+        table_charge(core, wanted.owner, TABLE_NAMES, (int32_t)wanted.not_retryable_count);
         return index;
     }
     for (uint32_t i = 0; i < wanted.not_retryable_count; i++) {
@@ -73,6 +82,8 @@ void retry_unref(struct core *core, uint32_t index)
         return;
     }
     map_remove(&core->retry_map, hash_policy(core, retry), index, hash_of, core);
+    table_charge(core, retry->owner, TABLE_RETRY_POLICIES, -1);
+    table_charge(core, retry->owner, TABLE_NAMES, -(int32_t)retry->not_retryable_count);
     for (uint32_t i = 0; i < retry->not_retryable_count; i++) {
         symbol_unref(core, retry->not_retryable[i]);
     }

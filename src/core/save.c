@@ -204,6 +204,9 @@ static void symbol_fields(struct archive *archive, void *record)
         put_le(archive, symbol->len, 4);
         put_bytes(archive, symbol->text, symbol->len);
     }
+    if (since(archive, 2)) {
+        field_u64(archive, &symbol->kind_owner);
+    }
 }
 
 static void queue_fields(struct archive *archive, void *record)
@@ -225,6 +228,9 @@ static void queue_fields(struct archive *archive, void *record)
     field_u64(archive, &queue->cancelled);
     field_u64(archive, &queue->expired);
     field_u64(archive, &queue->retried);
+    if (since(archive, 2)) {
+        field_u64(archive, &queue->owner);
+    }
 }
 
 static void flow_fields(struct archive *archive, void *record)
@@ -236,6 +242,9 @@ static void flow_fields(struct archive *archive, void *record)
     for (uint32_t p = 0; p < PRIORITY_COUNT; p++) {
         field_u32(archive, &flow->waiting[p]);
         field_u64(archive, &flow->vtime[p]);
+    }
+    if (since(archive, 2)) {
+        field_u64(archive, &flow->owner);
     }
 }
 
@@ -262,6 +271,9 @@ static void signature_fields(struct archive *archive, void *record)
     for (uint32_t p = 0; p < PRIORITY_COUNT; p++) {
         field_u64(archive, &signature->vtime[p]);
     }
+    if (since(archive, 2)) {
+        field_u64(archive, &signature->owner);
+    }
 }
 
 static void retry_fields(struct archive *archive, void *record)
@@ -281,6 +293,9 @@ static void retry_fields(struct archive *archive, void *record)
     }
     for (uint32_t i = 0; i < retry->not_retryable_count; i++) {
         field_u32(archive, &retry->not_retryable[i]);
+    }
+    if (since(archive, 2)) {
+        field_u64(archive, &retry->owner);
     }
 }
 
@@ -411,6 +426,9 @@ static void node_fields(struct archive *archive, void *record)
         field_u64(archive, &node->owner);
         field_u64(archive, &node->start);
     }
+    if (since(archive, 3)) {
+        field_u64(archive, &node->caller);
+    }
 }
 
 /* --- slabs and the whole --- */
@@ -492,6 +510,13 @@ static void scalar_fields(struct archive *archive, void *record)
             field_u8(archive, &core->secret[i]);
         }
     }
+    if (since(archive, 3)) {
+        uint64_t *const dropped[] = {&core->dropped.submitted, &core->dropped.succeeded, &core->dropped.dead,
+                                     &core->dropped.cancelled, &core->dropped.expired,   &core->dropped.retried};
+        for (size_t i = 0; i < ARRAY_COUNT(dropped); i++) {
+            field_u64(archive, dropped[i]);
+        }
+    }
 }
 
 static void kind_fields(struct archive *archive, void *record)
@@ -510,14 +535,14 @@ static const struct section {
     size_t slab_at;   /* of its slab in struct core; 0: `fields` takes the core itself */
     void (*fields)(struct archive *archive, void *record);
 } sections[] = {
-    {TAG('C', 'O', 'R', 'E'), "core", 2, 1, 0, scalar_fields},
+    {TAG('C', 'O', 'R', 'E'), "core", 3, 1, 0, scalar_fields},
     {TAG('K', 'I', 'N', 'D'), "kinds", 1, 1, 0, kind_fields},
-    {TAG('S', 'Y', 'M', 'B'), "symbols", 1, 1, offsetof(struct core, symbols), symbol_fields},
-    {TAG('Q', 'U', 'E', 'U'), "queues", 1, 1, offsetof(struct core, queues), queue_fields},
-    {TAG('F', 'L', 'O', 'W'), "flows", 1, 1, offsetof(struct core, flows), flow_fields},
-    {TAG('S', 'I', 'G', 'N'), "signatures", 1, 1, offsetof(struct core, signatures), signature_fields},
-    {TAG('R', 'E', 'T', 'R'), "retry policies", 1, 1, offsetof(struct core, retries), retry_fields},
-    {TAG('N', 'O', 'D', 'E'), "nodes", 2, 1, offsetof(struct core, nodes), node_fields},
+    {TAG('S', 'Y', 'M', 'B'), "symbols", 2, 1, offsetof(struct core, symbols), symbol_fields},
+    {TAG('Q', 'U', 'E', 'U'), "queues", 2, 1, offsetof(struct core, queues), queue_fields},
+    {TAG('F', 'L', 'O', 'W'), "flows", 2, 1, offsetof(struct core, flows), flow_fields},
+    {TAG('S', 'I', 'G', 'N'), "signatures", 2, 1, offsetof(struct core, signatures), signature_fields},
+    {TAG('R', 'E', 'T', 'R'), "retry policies", 2, 1, offsetof(struct core, retries), retry_fields},
+    {TAG('N', 'O', 'D', 'E'), "nodes", 3, 1, offsetof(struct core, nodes), node_fields},
     {TAG('S', 'L', 'O', 'T'), "slots", 1, 1, offsetof(struct core, slots), slot_fields},
     {TAG('A', 'T', 'T', 'E'), "attempts", 1, 1, offsetof(struct core, attempts), attempt_fields},
     {TAG('S', 'I', 'D', 'E'), "sides", 1, 1, offsetof(struct core, sides), side_fields},

@@ -5,7 +5,7 @@
  * bitsets, whatever the number of tasks. A signature goes with its last task.
  *
  * Only nodes with a session are matched: those that are gone are many, and cost nothing. A node that comes (back) is matched
- * against the signatures of its kinds, a new signature against the live nodes. */
+ * against the signatures of its kinds, a new signature against the live nodes that have its rarest name. */
 #include <stdlib.h>
 
 #include "base/hash.h"
@@ -42,6 +42,11 @@ static bool is_equal(const void *ctx, uint32_t value, const void *key)
            (w->label_count == 0 || memcmp(s->labels, w->labels, w->label_count * sizeof(w->labels[0])) == 0);
 }
 
+bool signature_is_plain(const struct signature *s)
+{
+    return s->label_count == 0 && s->cpu_milli == 0 && s->memory_mib == 0 && s->gpu == 0;
+}
+
 void symbols_sort(uint32_t *symbols, uint32_t *count)
 {
     /* At most 64 of them, mostly sorted: insertion is enough. */
@@ -55,7 +60,8 @@ void symbols_sort(uint32_t *symbols, uint32_t *count)
     }
 }
 
-static bool has_symbol(const uint32_t *symbols, uint32_t count, uint32_t symbol)
+/* Where the symbol is in an ascending list; NONE. */
+static uint32_t find_symbol(const uint32_t *symbols, uint32_t count, uint32_t symbol)
 {
     uint32_t low = 0;
     while (count > 0) {
@@ -64,12 +70,17 @@ static bool has_symbol(const uint32_t *symbols, uint32_t count, uint32_t symbol)
             low += half + 1;
             count -= half + 1;
         } else if (symbols[low + half] == symbol) {
-            return true;
+            return low + half;
         } else {
             count = half;
         }
     }
-    return false;
+    return NONE;
+}
+
+static bool has_symbol(const uint32_t *symbols, uint32_t count, uint32_t symbol)
+{
+    return find_symbol(symbols, count, symbol) != NONE;
 }
 
 bool signature_is_matched(const struct signature *signature, const struct node *node)
@@ -95,9 +106,94 @@ static void match(struct core *core, uint32_t signature, uint32_t node)
     }
 }
 
+/* --- bearers --- */
+
+static struct node_list *list_of(struct core *core, uint32_t symbol, bool is_kind)
+{
+    struct symbol *name = symbol_at(core, symbol);
+    if (name->bearers == NULL) {
+        name->bearers = calloc(1, sizeof(*name->bearers));
+        ensure(name->bearers != NULL);
+    }
+    return is_kind ? &name->bearers->offer : &name->bearers->label;
+}
+
+static uint32_t list_add(struct node_list *list, uint32_t node)
+{
+    if (list->len == list->cap) {
+        list->cap = list->cap == 0 ? 2 : list->cap * 2;
+        list->nodes = realloc(list->nodes, (size_t)list->cap * sizeof(*list->nodes));
+        ensure(list->nodes != NULL);
+    }
+    list->nodes[list->len] = node;
+    return list->len++;
+}
+
+static uint32_t *join_all(struct core *core, uint32_t index, const uint32_t *symbols, uint32_t count, bool is_kind)
+{
+    uint32_t *at = malloc(((size_t)count + 1) * sizeof(*at));
+    ensure(at != NULL);
+    for (uint32_t i = 0; i < count; i++) {
+        at[i] = list_add(list_of(core, symbols[i], is_kind), index);
+    }
+    return at;
+}
+
+void signature_join_node(struct core *core, uint32_t index)
+{
+    struct node *node = node_at(core, index);
+    ensure(node->kind_at == NULL && node->label_at == NULL);
+    node->kind_at = join_all(core, index, node->kinds, node->kind_count, true);
+    node->label_at = join_all(core, index, node->labels, node->label_count, false);
+}
+
+/* Closes the gap with the last of the list, and tells that one its new place. */
+static void leave(struct core *core, uint32_t symbol, uint32_t place, bool is_kind)
+{
+    struct symbol *name = symbol_at(core, symbol);
+    struct node_list *list = is_kind ? &name->bearers->offer : &name->bearers->label;
+    uint32_t last = list->nodes[--list->len];
+    if (place < list->len) {
+        struct node *moved = node_at(core, last);
+        uint32_t i = find_symbol(is_kind ? moved->kinds : moved->labels,
+                                 is_kind ? moved->kind_count : moved->label_count, symbol);
+        list->nodes[place] = last;
+        (is_kind ? moved->kind_at : moved->label_at)[i] = place;
+    }
+    if (name->bearers->offer.len == 0 && name->bearers->label.len == 0) {
+        bearers_free(name);
+    }
+}
+
+void bearers_free(struct symbol *symbol)
+{
+    if (symbol->bearers != NULL) {
+        free(symbol->bearers->offer.nodes);
+        free(symbol->bearers->label.nodes);
+        free(symbol->bearers);
+        symbol->bearers = NULL;
+    }
+}
+
+/* The shortest list that has every node which can run it. */
+static const struct node_list *candidates(const struct core *core, const struct signature *signature)
+{
+    static const struct node_list none;
+    const struct bearers *bearers = symbol_at(core, signature->kind)->bearers;
+    const struct node_list *best = bearers != NULL ? &bearers->offer : &none;
+    for (uint32_t i = 0; i < signature->label_count; i++) {
+        bearers = symbol_at(core, signature->labels[i])->bearers;
+        const struct node_list *list = bearers != NULL ? &bearers->label : &none;
+        best = list->len < best->len ? list : best;
+    }
+    return best;
+}
+
+/* --- matching --- */
+
 void signature_match_node(struct core *core, uint32_t index)
 {
-    signature_unmatch_node(core, index);
+    signature_join_node(core, index);
     const struct node *node = node_at(core, index);
     for (uint32_t k = 0; k < node->kind_count; k++) {
         uint32_t i = symbol_at(core, node->kinds[k])->signatures;
@@ -115,6 +211,14 @@ void signature_unmatch_node(struct core *core, uint32_t index)
         core->steps++;
     }
     bitset_free(&node->match);
+    for (uint32_t i = 0; i < node->kind_count; i++) {
+        leave(core, node->kinds[i], node->kind_at[i], true);
+    }
+    for (uint32_t i = 0; i < node->label_count; i++) {
+        leave(core, node->labels[i], node->label_at[i], false);
+    }
+    free(TAKE(node->kind_at));
+    free(TAKE(node->label_at));
 }
 
 /* The list of the signatures of a kind. */
@@ -144,15 +248,29 @@ static void kind_list_remove(struct core *core, struct signature *signature)
 
 void signature_index(struct core *core, uint32_t index)
 {
+    core->plain_signatures += signature_is_plain(signature_at(core, index)) ? 1 : 0;
     ensure(map_add(&core->signature_map, hash_of(core, index), index, hash_of, core));
     ready_init_signature(core, signature_at(core, index));
     kind_list_add(core, index);
-    for (uint32_t i = bitset_next(&core->live, 0); i != BITSET_NONE; i = bitset_next(&core->live, i + 1)) {
-        match(core, index, i);
+    const struct node_list *list = candidates(core, signature_at(core, index));
+    for (uint32_t i = 0; i < list->len; i++) {
+        match(core, index, list->nodes[i]);
     }
 }
 
-uint32_t signature_acquire(struct core *core, uint32_t kind, const struct requirement *requirement)
+/* Whether there may be one more. The plain one of a kind is outside of the count, except by the limits of before. */
+static bool may_add(struct core *core, const struct wanted *wanted, const struct command_caller *by)
+{
+    bool is_plain = wanted->label_count == 0 && wanted->cpu_milli == 0 && wanted->memory_mib == 0 && wanted->gpu == 0;
+    if (by->id == 0) {
+        core->refusal = STATUS_BUSY;
+        return core->signatures.used < LIMIT_SIGNATURES;
+    }
+    return is_plain || table_admits(core, by, TABLE_REQUIREMENTS, 1);
+}
+
+uint32_t signature_acquire(struct core *core, uint32_t kind, const struct requirement *requirement,
+                           const struct command_caller *by)
 {
     struct wanted wanted = {
         kind, requirement->cpu_milli, requirement->memory_mib, requirement->gpu, requirement->label_count, {0}};
@@ -174,7 +292,7 @@ uint32_t signature_acquire(struct core *core, uint32_t kind, const struct requir
     uint64_t hash = hash_fields(core, wanted.kind, wanted.cpu_milli, wanted.memory_mib, wanted.gpu, wanted.labels,
                                 wanted.label_count);
     uint32_t index = map_find(&core->signature_map, hash, is_equal, core, &wanted);
-    if (index == MAP_NONE && core->signatures.used < LIMIT_SIGNATURES) {
+    if (index == MAP_NONE && may_add(core, &wanted, by)) {
         index = slab_alloc(&core->signatures);
         ensure(index != SLAB_NONE);
         struct signature *signature = signature_at(core, index);
@@ -184,6 +302,11 @@ uint32_t signature_acquire(struct core *core, uint32_t kind, const struct requir
         signature->memory_mib = wanted.memory_mib;
         signature->gpu = wanted.gpu;
         signature->label_count = wanted.label_count;
+        if (!signature_is_plain(signature)) {
+            signature->owner = by->id;
+            table_charge(core, by->id, TABLE_REQUIREMENTS, 1);
+            table_charge(core, by->id, TABLE_NAMES, (int32_t)wanted.label_count);
+        }
         symbol_ref(core, kind);
         if (wanted.label_count > 0) {
             signature->labels = malloc(wanted.label_count * sizeof(*signature->labels));
@@ -217,6 +340,11 @@ void signature_unref(struct core *core, uint32_t index)
     }
     map_remove(&core->signature_map, hash_of(core, index), index, hash_of, core);
     kind_list_remove(core, signature);
+    core->plain_signatures -= signature_is_plain(signature) ? 1 : 0;
+    if (!signature_is_plain(signature)) {
+        table_charge(core, signature->owner, TABLE_REQUIREMENTS, -1);
+        table_charge(core, signature->owner, TABLE_NAMES, -(int32_t)signature->label_count);
+    }
     for (uint32_t i = bitset_next(&signature->nodes, 0); i != BITSET_NONE; i = bitset_next(&signature->nodes, i + 1)) {
         bitset_clear(&node_at(core, i)->match, index);
         core->steps++;

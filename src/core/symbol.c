@@ -66,6 +66,7 @@ void symbol_unref(struct core *core, uint32_t index)
     }
     ensure(symbol->queue == NONE && symbol->node == NONE && !symbol->is_kind);
     map_remove(&core->symbol_map, symbol->hash, index, hash_of, core);
+    ensure(symbol->bearers == NULL);
     free(symbol->text);
     symbol->text = NULL;
     slab_free(&core->symbols, index);

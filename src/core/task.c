@@ -223,7 +223,28 @@ static bool has_room(const struct core *core, const struct command_submit *comma
 {
     return core->tasks.used < core->tasks_max &&
            core->payload_size + submit_payload_size(command) <= core->payload_size_max &&
-           core->symbols.used + SYMBOLS_PER_SUBMIT <= LIMIT_SYMBOLS && core->uniques.used < LIMIT_TASKS;
+           (command->by.id != 0 || core->symbols.used + SYMBOLS_PER_SUBMIT <= LIMIT_SYMBOLS) &&
+           core->uniques.used < LIMIT_TASKS;
+}
+
+/* Whether the names that it may bring have room. */
+static bool admits_names(struct core *core, const struct command_submit *command)
+{
+    struct slice names[SYMBOLS_PER_SUBMIT];
+    uint32_t count = 0;
+    if (command->by.id <= CALLER_ANYBODY) {
+        return true;
+    }
+    for (uint32_t i = 0; i < command->requirement.label_count; i++) {
+        names[count++] = command->requirement.labels[i];
+    }
+    for (uint32_t i = 0; i < command->retry.not_retryable_count; i++) {
+        names[count++] = command->retry.not_retryable[i];
+    }
+    if (command->fairness_key.len > 0) {
+        names[count++] = command->fairness_key;
+    }
+    return table_admits_names(core, &command->by, names, count);
 }
 
 static void evict(struct core *core, uint32_t index);
@@ -302,16 +323,19 @@ static bool is_held_unique(struct core *core, uint32_t queue, const struct comma
 static bool acquire_parts(struct core *core, const struct command_submit *command, uint32_t queue, uint32_t kind,
                           struct task *task)
 {
-    task->flow = flow_acquire(core, queue, command->fairness_key);
+    if (!admits_names(core, command)) {
+        return false;
+    }
+    task->flow = flow_acquire(core, queue, command->fairness_key, &command->by);
     if (task->flow == NONE) {
         return false;
     }
-    task->signature = signature_acquire(core, kind, &command->requirement);
+    task->signature = signature_acquire(core, kind, &command->requirement, &command->by);
     if (task->signature == NONE) {
         flow_unref(core, task->flow);
         return false;
     }
-    task->retry = retry_acquire(core, &command->retry);
+    task->retry = retry_acquire(core, &command->retry, &command->by);
     if (task->retry == NONE) {
         signature_unref(core, task->signature);
         flow_unref(core, task->flow);
@@ -376,9 +400,12 @@ void task_submit(struct core *core, const struct command_submit *command, struct
         return;
     }
     struct task parts = {0};
-    if (!make_room(core, command) || core->task_number >= TASK_ID_NUMBER_MAX ||
-        !acquire_parts(core, command, queue, kind, &parts)) {
+    if (!make_room(core, command) || core->task_number >= TASK_ID_NUMBER_MAX) {
         reply->status = STATUS_BUSY;
+        return;
+    }
+    if (!acquire_parts(core, command, queue, kind, &parts)) {
+        table_refuse(core, reply);
         return;
     }
 

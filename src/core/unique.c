@@ -66,6 +66,7 @@ static void drop(struct core *core, uint32_t index)
         heap_remove(&core->unique_ends, unique->position);
     }
     map_remove(&core->unique_map, hash_of(core, index), index, hash_of, core);
+    queue_at(core, unique->queue)->refs--;
     block_drop(core, &unique->key);
     slab_free(&core->uniques, index);
 }
@@ -123,6 +124,7 @@ bool unique_take(struct core *core, uint32_t task_index)
                                               .mode = side->unique_mode,
                                               .state = task->state};
     side->unique = index;
+    queue_at(core, queue)->refs++;
     ensure(map_add(&core->unique_map, hash_of(core, index), index, hash_of, core));
     return true;
 }
@@ -179,6 +181,7 @@ void unique_index(struct core *core, uint32_t index)
 {
     struct unique *unique = unique_at(core, index);
     ensure(map_add(&core->unique_map, hash_of(core, index), index, hash_of, core));
+    queue_at(core, unique->queue)->refs++;
     unique->position = HEAP_NONE;
     if (unique->mode == UNIQUE_FOR_TIME) {
         ensure(heap_push(&core->unique_ends, index));

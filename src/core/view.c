@@ -317,6 +317,16 @@ static void fill_queue(const struct core *core, uint32_t index, struct queue_vie
     memcpy(ret->counts, queue->counts, sizeof(ret->counts));
 }
 
+uint32_t core_queue_next(const struct core *core, uint32_t from)
+{
+    return slab_next(&core->queues, from);
+}
+
+uint32_t core_node_next(const struct core *core, uint32_t from)
+{
+    return slab_next(&core->nodes, from);
+}
+
 bool core_queue_at(const struct core *core, uint32_t i, struct queue_view *ret_view)
 {
     if (!slab_is_live(&core->queues, i)) {

@@ -28,6 +28,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "hub/blob_sweep.h"
+#include "hub/collector.h"
 #include "hub/config.h"
 #include "hub/history_position.h"
 #include "hub/hub.h"
@@ -54,6 +55,8 @@ struct engine {
     uv_async_t history_async;
     uv_timer_t deadline_timer;
     uv_timer_t history_timer;
+    uv_timer_t collector_timer;
+    struct collector collector;
     uv_signal_t sigint, sigterm;
     bool has_handles;
     struct loop_flush flush;
@@ -218,6 +221,17 @@ static void on_history_async(uv_async_t *async)
     struct engine *engine = async->data;
     if (engine->hub.history != NULL) {
         history_poll(engine->hub.history);
+    }
+}
+
+/* --- what nobody needs --- */
+
+static void on_collector_timer(uv_timer_t *timer)
+{
+    struct engine *engine = timer->data;
+    struct hub *hub = &engine->hub;
+    if (hub->is_ready && !hub->is_stopping && collector_tick(&engine->collector, sequencer_now_ns(hub->sequencer))) {
+        hub_schedule_flush(hub);
     }
 }
 
@@ -386,11 +400,12 @@ static enum status open_handles(struct engine *engine)
     }
     (void)uv_timer_init(uv, &engine->deadline_timer);
     (void)uv_timer_init(uv, &engine->history_timer);
+    (void)uv_timer_init(uv, &engine->collector_timer);
     (void)uv_signal_init(uv, &engine->sigint);
     (void)uv_signal_init(uv, &engine->sigterm);
     uv_handle_t *handles[] = {(uv_handle_t *)&engine->history_async, (uv_handle_t *)&engine->deadline_timer,
-                              (uv_handle_t *)&engine->history_timer, (uv_handle_t *)&engine->sigint,
-                              (uv_handle_t *)&engine->sigterm};
+                              (uv_handle_t *)&engine->history_timer, (uv_handle_t *)&engine->collector_timer,
+                              (uv_handle_t *)&engine->sigint,        (uv_handle_t *)&engine->sigterm};
     for (size_t i = 0; i < ARRAY_COUNT(handles); i++) {
         handles[i]->data = engine;
         uv_unref(handles[i]); /* the server keeps the loop alive; these only serve it */
@@ -597,6 +612,8 @@ static enum status propose_first(struct engine *engine)
         }
     }
     hub_schedule_flush(hub);
+    collector_init(&engine->collector, hub->sequencer);
+    (void)uv_timer_start(&engine->collector_timer, on_collector_timer, 500, COLLECTOR_TICK_MS);
     return STATUS_OK;
 }
 
@@ -731,6 +748,7 @@ static void engine_close(struct engine *engine)
         close_handle((uv_handle_t *)&engine->history_async);
         close_handle((uv_handle_t *)&engine->deadline_timer);
         close_handle((uv_handle_t *)&engine->history_timer);
+        close_handle((uv_handle_t *)&engine->collector_timer);
         close_handle((uv_handle_t *)&engine->sigint);
         close_handle((uv_handle_t *)&engine->sigterm);
     }

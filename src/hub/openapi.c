@@ -34,7 +34,7 @@ static const struct {
      "{'type':'object','required':['title','status','code','retryable'],'properties':{'type':{'type':'string'},"
      "'title':{'type':'string'},'status':{'type':'integer'},'code':{'type':'string'},'detail':{'type':'string'},"
      "'retryable':{'type':'boolean'},'errors':{'type':'array','maxItems':8,'items':{'type':'object',"
-     "'required':['pointer','detail'],'properties':{'pointer':{'type':'string'},'detail':{'type':'string'}}}},"
+     "'required':['pointer','full'],'properties':{'pointer':{'type':'string'},'detail':{'type':'string'}}}},"
      "'offset':" COUNT ",'limit':" COUNT "}}"},
     {"Requirement",
      "{'type':'object','additionalProperties':false,'properties':{'labels':{'type':'array','maxItems':" TEXT(
@@ -167,7 +167,9 @@ static const struct {
     {"Ready",
      "{'type':'object','required':['ready','durability','seq','durable_seq'],'properties':{'ready':{'type':'boolean'},"
      "'durability':{'enum':['batch','interval','none']},'seq':" COUNT ",'durable_seq':" COUNT ",'snapshot_seq':" COUNT
-     ",'history_seq':" COUNT ",'reasons':{'type':'array','items':{'type':'string'}}}}"},
+     ",'history_seq':" COUNT
+     ",'reasons':{'type':'array','items':{'type':'string'}},'full':{'type':'boolean'},'warnings':{'type':'array','items':{'type':'object','required':['table','used','max',"
+     "'full'],'properties':{'table':{'type':'string'},'used':" COUNT ",'max':" COUNT ",'full':{'type':'boolean'}}}}}}"},
     {"StatusAnswer",
      "{'type':'object','required':['status','version','uptime_ms','seq'],'properties':{'status':{'const':'ok'},'version':"
      "{'type':'string'},'uptime_ms':" COUNT ",'seq':" COUNT "}}"},

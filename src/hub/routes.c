@@ -455,6 +455,22 @@ bool node_key_matches(const struct hub *hub, struct slice key)
     return guard_node_key_matches(&config, key);
 }
 
+struct command_caller call_caller(const struct call *call)
+{
+    return caller_of_peer(http_peer(call->request));
+}
+
+void call_refuse_reply(struct call *call, const struct effect_reply *reply)
+{
+    if (caller_is_refusal(reply->status)) {
+        char text[CALLER_TEXT_SIZE];
+        caller_refusal(sequencer_core(call->hub->sequencer), reply, text);
+        call_refuse_status(call, reply->status, "%s", text);
+    } else {
+        call_refuse_status(call, reply->status, NULL);
+    }
+}
+
 /* --- dispatch --- */
 
 /* Every query parameter must be one that the route takes; a misspelt one would silently do nothing. */
@@ -541,7 +557,7 @@ static struct call *accept_request(struct routes *routes, struct http_request *r
     struct route_match match;
     route_find(request->method, request->path, &match);
     if (match.allowed == 0 && request->method == HTTP_OPTIONS && slice_equal(request->path, SLICE("*"))) {
-        match.allowed = 1u << HTTP_GET | 1u << HTTP_POST | 1u << HTTP_PUT;
+        match.allowed = 1u << HTTP_GET | 1u << HTTP_POST | 1u << HTTP_PUT | 1u << HTTP_DELETE;
     }
     struct call *call = call_new(routes, request, match.route);
     if (call == NULL) {

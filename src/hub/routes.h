@@ -9,6 +9,7 @@
 
 #include <assert.h>
 
+#include "hub/caller.h"
 #include "hub/guard.h"
 #include "hub/hub.h"
 #include "hub/problem.h"
@@ -140,7 +141,12 @@ void blob_put_piece(struct call *call, struct slice piece);
 void blob_put_gone(struct call *call);
 void batches_free(struct routes *routes);
 /* A task's refusal by the core with its place in the submit body. */
-void problem_of_submit(struct problem *problem, enum status status, struct slice kind, struct slice queue);
+void problem_of_submit(struct problem *problem, const struct effect_reply *reply, const struct core *core,
+                       struct slice kind, struct slice queue);
+/* Who asks: the one place that decides it. */
+struct command_caller call_caller(const struct call *call);
+/* Refuses with the status of a reply, and what there is to say about it. */
+void call_refuse_reply(struct call *call, const struct effect_reply *reply);
 /* Idempotency-Key of at most `size_max`; empty when missing. False: the problem says why. */
 bool call_idempotency_key(struct call *call, size_t size_max, struct slice *ret, struct problem *problem);
 /* traceparent, or empty when it is missing or no such thing (it is then ignored, as W3C asks). */

@@ -32,6 +32,7 @@ struct batch_item {
     bool is_duplicate;
     enum task_state state;
     enum status status;
+    uint32_t table; /* of a refusal */
 };
 
 struct batch {
@@ -39,6 +40,8 @@ struct batch {
     uint32_t size_class;
     struct batch *next_free;
     struct call *call;
+    struct hub *hub;
+    struct command_caller by;
     struct buf text;
     uint64_t seq;
     uint32_t count;
@@ -71,6 +74,8 @@ static struct batch *batch_new(struct call *call, uint32_t count)
     }
     batch->magic = BATCH_CALL_MAGIC;
     batch->call = call;
+    batch->hub = call->hub;
+    batch->by = call_caller(call);
     batch->seq = 0;
     batch->count = 0;
     batch->waiting = 1;
@@ -122,7 +127,8 @@ static void write_result(struct buf *out, const struct batch_item *item)
     } else if (item->status != STATUS_OK) {
         struct problem problem;
         problem_init(&problem);
-        problem_of_submit(&problem, item->status, kind, queue);
+        const struct effect_reply reply = {.status = item->status, .count = item->table};
+        problem_of_submit(&problem, &reply, sequencer_core(item->batch->hub->sequencer), kind, queue);
         buf_append_slice(out, SLICE("{\"error\":"));
         problem_write(out, &problem);
     } else {
@@ -181,6 +187,7 @@ static void on_item_reply(struct pending *pending, const struct effect_reply *re
     struct batch *batch = item->batch;
     ensure_magic(batch, BATCH_CALL_MAGIC);
     item->status = reply->status;
+    item->table = reply->count;
     item->task_id = reply->task_id;
     item->state = reply->state;
     item->is_duplicate = reply->is_duplicate;
@@ -236,6 +243,7 @@ static void add_item(struct batch *batch, struct json_value value, int64_t now_n
         batch->count++;
         return;
     }
+    command.by = batch->by;
     char key[LIMIT_KEY_SIZE + 1];
     struct slice base = batch->idempotency_key;
     if (base.len > 0) {

@@ -154,6 +154,7 @@ void handle_lease_poll(struct call *call)
         call_refuse(call, &problem);
         return;
     }
+    hello.by = call_caller(call);
     workers_poll(call->hub->sessions, call, &hello, shown, wait_ms);
 }
 

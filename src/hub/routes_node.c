@@ -98,15 +98,15 @@ void handle_node_list(struct call *call)
     struct buf *out = &call->routes->out;
     struct node_view view;
     buf_append_slice(out, SLICE("{\"items\":["));
-    uint64_t i = at;
-    bool has_more = false;
-    for (; i < UINT32_MAX && (has_more = core_node_at(core_of(call), (uint32_t)i, &view)) && i - at < limit; i++) {
-        if (i > at) {
+    uint32_t i = core_node_next(core_of(call), at < UINT32_MAX ? (uint32_t)at : UINT32_MAX);
+    for (uint32_t count = 0; count < limit && core_node_at(core_of(call), i, &view); count++) {
+        if (count > 0) {
             buf_append_char(out, ',');
         }
         write_node(out, call->hub->sessions, &view);
+        i = core_node_next(core_of(call), i + 1);
     }
-    write_page_end(out, i, has_more);
+    write_page_end(out, i, i != UINT32_MAX);
     call_answer_durable(call, 200, core_seq(core_of(call)));
 }
 
@@ -161,4 +161,33 @@ void handle_node_quiet(struct call *call)
 void handle_node_unquiet(struct call *call)
 {
     set_node(call, (struct command_node_set){.has_quiet = true, .quiet = false});
+}
+
+static void on_node_deleted(struct call *call, const struct effect_reply *reply, uint64_t seq)
+{
+    (void)seq;
+    buf_reset(&call->routes->out);
+    if (reply->status == STATUS_OK) {
+        call_answer_nothing(call, 204, "", NULL, 0);
+    } else if (reply->status == STATUS_NOT_FOUND) {
+        refuse_unknown(call);
+    } else if (reply->status == STATUS_CONFLICT) {
+        call_refuse_status(call, reply->status, "it is connected; only a node that is gone can be forgotten");
+    } else {
+        call_refuse_reply(call, reply);
+    }
+}
+
+void handle_node_delete(struct call *call)
+{
+    struct node_view view;
+    if (!core_node_find(core_of(call), call_param(call), &view)) {
+        refuse_unknown(call);
+        return;
+    }
+    struct buf *out = call_begin(call);
+    if (out != NULL) {
+        command_put_drop(out, &(struct command_drop){.what = DROP_NODE, .name = call_param(call)});
+        call_commit(call, on_node_deleted);
+    }
 }

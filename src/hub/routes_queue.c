@@ -74,15 +74,15 @@ void handle_queue_list(struct call *call)
     struct buf *out = &call->routes->out;
     struct queue_view view;
     buf_append_slice(out, SLICE("{\"items\":["));
-    uint64_t i = at;
-    bool has_more = false;
-    for (; i < UINT32_MAX && (has_more = core_queue_at(core_of(call), (uint32_t)i, &view)) && i - at < limit; i++) {
-        if (i > at) {
+    uint32_t i = core_queue_next(core_of(call), at < UINT32_MAX ? (uint32_t)at : UINT32_MAX);
+    for (uint32_t count = 0; count < limit && core_queue_at(core_of(call), i, &view); count++) {
+        if (count > 0) {
             buf_append_char(out, ',');
         }
         write_queue(out, &view);
+        i = core_queue_next(core_of(call), i + 1);
     }
-    write_page_end(out, i, has_more);
+    write_page_end(out, i, i != UINT32_MAX);
     call_answer_durable(call, 200, core_seq(core_of(call)));
 }
 
@@ -95,7 +95,7 @@ static void on_queue_set(struct call *call, const struct effect_reply *reply, ui
     } else if (reply->status == STATUS_NOT_FOUND) {
         refuse_unknown(call, "queue");
     } else {
-        call_refuse_status(call, reply->status, NULL);
+        call_refuse_reply(call, reply);
     }
 }
 
@@ -107,6 +107,7 @@ static void set_queue(struct call *call, struct command_queue_set command)
         return;
     }
     command.name = call_param(call);
+    command.by = call_caller(call);
     command_put_queue_set(out, &command);
     call_commit(call, on_queue_set);
 }
@@ -159,6 +160,46 @@ void handle_queue_resume(struct call *call)
     pause_queue(call, false);
 }
 
+static void on_queue_deleted(struct call *call, const struct effect_reply *reply, uint64_t seq)
+{
+    struct queue_view view;
+    buf_reset(&call->routes->out);
+    if (reply->status == STATUS_OK) {
+        call_answer_nothing(call, 204, "", NULL, 0);
+    } else if (reply->status == STATUS_NOT_FOUND) {
+        refuse_unknown(call, "queue");
+    } else if (reply->status == STATUS_CONFLICT && core_queue_find(core_of(call), call_param(call), &view)) {
+        uint64_t tasks = 0;
+        for (unsigned i = 0; i < TASK_STATE_COUNT; i++) {
+            tasks += view.counts[i];
+        }
+        call_refuse_status(call, reply->status,
+                           tasks > 0 ? "it has tasks in memory; finished ones leave it within a minute or two"
+                           : slice_equal(view.name, SLICE("default"))
+                               ? "the default queue stays"
+                               : "unique keys of finished tasks are still held in it");
+    } else {
+        call_refuse_reply(call, reply);
+    }
+    (void)seq;
+}
+
+/* Proposes to forget what the path names. */
+static void drop(struct call *call, enum drop_what what,
+                 void (*on_reply)(struct call *call, const struct effect_reply *reply, uint64_t seq))
+{
+    struct buf *out = check_name(call, true) ? call_begin(call) : NULL;
+    if (out != NULL) {
+        command_put_drop(out, &(struct command_drop){.what = what, .name = call_param(call)});
+        call_commit(call, on_reply);
+    }
+}
+
+void handle_queue_delete(struct call *call)
+{
+    drop(call, DROP_QUEUE, on_queue_deleted);
+}
+
 /* --- kinds --- */
 
 static void write_kind(struct buf *out, struct slice name)
@@ -194,7 +235,7 @@ static void on_kind_set(struct call *call, const struct effect_reply *reply, uin
 {
     buf_reset(&call->routes->out);
     if (reply->status != STATUS_OK) {
-        call_refuse_status(call, reply->status, NULL);
+        call_refuse_reply(call, reply);
         return;
     }
     write_kind(&call->routes->out, call_param(call));
@@ -211,6 +252,27 @@ void handle_kind_put(struct call *call)
     if (out == NULL) {
         return;
     }
-    command_put_kind_set(out, &(struct command_kind_set){.name = call_param(call)});
+    command_put_kind_set(out, &(struct command_kind_set){.name = call_param(call), .by = call_caller(call)});
     call_commit(call, on_kind_set);
+}
+
+static void on_kind_deleted(struct call *call, const struct effect_reply *reply, uint64_t seq)
+{
+    (void)seq;
+    buf_reset(&call->routes->out);
+    if (reply->status == STATUS_OK) {
+        call_answer_nothing(call, 204, "", NULL, 0);
+    } else if (reply->status == STATUS_NOT_FOUND) {
+        refuse_unknown(call, "kind");
+    } else if (reply->status == STATUS_CONFLICT) {
+        call_refuse_status(call, reply->status,
+                           "it has tasks in memory; finished ones leave it within a minute or two");
+    } else {
+        call_refuse_reply(call, reply);
+    }
+}
+
+void handle_kind_delete(struct call *call)
+{
+    drop(call, DROP_KIND, on_kind_deleted);
 }

@@ -48,6 +48,50 @@ static const char *durability_word(enum durability durability)
     return "unknown";
 }
 
+/* Whether a table is nearly or wholly taken. Tables that make room by themselves never are. */
+static bool is_short(const struct core *core, enum core_table table, struct table_view *ret_view, bool *ret_is_full)
+{
+    core_table(core, table, ret_view);
+    uint64_t max = table < TABLE_SHARED ? ret_view->max / 100 * LIMIT_TABLE_OPEN_PERCENT : ret_view->max;
+    *ret_is_full = !ret_view->makes_room && ret_view->used >= max;
+    return !ret_view->makes_room && ret_view->used >= max / 100 * LIMIT_TABLE_WARN_PERCENT;
+}
+
+/* Why the hub is not simply ready: sentences, then the tables that run short in figures, and whether one is full. */
+static void write_reasons(struct buf *out, const struct hub *hub)
+{
+    const struct core *core = sequencer_core(hub->sequencer);
+    struct table_view view;
+    bool is_full, is_any_full = false;
+    const char *comma = "";
+    buf_append_str(out, ",\"reasons\":[");
+    if (hub->is_disk_low) {
+        buf_append_str(out, "\"disk: little space is left; new tasks and blobs are refused\"");
+        comma = ",";
+    }
+    for (unsigned i = 0; i < TABLE_COUNT; i++) {
+        if (is_short(core, (enum core_table)i, &view, &is_full)) {
+            buf_printf(out, "%s\"%s: %" PRIu64 " of %" PRIu64 " are taken%s\"", comma,
+                       core_table_name((enum core_table)i), view.used, view.max,
+                       !is_full           ? ""
+                       : i < TABLE_SHARED ? "; it is full, and the rest is kept for the operator"
+                                          : "; it is full");
+            comma = ",";
+            is_any_full = is_any_full || is_full;
+        }
+    }
+    buf_append_str(out, "],\"warnings\":[");
+    comma = "";
+    for (unsigned i = 0; i < TABLE_COUNT; i++) {
+        if (is_short(core, (enum core_table)i, &view, &is_full)) {
+            buf_printf(out, "%s{\"table\":\"%s\",\"used\":%" PRIu64 ",\"max\":%" PRIu64 ",\"full\":%s}", comma,
+                       core_table_name((enum core_table)i), view.used, view.max, is_full ? "true" : "false");
+            comma = ",";
+        }
+    }
+    buf_printf(out, "],\"full\":%s}", is_any_full ? "true" : "false");
+}
+
 void handle_readyz(struct call *call)
 {
     struct hub *hub = call->hub;
@@ -57,11 +101,10 @@ void handle_readyz(struct call *call)
     uint64_t durable = sequencer_durable_seq(hub->sequencer);
     buf_printf(&call->routes->out,
                "{\"ready\":%s,\"durability\":\"%s\",\"seq\":%" PRIu64 ",\"durable_seq\":%" PRIu64
-               ",\"snapshot_seq\":%" PRIu64 ",\"history_seq\":%" PRIu64 ",\"recovered_entries\":%" PRIu64
-               ",\"reasons\":[%s]}",
+               ",\"snapshot_seq\":%" PRIu64 ",\"history_seq\":%" PRIu64 ",\"recovered_entries\":%" PRIu64,
                is_ready ? "true" : "false", durability_word(hub->config.durability), stats.seq, durable,
-               hub->snapshot_seq, stats.history_seq, hub->recovery.entries,
-               hub->is_disk_low ? "\"disk: little space is left; new tasks and blobs are refused\"" : "");
+               hub->snapshot_seq, stats.history_seq, hub->recovery.entries);
+    write_reasons(&call->routes->out, hub);
     call_answer(call, is_ready ? 200 : 503, durable, is_ready ? "" : "Retry-After: 1\r\n");
 }
 
@@ -79,6 +122,7 @@ void handle_openapi(struct call *call)
 
 struct figures {
     struct core_stats core;
+    struct table_view tables[TABLE_COUNT];
     struct sessions_stats sessions;
     struct http_server_stats http;
     struct storage_stats storage;
@@ -111,6 +155,9 @@ static void collect(struct call *call, struct figures *figures)
     struct hub *hub = call->hub;
     *figures = (struct figures){0};
     core_stats(sequencer_core(hub->sequencer), &figures->core);
+    for (unsigned i = 0; i < TABLE_COUNT; i++) {
+        core_table(sequencer_core(hub->sequencer), (enum core_table)i, &figures->tables[i]);
+    }
     sessions_stats(hub->sessions, &figures->sessions);
     http_server_stats(hub->server, &figures->http);
     blob_sweep_stats(hub->blob_sweep, &figures->storage);
@@ -287,6 +334,16 @@ static void write_metrics(struct buf *out, const struct hub *hub, const struct f
     };
     for (size_t i = 0; i < ARRAY_COUNT(plain); i++) {
         metric_u64(out, plain[i].name, plain[i].type, plain[i].help, plain[i].value);
+    }
+    metric(out, "table_used", "gauge", "Records in a table of the core; names are those of /readyz.");
+    for (unsigned i = 0; i < TABLE_COUNT; i++) {
+        buf_printf(out, "shoal_table_used{table=\"%s\"} %" PRIu64 "\n", core_table_name((enum core_table)i),
+                   f->tables[i].used);
+    }
+    metric(out, "table_max", "gauge", "Most of them.");
+    for (unsigned i = 0; i < TABLE_COUNT; i++) {
+        buf_printf(out, "shoal_table_max{table=\"%s\"} %" PRIu64 "\n", core_table_name((enum core_table)i),
+                   f->tables[i].max);
     }
     metric(out, "process_cpu_seconds_total", "counter", "Processor time used.");
     buf_printf(out, "shoal_process_cpu_seconds_total %.6f\n", f->cpu_s);

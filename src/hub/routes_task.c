@@ -127,9 +127,11 @@ static void wait_and_show(struct call *call, void (*show)(struct call *call))
 
 /* --- POST /v1/tasks --- */
 
-void problem_of_submit(struct problem *problem, enum status status, struct slice kind, struct slice queue)
+void problem_of_submit(struct problem *problem, const struct effect_reply *reply, const struct core *core,
+                       struct slice kind, struct slice queue)
 {
     struct slice none = {0};
+    enum status status = reply->status;
     if (status == STATUS_KIND_UNKNOWN) {
         problem_add(problem, status, "/kind", none,
                     "%.*s is not known here; PUT /v1/kinds/%.*s makes it known, as does a node that offers it",
@@ -138,6 +140,10 @@ void problem_of_submit(struct problem *problem, enum status status, struct slice
         problem_add(problem, status, "/queue", none, "%.*s is not known here; PUT /v1/queues/%.*s makes it",
                     (int)(queue.len < 60 ? queue.len : 60), queue.data, (int)(queue.len < 60 ? queue.len : 60),
                     queue.data);
+    } else if (caller_is_refusal(status)) {
+        char text[CALLER_TEXT_SIZE];
+        caller_refusal(core, reply, text);
+        problem_set(problem, status, "%s", text);
     } else {
         problem_set(problem, status, "%s", status_title(status));
     }
@@ -184,8 +190,8 @@ static void on_submitted(struct call *call, const struct effect_reply *reply, ui
     if (reply->status != STATUS_OK) {
         struct problem problem;
         problem_init(&problem);
-        problem_of_submit(&problem, reply->status, (struct slice){call->kind, call->kind_len},
-                          (struct slice){call->queue, call->queue_len});
+        problem_of_submit(&problem, reply, sequencer_core(call->hub->sequencer),
+                          (struct slice){call->kind, call->kind_len}, (struct slice){call->queue, call->queue_len});
         call_refuse(call, &problem);
         return;
     }
@@ -227,6 +233,7 @@ void handle_task_submit(struct call *call)
     if (command.idempotency_key.len > 0) {
         command.body_hash = hash64(call_body(call), 0);
     }
+    command.by = call_caller(call);
     struct buf *out = call_begin_submit(call);
     if (out == NULL) {
         return;
@@ -440,6 +447,7 @@ static void on_retried(struct call *call, const struct effect_reply *reply, uint
     char key[RETRY_KEY_SIZE];
     task_json_resubmit(&view, &command);
     command.idempotency_key = core_retry_key(call->task_id, key);
+    command.by = call_caller(call);
     struct buf *out = call_begin_submit(call);
     if (out == NULL) {
         return;

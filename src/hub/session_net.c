@@ -185,6 +185,7 @@ void handle_work(struct call *call)
     }
     char peer[SESSION_PEER_SIZE];
     snprintf(peer, sizeof(peer), "%s", http_peer(request));
+    session->by = call_caller(call);
     request->user = NULL;
     struct ws_connection *ws = ws_accept(request, WORK_SUBPROTOCOL, &callbacks, session);
     call_free(call);

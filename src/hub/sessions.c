@@ -29,6 +29,7 @@
 #include "base/ensure.h"
 #include "base/log.h"
 #include "base/mutation.h"
+#include "hub/caller.h"
 #include "hub/fields.h"
 #include "hub/sessions_internal.h"
 
@@ -302,7 +303,11 @@ static void on_hello_reply(struct pending *pending, const struct effect_reply *r
     ensure_magic(session, SESSION_MAGIC);
     session_hello_end(session);
     if (reply->status != STATUS_OK) {
-        say_error(session, reply->status, NULL);
+        char text[CALLER_TEXT_SIZE] = "";
+        if (caller_is_refusal(reply->status)) {
+            caller_refusal(sequencer_core(session->sessions->hub->sequencer), reply, text);
+        }
+        say_error(session, reply->status, text[0] != '\0' ? text : NULL);
         hang_up(session, CLOSE_TRY_LATER, "hello was refused");
         session_free(session);
     } else {
@@ -381,7 +386,9 @@ static void on_hello(struct session *session, const struct work_message *message
     }
     hello->pending.on_reply = on_hello_reply;
     session->instance = message->hello.instance;
-    command_put_node_hello(out, &message->hello);
+    struct command_node_hello complete = message->hello;
+    complete.by = session->by;
+    command_put_node_hello(out, &complete);
     session_set_phase(session, SESSION_HELLO);
     sequencer_commit(hub->sequencer, &hello->pending);
     sessions_flush_soon(sessions);
@@ -877,7 +884,7 @@ void sessions_start(struct sessions *sessions)
 {
     struct node_view view;
     struct core *core = sequencer_core(sessions->hub->sequencer);
-    for (uint32_t i = 0; core_node_at(core, i, &view); i++) {
+    for (uint32_t i = core_node_next(core, 0); core_node_at(core, i, &view); i = core_node_next(core, i + 1)) {
         if (view.session == 0 || session_find(sessions, view.session) != NULL) {
             continue;
         }

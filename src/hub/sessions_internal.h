@@ -31,12 +31,13 @@ struct session {
     struct ws_connection *ws; /* NULL: none */
     uint64_t session;         /* the core's number; 0: none yet, or no more */
     uint64_t instance;
-    int64_t due_ns;        /* of the phase, on the clock of sessions_now */
-    uint32_t index;        /* in the slab */
-    uint32_t next, before; /* in the phase's list */
-    uint32_t connection;   /* number of its connection, for answers that come late */
-    bool drain, quiet;     /* as the node was told last */
-    bool is_resuming;      /* the same process is saying hello on another connection */
+    struct command_caller by; /* of its connection; of a worker: in each poll */
+    int64_t due_ns;           /* of the phase, on the clock of sessions_now */
+    uint32_t index;           /* in the slab */
+    uint32_t next, before;    /* in the phase's list */
+    uint32_t connection;      /* number of its connection, for answers that come late */
+    bool drain, quiet;        /* as the node was told last */
+    bool is_resuming;         /* the same process is saying hello on another connection */
     struct work_load load;
     struct worker *worker;  /* NULL: a node agent */
     uint8_t hello_name_len; /* N4; 0: no hello of it is under way */

@@ -277,6 +277,7 @@ bool task_json_decode(struct json_value value, int64_t now_ns, struct buf *input
     command->body_hash = 0;
     command->priority = 5;
     command->weight = 1;
+    command->by = (struct command_caller){0};
     command->unique_mode = UNIQUE_NONE;
     command->unique_ms = command->run_at_ns = command->ttl_ms = command->timeout_ms = command->lease_ms = 0;
     command->requirement.label_count = command->requirement.cpu_milli = command->requirement.memory_mib =

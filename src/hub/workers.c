@@ -25,6 +25,7 @@
 #include "base/ensure.h"
 #include "base/entropy.h"
 #include "base/mutation.h"
+#include "hub/caller.h"
 #include "hub/sessions_internal.h"
 #include "hub/task_json.h"
 #include "hub/task_waits.h"
@@ -546,8 +547,12 @@ static void on_hello_reply(struct pending *pending, const struct effect_reply *r
     struct session *session = poll->session;
     (void)seq;
     if (reply->status != STATUS_OK) {
+        char text[CALLER_TEXT_SIZE] = "";
+        if (caller_is_refusal(reply->status)) {
+            caller_refusal(sequencer_core(session->sessions->hub->sequencer), reply, text);
+        }
         session->worker->facts = 0;
-        poll_refuse(poll, reply->status, NULL);
+        poll_refuse(poll, reply->status, text[0] != '\0' ? text : NULL);
         return;
     }
     session_set_number(session, reply->session);

@@ -34,7 +34,9 @@ enum {
     HAS_REQUIREMENT = 1 << 9,
     HAS_RETRY = 1 << 10,
     HAS_WEIGHT = 1 << 11,
-    HAS_ALL = (1 << 12) - 1
+    HAS_CALLER = 1 << 12,
+    HAS_ANYBODY = 1 << 13, /* CALLER_ANYBODY, in no bytes: the plain submit stays small */
+    HAS_ALL = (1 << 14) - 1
 };
 
 void retry_policy_default(struct retry_policy *ret_policy)
@@ -81,6 +83,13 @@ static void put_duration(struct buf *out, int64_t ms)
 {
     ensure(is_duration(ms));
     buf_append_u64(out, (uint64_t)ms);
+}
+
+/* The tail of a command; older ones end before it. */
+static void put_caller(struct buf *out, const struct command_caller *caller)
+{
+    buf_append_u64(out, caller->id);
+    put_bool(out, caller->is_operator);
 }
 
 static void put_requirement(struct buf *out, const struct requirement *requirement)
@@ -146,6 +155,10 @@ static uint16_t submit_mask(const struct command_submit *command)
     mask |= has_requirement ? HAS_REQUIREMENT : 0;
     mask |= !retry_policy_is_default(&command->retry) ? HAS_RETRY : 0;
     mask |= command->weight != 1 ? HAS_WEIGHT : 0;
+    if (command->by.id != 0) {
+        bool is_counted = command->fairness_key.len > 0 || (mask & (HAS_REQUIREMENT | HAS_RETRY)) != 0;
+        mask |= is_counted ? HAS_CALLER : HAS_ANYBODY;
+    }
     return (uint16_t)mask;
 }
 
@@ -200,6 +213,9 @@ void command_put_submit(struct buf *out, const struct command_submit *command)
         ensure(command->weight >= 1 && command->weight <= LIMIT_WEIGHT_MAX);
         buf_append_u16(out, (uint16_t)command->weight);
     }
+    if (mask & HAS_CALLER) {
+        put_caller(out, &command->by);
+    }
     buf_end_part(out, start);
 }
 
@@ -219,6 +235,7 @@ void command_put_queue_set(struct buf *out, const struct command_queue_set *comm
     put_bool(out, command->has_paused);
     put_bool(out, command->paused);
     put_bool(out, command->must_exist);
+    put_caller(out, &command->by);
     buf_end_part(out, start);
 }
 
@@ -226,6 +243,7 @@ void command_put_kind_set(struct buf *out, const struct command_kind_set *comman
 {
     size_t start = buf_begin_part(out, (uint8_t)COMMAND_KIND_SET);
     put_name(out, command->name);
+    put_caller(out, &command->by);
     buf_end_part(out, start);
 }
 
@@ -245,9 +263,13 @@ void command_put_node_hello(struct buf *out, const struct command_node_hello *co
     put_text(out, command->info, INFO_SIZE_MAX);
     buf_append_u32(out, command->held_count);
     buf_append(out, command->held, (size_t)command->held_count * TOKEN_SIZE);
-    if (command->owner != 0 || command->start != 0) {
+    bool has_caller = command->by.id != 0;
+    if (command->owner != 0 || command->start != 0 || has_caller) {
         buf_append_u64(out, command->owner);
         buf_append_u64(out, command->start);
+    }
+    if (has_caller) {
+        put_caller(out, &command->by);
     }
     buf_end_part(out, start);
 }
@@ -288,6 +310,24 @@ void command_put_history_done(struct buf *out, const struct command_history_done
 {
     size_t start = buf_begin_part(out, (uint8_t)COMMAND_HISTORY_DONE);
     buf_append_u64(out, command->seq);
+    buf_end_part(out, start);
+}
+
+void command_put_drop(struct buf *out, const struct command_drop *command)
+{
+    ensure(command->what >= DROP_KIND && command->what <= DROP_NODE);
+    size_t start = buf_begin_part(out, (uint8_t)COMMAND_DROP);
+    buf_append_u8(out, (uint8_t)command->what);
+    put_name(out, command->name);
+    buf_end_part(out, start);
+}
+
+void command_put_collect(struct buf *out, const struct command_collect *command)
+{
+    size_t start = buf_begin_part(out, (uint8_t)COMMAND_COLLECT);
+    put_duration(out, command->gone_ms);
+    buf_append_u32(out, command->kinds_keep);
+    buf_append_u32(out, command->queues_keep);
     buf_end_part(out, start);
 }
 
@@ -381,6 +421,16 @@ static inline bool has_tail(const struct reader *reader)
     return reader_left(reader) > 0;
 }
 
+/* The tail that newer commands have. */
+static void get_caller(struct reader *reader, struct command_caller *ret)
+{
+    *ret = (struct command_caller){0};
+    if (has_tail(reader)) {
+        ret->id = reader_u64(reader);
+        ret->is_operator = get_bool(reader);
+    }
+}
+
 /* A number of things; 0 when it is above the maximum, so that no loop runs on a wrong one. */
 static uint32_t get_count(struct reader *reader, uint32_t count, uint32_t count_max)
 {
@@ -464,6 +514,13 @@ static void get_submit(struct reader *reader, struct command_submit *ret)
     }
     ret->weight = mask & HAS_WEIGHT ? reader_u16(reader) : 1;
     reader->failed |= ret->weight < 1 || ret->weight > LIMIT_WEIGHT_MAX;
+    ret->by = (struct command_caller){0};
+    if (mask & HAS_CALLER) {
+        get_caller(reader, &ret->by);
+        reader->failed |= ret->by.id == 0;
+    } else if (mask & HAS_ANYBODY) {
+        ret->by.id = CALLER_ANYBODY;
+    }
 }
 
 static void get_configure(struct reader *reader, struct command_configure *ret)
@@ -486,6 +543,7 @@ static void get_queue_set(struct reader *reader, struct command_queue_set *ret)
     ret->has_paused = get_bool(reader);
     ret->paused = get_bool(reader);
     ret->must_exist = get_bool(reader);
+    get_caller(reader, &ret->by);
 }
 
 static void get_node_hello(struct reader *reader, struct command_node_hello *ret)
@@ -505,6 +563,7 @@ static void get_node_hello(struct reader *reader, struct command_node_hello *ret
     bool has_owner = has_tail(reader);
     ret->owner = has_owner ? reader_u64(reader) : 0;
     ret->start = has_owner ? reader_u64(reader) : 0;
+    get_caller(reader, &ret->by);
 }
 
 static void get_node_report(struct reader *reader, struct command_node_report *ret)
@@ -541,6 +600,14 @@ static void get_node_set(struct reader *reader, struct command_node_set *ret)
     ret->quiet = get_bool(reader);
 }
 
+static void get_drop(struct reader *reader, struct command_drop *ret)
+{
+    uint8_t what = reader_u8(reader);
+    reader->failed |= what < DROP_KIND || what > DROP_NODE;
+    ret->what = (enum drop_what)what;
+    ret->name = get_name(reader);
+}
+
 enum status command_get(struct reader *reader, struct command *ret_command)
 {
     uint8_t type = reader_u8(reader);
@@ -568,6 +635,7 @@ enum status command_get(struct reader *reader, struct command *ret_command)
         break;
     case COMMAND_KIND_SET:
         ret_command->as.kind_set.name = get_name(&body);
+        get_caller(&body, &ret_command->as.kind_set.by);
         break;
     case COMMAND_NODE_HELLO:
         get_node_hello(&body, &ret_command->as.node_hello);
@@ -583,6 +651,14 @@ enum status command_get(struct reader *reader, struct command *ret_command)
         break;
     case COMMAND_HISTORY_DONE:
         ret_command->as.history_done.seq = reader_u64(&body);
+        break;
+    case COMMAND_DROP:
+        get_drop(&body, &ret_command->as.drop);
+        break;
+    case COMMAND_COLLECT:
+        ret_command->as.collect.gone_ms = get_duration(&body);
+        ret_command->as.collect.kinds_keep = reader_u32(&body);
+        ret_command->as.collect.queues_keep = reader_u32(&body);
         break;
     default:
         reader->failed = true;

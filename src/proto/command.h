@@ -52,7 +52,17 @@ enum command_type {
     COMMAND_NODE_LOST,    /* ends a session; its attempts are lost */
     COMMAND_NODE_SET,     /* drain, quiet */
     COMMAND_HISTORY_DONE, /* history holds every row up to a sequence number durably */
+    COMMAND_DROP,         /* forgets a kind, a queue or a node that nobody needs */
+    COMMAND_COLLECT, /* forgets nodes that are long gone, and under pressure kinds and queues that were never used */
     COMMAND_TYPE_END
+};
+
+/* --- who asked: what new names and records are counted against --- */
+#define CALLER_ANYBODY UINT64_C(1) /* of a submit that needs nothing which is counted: who sent it is not kept */
+struct command_caller {
+    uint64_t id;      /* of an address or a key, above 1; 0: not said. Commands without it come from before shares were
+                       * kept, and are refused by the limits of then */
+    bool is_operator; /* may use the room that is kept back */
 };
 
 /* --- requirement set, also the facts of a node --- */
@@ -101,6 +111,7 @@ struct command_submit {
     int64_t lease_ms;   /* 0: LIMIT_LEASE_MS_DEFAULT */
     struct requirement requirement;
     struct retry_policy retry;
+    struct command_caller by;
 };
 
 struct command_task { /* CANCEL, RETRY */
@@ -120,10 +131,12 @@ struct command_queue_set {
     struct slice name;
     bool has_paused, paused;
     bool must_exist; /* pause and resume of an unknown queue are NOT_FOUND */
+    struct command_caller by;
 };
 
 struct command_kind_set {
     struct slice name;
+    struct command_caller by;
 };
 
 struct lease_token {
@@ -146,6 +159,7 @@ struct command_node_hello {
     uint32_t credit;          /* leases it can take beyond the held ones */
     const char *held;         /* encoded tokens of the leases it still works on (command_held_at) */
     uint32_t held_count;
+    struct command_caller by;
 };
 
 enum outcome_type { OUTCOME_COMPLETE = 1, OUTCOME_FAIL, OUTCOME_EXTEND, OUTCOME_PROGRESS, OUTCOME_RELEASE };
@@ -188,6 +202,19 @@ struct command_history_done {
     uint64_t seq;
 };
 
+enum drop_what { DROP_KIND = 1, DROP_QUEUE, DROP_NODE };
+
+struct command_drop {
+    enum drop_what what;
+    struct slice name;
+};
+
+struct command_collect {
+    int64_t gone_ms;      /* nodes gone for so long go, the longest first */
+    uint32_t kinds_keep;  /* while there are more: kinds that nobody refers to, the newest first */
+    uint32_t queues_keep; /* while there are more: empty queues that never had a task, the newest first */
+};
+
 /* --- encoding: one command appended to `out` (type and length included). Slices longer than their limits are a
  * programmer's error here: the gateway has refused them before. --- */
 void command_put_tick(struct buf *out);
@@ -201,6 +228,8 @@ void command_put_node_report(struct buf *out, const struct command_node_report *
 void command_put_node_lost(struct buf *out, const struct command_node_lost *command);
 void command_put_node_set(struct buf *out, const struct command_node_set *command);
 void command_put_history_done(struct buf *out, const struct command_history_done *command);
+void command_put_drop(struct buf *out, const struct command_drop *command);
+void command_put_collect(struct buf *out, const struct command_collect *command);
 /* One outcome for command_node_report.outcomes; one token for command_node_hello.held. */
 void outcome_put(struct buf *out, const struct outcome *outcome);
 /* Whether they mean the same lease; seals are not looked at. */
@@ -239,6 +268,8 @@ struct command {
         struct command_node_lost node_lost;
         struct command_node_set node_set;
         struct command_history_done history_done;
+        struct command_drop drop;
+        struct command_collect collect;
     } as;
 };
 /* Takes the next command off the reader: OK, CORRUPT, or TOO_NEW for a type that is not known. */

@@ -486,7 +486,7 @@ bool check_is_quiet(struct world *world, char *ret_why, size_t why_size)
     struct sequencer *sequencer = hub->hub.sequencer;
     struct core *core = sequencer_core(sequencer);
     struct queue_view queue;
-    for (uint32_t i = 0; core_queue_at(core, i, &queue); i++) {
+    for (uint32_t i = core_queue_next(core, 0); core_queue_at(core, i, &queue); i = core_queue_next(core, i + 1)) {
         struct buf *out = queue.is_paused ? sequencer_begin(sequencer) : NULL;
         if (out != NULL) {
             command_put_queue_set(out, &(struct command_queue_set){.name = queue.name, .has_paused = true});
@@ -495,7 +495,7 @@ bool check_is_quiet(struct world *world, char *ret_why, size_t why_size)
         }
     }
     struct node_view node;
-    for (uint32_t i = 0; core_node_at(core, i, &node); i++) {
+    for (uint32_t i = core_node_next(core, 0); core_node_at(core, i, &node); i = core_node_next(core, i + 1)) {
         struct buf *out = node.is_draining ? sequencer_begin(sequencer) : NULL;
         if (out != NULL) {
             command_put_node_set(out, &(struct command_node_set){.node = node.name, .has_drain = true});

@@ -309,7 +309,8 @@ static void put_submit(struct world *world, struct buf *out, const struct op *op
                                      .weight = 1,
                                      .ttl_ms = kind->ttl_ms,
                                      .timeout_ms = kind->timeout_ms,
-                                     .lease_ms = kind->lease_ms};
+                                     .lease_ms = kind->lease_ms,
+                                     .by = {.id = CALLER_ANYBODY + 1 + op->key % 3}};
     retry_policy_default(&command.retry);
     command.retry.attempts_max = kind->attempts;
     command.retry.base_ms = kind->backoff_ms;

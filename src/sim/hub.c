@@ -471,11 +471,19 @@ static void propose_first(struct world *world)
                                                              .tasks_max = TASKS_MAX + workload->open_max,
                                                              .finished_keep_ms = FINISHED_KEEP_MS});
     sequencer_commit(sequencer, NULL);
+    batch =
+        sequencer_begin(sequencer); /* nodes that are away when the hub starts are forgotten, and come as new ones */
+    if (batch != NULL) {
+        command_put_collect(
+            batch, &(struct command_collect){.gone_ms = 1, .kinds_keep = UINT32_MAX, .queues_keep = UINT32_MAX});
+        sequencer_commit(sequencer, NULL);
+    }
+    const struct command_caller by = {.id = CALLER_ANYBODY + 9, .is_operator = true};
     for (uint32_t i = 0; i < workload->kind_count; i++) {
         struct slice name = slice_str(workload->kinds[i].name);
         batch = core_kind_is_known(core, name) ? NULL : sequencer_begin(sequencer);
         if (batch != NULL) {
-            command_put_kind_set(batch, &(struct command_kind_set){.name = name});
+            command_put_kind_set(batch, &(struct command_kind_set){.name = name, .by = by});
             sequencer_commit(sequencer, NULL);
         }
     }
@@ -484,7 +492,7 @@ static void propose_first(struct world *world)
         struct slice name = slice_str(workload->queues[i].name);
         batch = core_queue_find(core, name, &view) ? NULL : sequencer_begin(sequencer);
         if (batch != NULL) {
-            command_put_queue_set(batch, &(struct command_queue_set){.name = name});
+            command_put_queue_set(batch, &(struct command_queue_set){.name = name, .by = by});
             sequencer_commit(sequencer, NULL);
         }
     }

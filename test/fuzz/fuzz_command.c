@@ -56,6 +56,12 @@ static void put(struct buf *out, const struct command *command)
     case COMMAND_HISTORY_DONE:
         command_put_history_done(out, &command->as.history_done);
         break;
+    case COMMAND_DROP:
+        command_put_drop(out, &command->as.drop);
+        break;
+    case COMMAND_COLLECT:
+        command_put_collect(out, &command->as.collect);
+        break;
     default:
         ensure(!"a type of command");
     }

@@ -34,7 +34,7 @@ static void use(struct core *core, const struct slice *state)
         ensure(core_task_get(core, id, &view) == STATUS_OK && view.task_id == id && view.state < TASK_STATE_COUNT);
     }
     struct node_view node;
-    for (uint32_t i = 0; core_node_at(core, i, &node); i++) {
+    for (uint32_t i = core_node_next(core, 0); core_node_at(core, i, &node); i = core_node_next(core, i + 1)) {
         ensure(node.name.len > 0);
     }
     if (core_seq(core) < UINT64_MAX / 2 && core_time_ns(core) < INT64_MAX / 2) {

@@ -423,6 +423,7 @@ static void random_submit(struct buf *out)
         submit.idempotency_key = slice_str(idempotency_names[idempotency]);
         submit.body_hash = 1 + below(2);
     }
+    submit.by.id = below(3) * 100; /* nobody, or one of two callers */
     command_put_submit(out, &submit);
     twin_submit(&submit, queue, key, kind, unique_key, idempotency);
 }
@@ -501,6 +502,7 @@ static void random_hello(struct buf *out)
         }
     }
     hello.held = held.data;
+    hello.by.id = 100;
     command_put_node_hello(out, &hello);
     struct effect_reply *reply = expect(COMMAND_NODE_HELLO);
     expected[expected_count - 1].hello = index;
@@ -643,6 +645,30 @@ static void random_lost(struct buf *out)
     }
 }
 
+/* Forgets a node: one that is gone. Or all that are. */
+static void random_forget(struct buf *out)
+{
+    if (below(3) == 0) {
+        command_put_collect(out, &(struct command_collect){0, UINT32_MAX, UINT32_MAX});
+        struct effect_reply *reply = expect(COMMAND_COLLECT);
+        for (int n = 0; n < NODES; n++) {
+            struct twin_node *node = &t.node[n];
+            if (node->is_known && !node->is_live) {
+                *node = (struct twin_node){0};
+                reply->count++;
+            }
+        }
+        return;
+    }
+    int index = (int)below(NODES);
+    struct twin_node *node = &t.node[index];
+    command_put_drop(out, &(struct command_drop){DROP_NODE, slice_str(node_names[index])});
+    expect(COMMAND_DROP)->status = !node->is_known ? STATUS_NOT_FOUND : node->is_live ? STATUS_CONFLICT : STATUS_OK;
+    if (node->is_known && !node->is_live) {
+        *node = (struct twin_node){0};
+    }
+}
+
 static void random_settings(struct buf *out)
 {
     if (below(2) == 0) {
@@ -682,8 +708,10 @@ static void random_command(struct buf *out)
         random_report(out);
     } else if (dice < 88) {
         random_lost(out);
-    } else if (dice < 94) {
+    } else if (dice < 92) {
         random_settings(out);
+    } else if (dice < 94) {
+        random_forget(out);
     } else {
         struct command_history_done done = {t.seq - 1 - below(5) % t.seq};
         command_put_history_done(out, &done);
@@ -739,6 +767,7 @@ static void compare_reply(const struct effect_reply *got, struct expect *want)
     assert_int_equal(got->is_duplicate, want->reply.is_duplicate);
     assert_int_equal(got->session, want->reply.session);
     assert_int_equal(got->is_resumed, want->reply.is_resumed);
+    assert_int_equal(got->count, want->reply.count);
     assert_true(slice_equal(got->refused, want->reply.refused));
 }
 

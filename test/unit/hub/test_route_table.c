@@ -118,7 +118,7 @@ static void wrong_methods_are_told_the_right_ones(void **state)
     assert_string_equal(text, "POST, OPTIONS");
     route_find(HTTP_OPTIONS, SLICE("/v1/queues/a"), &match);
     route_allow_text(match.allowed, text);
-    assert_string_equal(text, "GET, HEAD, PUT, OPTIONS");
+    assert_string_equal(text, "GET, HEAD, PUT, DELETE, OPTIONS");
 }
 
 static void query_parameters(void **state)

@@ -151,10 +151,10 @@ static void put_each(enum command_type type)
         command_put_task(&out, type, &(struct command_task){99, SLICE("because")});
         break;
     case COMMAND_QUEUE_SET:
-        command_put_queue_set(&out, &(struct command_queue_set){SLICE("q"), true, false, true});
+        command_put_queue_set(&out, &(struct command_queue_set){SLICE("q"), true, false, true, {5, true}});
         break;
     case COMMAND_KIND_SET:
-        command_put_kind_set(&out, &(struct command_kind_set){SLICE("code.run")});
+        command_put_kind_set(&out, &(struct command_kind_set){SLICE("code.run"), {0}});
         break;
     case COMMAND_NODE_HELLO: {
         lease_token_put(&bytes, &token);
@@ -204,6 +204,12 @@ static void put_each(enum command_type type)
     case COMMAND_HISTORY_DONE:
         command_put_history_done(&out, &(struct command_history_done){42});
         break;
+    case COMMAND_DROP:
+        command_put_drop(&out, &(struct command_drop){DROP_QUEUE, SLICE("q")});
+        break;
+    case COMMAND_COLLECT:
+        command_put_collect(&out, &(struct command_collect){60000, 7, 8});
+        break;
     case COMMAND_TYPE_END:
         fail();
     }
@@ -230,6 +236,7 @@ static void test_the_others(void **state)
     command = decode();
     assert_true(slice_equal_str(command.as.queue_set.name, "q"));
     assert_true(command.as.queue_set.has_paused && !command.as.queue_set.paused && command.as.queue_set.must_exist);
+    assert_true(command.as.queue_set.by.id == 5 && command.as.queue_set.by.is_operator);
     buf_reset(&out);
     put_each(COMMAND_KIND_SET);
     command = decode();
@@ -248,6 +255,17 @@ static void test_the_others(void **state)
     put_each(COMMAND_HISTORY_DONE);
     command = decode();
     assert_int_equal(command.as.history_done.seq, 42);
+    buf_reset(&out);
+    put_each(COMMAND_DROP);
+    command = decode();
+    assert_int_equal(command.as.drop.what, DROP_QUEUE);
+    assert_true(slice_equal_str(command.as.drop.name, "q"));
+    buf_reset(&out);
+    put_each(COMMAND_COLLECT);
+    command = decode();
+    assert_int_equal(command.as.collect.gone_ms, 60000);
+    assert_int_equal(command.as.collect.kinds_keep, 7);
+    assert_int_equal(command.as.collect.queues_keep, 8);
 }
 
 static void test_hello(void **state)
