@@ -262,7 +262,9 @@ static enum status misplaced_option(const char *word)
 {
     static const char *const names[] = {"json", "hub", "help", "version", NULL};
     const char *nearest = cli_nearest(word + strspn(word, "-"), names);
-    if (nearest != NULL) {
+    if (strcmp(word, "--hub") == 0) {
+        cli_say("shoal: --hub needs a value, URL, and a command behind it.\n");
+    } else if (nearest != NULL) {
         cli_say("shoal: there is no option \"%s\" before a command; did you mean \"--%s\"?\n", word, nearest);
     } else {
         cli_say("shoal: the option \"%s\" stands after the command: shoal COMMAND %s\n", word, word);

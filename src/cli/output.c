@@ -34,7 +34,12 @@ static enum status print_to(int fd, struct slice text)
     buf_init(&safe, SIZE_MAX / 4);
     fflush(fd == STDERR_FILENO ? stderr : stdout); /* what cli_print_bytes left there comes first */
     paint_append(&safe, text, cli_has_color(fd));
-    enum status status = buf_status(&safe) == STATUS_OK ? write_all(fd, buf_slice(&safe)) : STATUS_NO_MEMORY;
+    enum status status = buf_status(&safe) == STATUS_OK ? STATUS_OK : STATUS_NO_MEMORY;
+    if (status == STATUS_OK && fd == STDERR_FILENO && safe.len > 0) {
+        fwrite(safe.data, 1, safe.len, stderr); /* nothing is kept there */
+    } else if (status == STATUS_OK) {
+        status = write_all(fd, buf_slice(&safe));
+    }
     buf_free(&safe);
     return status;
 }

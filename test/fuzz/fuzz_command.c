@@ -76,8 +76,12 @@ static void entry(struct slice body)
     buf_init(&first, 2 * LIMIT_ENTRY_SIZE);
     buf_init(&second, 2 * LIMIT_ENTRY_SIZE);
     if (entry_head_get(&reader, &head) == STATUS_OK) {
+        struct entry_head written;
         entry_head_put(&first, &head);
-        ensure(slice_equal(buf_slice(&first), slice_of(body.data, ENTRY_HEAD_SIZE)));
+        struct reader reread = reader_of(buf_slice(&first));
+        ensure(entry_head_get(&reread, &written) == STATUS_OK && written.level == ENTRY_LEVEL);
+        ensure(written.origin == head.origin && written.batch == head.batch && written.count == head.count);
+        ensure(head.level != ENTRY_LEVEL || slice_equal(buf_slice(&first), slice_of(body.data, ENTRY_HEAD_SIZE)));
     }
     while (reader_left(&reader) > 0 && command_get(&reader, &command) == STATUS_OK) {
         ensure(command.type >= COMMAND_TICK && command.type < COMMAND_TYPE_END);

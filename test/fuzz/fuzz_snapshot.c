@@ -11,6 +11,7 @@
 #include "test/fuzz/fuzz.h"
 
 #define SEQ 7u
+#define FORMAT_AT 8 /* behind "SHOALCOR" */
 #define PATH "snapshot/00000000000000000007.snap"
 
 static bool save_into(void *ctx, const void *data, size_t len)
@@ -27,7 +28,11 @@ static void use(struct core *core, const struct slice *state)
     buf_init(&effects, 64u << 20);
     ensure(core_check(core) == NULL);
     ensure(core_save(core, save_into, &bytes) == STATUS_OK && buf_status(&bytes) == STATUS_OK);
-    ensure(slice_equal(buf_slice(&bytes), *state));
+    bool is_newest = state->len > FORMAT_AT && state->data[FORMAT_AT] != 1; /* the first format is written as today's */
+    ensure(!is_newest || slice_equal(buf_slice(&bytes), *state));
+    struct core *again;
+    ensure(core_load(buf_slice(&bytes), &again) == STATUS_OK);
+    core_free(again);
     const struct task_filter any = TASK_FILTER_ANY;
     for (uint64_t id = UINT64_MAX; (id = core_task_next(core, &any, LIST_NEWEST, id, NULL)) != 0;) {
         static struct task_view view;
@@ -56,7 +61,7 @@ static void load(struct slice state)
 {
     struct core *core = NULL;
     enum status status = core_load(state, &core);
-    ensure(status == STATUS_OK || status == STATUS_CORRUPT);
+    ensure(status == STATUS_OK || status == STATUS_CORRUPT || status == STATUS_TOO_NEW);
     if (status == STATUS_OK) {
         use(core, &state);
         core_free(core);
