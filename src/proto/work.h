@@ -136,6 +136,8 @@ struct directive {
     char reason[32];          /* CANCEL, TERMINATE */
     bool on;                  /* DRAIN, QUIET */
 };
+/* The word for it in messages; NULL past the last. */
+const char *directive_name(enum directive_type type);
 void work_write_beat_answer(struct buf *out, const struct directive *directives, uint32_t count);
 void work_write_error(struct buf *out, enum status status, struct slice detail);
 
