@@ -1,5 +1,5 @@
-/* work_answer.c - what the hub says, read by a node. Unknown members are passed over: a hub may be newer. */ #include \
-    "proto/work.h"
+/* work_answer.c - what the hub says, read by a node. Unknown members are passed over: a hub may be newer. */
+#include "proto/work.h"
 
 #include <stdio.h>
 

@@ -1,4 +1,5 @@
-/* work_write.c - the messages between hub and node as text: what either side says. */ #include "proto/work.h"
+/* work_write.c - the messages between hub and node as text: what either side says. */
+#include "proto/work.h"
 
 #include <inttypes.h>
 
