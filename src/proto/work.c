@@ -6,7 +6,7 @@
  *
  * A node's message becomes a command of command.h. Strings of the command point into the parser's document; what has to
  * change its form (outcomes, held tokens, info) is encoded into the caller's scratch buffer. The scratch may move while it grows,
- * so offsets are kept until the message is complete and turned into slices at the very end. */ \
+ * so offsets are kept until the message is complete and turned into slices at the very end. */
 #include "proto/work.h"
 
 #include <inttypes.h>
