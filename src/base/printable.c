@@ -47,7 +47,7 @@ void printable_append(struct buf *out, struct slice text, enum printable form)
     buf_append(out, text.data + plain_from, text.len - plain_from);
 }
 
-static const struct {
+static const struct mark {
     char letter;
     bool is_color;
     const char *sequence;
@@ -56,34 +56,44 @@ static const struct {
     {'c', true, "\033[36m"}, {'d', true, "\033[2m"},  {'0', true, "\033[0m"},  {'l', false, "\r\033[K"},
 };
 
-static void append_mark(struct buf *out, char letter, bool has_color)
+/* What a letter behind PAINT_MARK stands for; NULL: nothing, the byte is no mark. */
+static const struct mark *mark_of(char letter)
 {
     for (size_t i = 0; i < sizeof(marks) / sizeof(marks[0]); i++) {
-        if (marks[i].letter == letter && (has_color || !marks[i].is_color)) {
-            buf_append_str(out, marks[i].sequence);
+        if (marks[i].letter == letter) {
+            return &marks[i];
         }
     }
+    return NULL;
 }
 
-/* Takes the text up to the next mark off `rest`, and the mark; its letter is 0 when there is none. */
-static struct slice next_part(struct slice *rest, char *ret_letter)
+/* Takes the text up to the next mark off `rest`, and the mark; NULL when there is none. */
+static struct slice next_part(struct slice *rest, const struct mark **ret_mark)
 {
-    const char *mark = memchr(rest->data, PAINT_MARK[0], rest->len);
-    size_t len = mark != NULL ? (size_t)(mark - rest->data) : rest->len;
-    struct slice part = slice_of(rest->data, len);
-    *ret_letter = mark != NULL && len + 1 < rest->len ? mark[1] : 0;
-    size_t taken = mark == NULL ? len : len + 2 < rest->len ? len + 2 : rest->len;
-    *rest = slice_of(rest->data + taken, rest->len - taken);
+    const char *end = rest->data + rest->len, *at = rest->data;
+    *ret_mark = NULL;
+    while ((at = memchr(at, PAINT_MARK[0], (size_t)(end - at))) != NULL) {
+        if (at + 1 < end && (*ret_mark = mark_of(at[1])) != NULL) {
+            break;
+        }
+        at++;
+    }
+    at = at != NULL ? at : end;
+    struct slice part = slice_of(rest->data, (size_t)(at - rest->data));
+    at += *ret_mark != NULL ? 2 : 0;
+    *rest = slice_of(at, (size_t)(end - at));
     return part;
 }
 
 void paint_append(struct buf *out, struct slice text, bool has_color)
 {
     while (text.len > 0) {
-        char letter;
-        struct slice part = next_part(&text, &letter);
+        const struct mark *mark;
+        struct slice part = next_part(&text, &mark);
         printable_append(out, part, PRINTABLE_LINES);
-        append_mark(out, letter, has_color);
+        if (mark != NULL && (has_color || !mark->is_color)) {
+            buf_append_str(out, mark->sequence);
+        }
     }
 }
 
@@ -95,12 +105,12 @@ void paint_end_line(struct buf *out, size_t begin)
     out->len = begin;
     struct slice left = buf_slice(&line);
     while (left.len > 0) {
-        char letter;
-        struct slice part = next_part(&left, &letter);
+        const struct mark *mark;
+        struct slice part = next_part(&left, &mark);
         printable_append(out, part, PRINTABLE_LINE);
-        if (letter != 0) {
+        if (mark != NULL) {
             buf_append_str(out, PAINT_MARK);
-            buf_append_char(out, letter);
+            buf_append_char(out, mark->letter);
         }
     }
     buf_append_char(out, '\n');

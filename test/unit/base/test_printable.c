@@ -43,12 +43,42 @@ static void test_text_stays(void **state)
     expect(slice_str(text), PRINTABLE_LINE, text);
 }
 
+static void paint(struct slice text, bool has_color, const char *wanted)
+{
+    struct buf out;
+    buf_init(&out, 4096);
+    paint_append(&out, text, has_color);
+    assert_string_equal(buf_cstr(&out), wanted);
+    buf_free(&out);
+}
+
+static void test_marks_are_ours_alone(void **state)
+{
+    (void)state;
+    paint(SLICE(PAINT_RED "dead" PAINT_PLAIN "\n"), true, "\033[31mdead\033[0m\n");
+    paint(SLICE(PAINT_RED "dead" PAINT_PLAIN "\n"), false, "dead\n");
+    paint(SLICE(PAINT_LINE_START "x"), false, "\r\033[Kx");
+    paint(SLICE("a\xff\n"), true, "a\\xff\n"); /* a byte that is no mark takes nothing with it */
+    paint(SLICE("\xff\xff"
+                "0\xff"),
+          true, "\\xff\033[0m\\xff");
+    struct buf out;
+    buf_init(&out, 4096);
+    buf_append_str(&out, "first\n");
+    size_t begin = out.len;
+    buf_append_str(&out, PAINT_GREEN "a\nb" PAINT_PLAIN "\xff");
+    paint_end_line(&out, begin);
+    assert_string_equal(buf_cstr(&out), "first\n" PAINT_GREEN "a\\u000ab" PAINT_PLAIN "\\xff\n");
+    buf_free(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_moves_a_terminal_is_shown),
         cmocka_unit_test(test_lines_and_a_line),
         cmocka_unit_test(test_text_stays),
+        cmocka_unit_test(test_marks_are_ours_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
