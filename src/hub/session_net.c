@@ -167,7 +167,7 @@ void handle_work(struct call *call)
     struct sessions *sessions = call->hub->sessions;
     struct http_request *request = call->request;
     if (!request->wants_upgrade) {
-        call_refuse_status(call, STATUS_BAD_REQUEST, "this path is a WebSocket; ask for an upgrade");
+        call_refuse_status(call, STATUS_BAD_REQUEST, "this path is a WebSocket; ask for an upgrade over HTTP/1.1");
         return;
     }
     if (!lists_token(http_header(request, "sec-websocket-protocol"), WORK_SUBPROTOCOL)) {

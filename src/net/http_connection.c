@@ -224,7 +224,7 @@ static struct http1_head *on_begin(void *ctx)
     return &connection->receiving->head;
 }
 
-/* origin-form, absolute-form (the authority is skipped, RFC 9112 3.2.2) or "*". */
+/* origin-form, absolute-form (the authority is skipped, RFC 9112 3.2.2) or "*"; the parser has seen that it is one of them. */
 static void split_target(struct request *request)
 {
     struct slice target = http1_target(&request->head);
@@ -237,10 +237,6 @@ static void split_target(struct request *request)
             skip++;
         }
         path = slice_of(path.data + skip, path.len - skip);
-    }
-    const char *fragment = path.len > 0 ? memchr(path.data, '#', path.len) : NULL;
-    if (fragment != NULL) {
-        path.len = (size_t)(fragment - path.data);
     }
     const char *question = path.len > 0 ? memchr(path.data, '?', path.len) : NULL;
     if (question != NULL) {

@@ -20,7 +20,7 @@ static enum status check_handshake(struct http_request *request, const char *sub
     *ret_http = 400;
     if (!request->wants_upgrade) {
         *ret_http = 426;
-        *ret_detail = "This path speaks WebSocket only.";
+        *ret_detail = "This path speaks WebSocket only, over HTTP/1.1.";
         return STATUS_BAD_REQUEST;
     }
     if (!slice_equal_str(http_header(request, "sec-websocket-version"), "13")) {

@@ -2,8 +2,9 @@
  *
  * Pure: no socket, no clock. The parser copies each head into a struct http1_head of the caller, because reads may split
  * it anywhere and because it outlives the read buffer; bodies are handed on where they lie. What llhttp lets through
- * and RFC 9112 does not (folded fields, two Host lines, versions other than 1.0 and 1.1, …) is refused here. One thread
- * at a time. */
+ * and RFC 9112 does not (folded fields, two Host lines, a malformed Host, two blanks in the request line, …) is refused
+ * here, and what it refuses though it is legal (a tab behind a length, several chunk extensions, HTTP/1.2) is read. One
+ * thread at a time. */
 #ifndef SHOAL_PROTO_HTTP1_H
 #define SHOAL_PROTO_HTTP1_H
 
@@ -39,14 +40,14 @@ struct http1_head {
     uint32_t field_count;
     enum http1_method method; /* of a request */
     int status_code;          /* of a response */
-    uint8_t minor;            /* HTTP/1.<minor> */
+    uint8_t minor;            /* HTTP/1.<minor>; 1 for what is later, which is read like it (RFC 9110 2.5) */
     bool has_body;            /* a body follows, as far as the head tells: who asked by HEAD knows better */
     bool is_chunked;          /* it comes in chunks */
     bool denies_body;         /* a response whose fields speak of a body that its status rules out: 1xx, 204, 304 */
     bool ends_with_stream;    /* a response whose body has no length: it ends with the connection */
     bool keeps_alive;         /* what the sender allows */
     bool expects_continue;
-    bool wants_websocket;    /* Connection: upgrade and Upgrade: websocket, without a body */
+    bool wants_websocket;    /* Connection: upgrade and Upgrade: websocket, without a body, in HTTP/1.1 */
     uint64_t content_length; /* UINT64_MAX when chunked, 0 without a body */
     struct http1_field fields[LIMIT_HTTP_HEADER_COUNT];
 };
@@ -96,7 +97,13 @@ struct http1_parser {
     bool in_value;
     bool keeps_alive;      /* of the message at hand */
     bool gap_has_lf;       /* a line end was seen since the last part of a field */
-    const char *gap_begin; /* end of the last part of a field, or the start of the bytes being parsed */
+    const char *gap_begin; /* end of the last part of a field or request line, or the start of the bytes being parsed */
+    const char *bytes_end; /* of the bytes being parsed */
+    char gap[8];           /* what stands behind the last part of a request line, its first bytes */
+    uint8_t gap_len;
+    uint8_t line_part;    /* of the request line, that was seen last */
+    uint8_t own_pause;    /* why llhttp was paused, when no event asked for it */
+    bool has_plain_value; /* a value whose tabs are read as the blanks that they are */
 };
 
 void http1_parser_init(struct http1_parser *parser, bool is_response, const struct http1_events *events, void *ctx);

@@ -142,6 +142,47 @@ await run({
     }
     equal(await state(), before, 'the state');
   },
+  async 'what HTTP forbids is refused and what it allows is read, whole and in pieces'() {
+    const before = await state();
+    const host = `Host: 127.0.0.1:${hub.port}`;
+    const get = (line, fields = host) => `${line}\r\n${fields}\r\nConnection: close\r\n\r\n`;
+    const post = (fields, body) => `POST /v1/tasks HTTP/1.1\r\n${host}\r\nContent-Type: application/json\r\nConnection: close\r\n${fields}\r\n\r\n${body}`;
+    const body = '{"kind":"no.such"}'; // 422: the body was read
+    const size = body.length.toString(16);
+    const upgrade = (version) => get(`GET /v1/work HTTP/${version}`, `${host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: shoal.work.v1`);
+    const shapes = [
+      ['a blank in Host', get('GET /healthz HTTP/1.1', 'Host: a b'), 400], ['a user in Host', get('GET /healthz HTTP/1.1', 'Host: u@localhost'), 400],
+      ['a blank in Host, HTTP/1.0', get('GET /healthz HTTP/1.0', 'Host: a b'), 400],
+      ['two blanks', get('GET  /healthz HTTP/1.1'), 400], ['two blanks, later', get('GET /healthz  HTTP/1.1'), 400],
+      ['a fragment', get('GET /healthz#x HTTP/1.1'), 400], ['no version', 'GET /healthz\r\n', 400],
+      ['a star', get('GET * HTTP/1.1'), 400], ['OPTIONS *', get('OPTIONS * HTTP/1.1'), 204],
+      ['HTTP/1.2', get('GET /healthz HTTP/1.2'), 200], ['HTTP/2.0', get('GET /healthz HTTP/2.0'), 505],
+      ['absolute-form', get(`GET http://localhost:${hub.port}/healthz HTTP/1.1`), 200],
+      ['a user in absolute-form', get('GET http://u@localhost/healthz HTTP/1.1'), 400],
+      ['a tab behind a length', post(`Content-Length:\t${body.length}\t`, body), 422],
+      ['a tab in a length', post(`Content-Length: 1\t${body.length}`, body), 400],
+      ['a tab behind chunked', post('Transfer-Encoding: chunked\t', `${size}\r\n${body}\r\n0\r\n\r\n`), 422],
+      ['two extensions', post('Transfer-Encoding: chunked', `${size};a=b;c="d"\r\n${body}\r\n0;a=b;c=d\r\n\r\n`), 422],
+      ['a bare line feed behind two', post('Transfer-Encoding: chunked', `${size};a=b;c=d\n${body}\r\n0\r\n\r\n`), 400],
+      ['a WebSocket over HTTP/1.0', upgrade('1.0'), 400], ['a WebSocket', upgrade('1.1'), 101],
+    ];
+    await Promise.all(shapes.flatMap(([what, text, status]) => [text.length, 7].map(async (step) => {
+      const socket = net.connect({ port: hub.port, host: '127.0.0.1', noDelay: true });
+      let answer = '';
+      socket.on('error', () => {}); // it may end before all was sent
+      socket.on('data', (d) => { answer += d; if (status === 101) socket.destroy(); });
+      const closed = new Promise((resolve) => socket.on('close', resolve));
+      for (let at = 0; at < text.length && !socket.destroyed; at += step) {
+        socket.write(text.slice(at, at + step));
+        if (step < text.length) await sleep(1);
+      }
+      await Promise.race([closed, sleep(30000 * SLOW)]);
+      socket.destroy();
+      equal(Number(/^HTTP\/1\.1 (\d+) /.exec(answer)?.[1]), status, `${what}, in pieces of ${step}: ${answer.slice(0, 400)}`);
+      if (status >= 400) check(/application\/problem\+json/.test(answer), `${what}: problem+json`);
+    })));
+    equal(await state(), before, 'the state');
+  },
   async 'random bytes for a while: the hub stays'() {
     let seed = 12345;
     const random = () => (seed = (seed * 1103515245 + 12345) % 2 ** 31);

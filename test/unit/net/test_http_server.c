@@ -651,7 +651,11 @@ static void malformed_requests(void **state)
         {501, "CONNECT t:80 HTTP/1.1\r\nHost: t\r\n\r\n"},
         {505, "GET / HTTP/2.0\r\nHost: t\r\n\r\n"},
         {505, "GET / HTTP/3.7\r\nHost: t\r\n\r\n"},
-        {505, "GET /\r\n\r\n"},
+        {400, "GET /\r\n\r\n"},
+        {400, "GET  / HTTP/1.1\r\nHost: t\r\n\r\n"},
+        {400, "GET /#fragment HTTP/1.1\r\nHost: t\r\n\r\n"},
+        {400, "GET / HTTP/1.1\r\nHost: t u\r\n\r\n"},
+        {400, "POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 1\t2\r\n\r\nabcdefghijkl"},
         {505, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"},
     };
     struct fixture *f = begin_started();
