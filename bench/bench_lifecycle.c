@@ -23,7 +23,7 @@ struct peer {
     struct buf in;
     struct buf out;
     size_t sent;
-    char session[32];
+    char session[64];
     unsigned in_report; /* outcomes in the request under way */
     int number;
     bool is_done;
