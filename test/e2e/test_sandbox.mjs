@@ -110,7 +110,7 @@ const attacks = {
   'processor time without output': ['c', c('close(0); close(1); close(2); for (volatile int i = 0;; i++);'), 'TLE', { cpu_ms: 300 }],
   'processor time with SIGXCPU ignored': ['c', c('signal(SIGXCPU, SIG_IGN); for (volatile int i = 0;; i++);'), 'TLE', { cpu_ms: 300 }],
   'stopping itself': ['python', 'import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)', 'TLE', { wall_ms: 500 }],
-  'raising its limits': ['c', c('struct rlimit all = {RLIM_INFINITY, RLIM_INFINITY}; int which[] = {RLIMIT_NPROC, RLIMIT_FSIZE, RLIMIT_NOFILE, RLIMIT_CPU}; for (int i = 0; i < 4; i++) if (setrlimit(which[i], &all) == 0) return 1; return setpriority(PRIO_PROCESS, 0, -5) == 0;'), 'OK'],
+  'raising its limits': ['c', c('struct rlimit all = {RLIM_INFINITY, RLIM_INFINITY}; int which[] = {RLIMIT_NPROC, RLIMIT_FSIZE, RLIMIT_NOFILE, RLIMIT_CPU}; for (int i = 0; i < 4; i++) if (setrlimit(which[i], &all) == 0) return 1; int n = getpriority(PRIO_PROCESS, 0); return n > -20 && setpriority(PRIO_PROCESS, 0, n - 1) == 0;'), 'OK'],
   'a compiler bomb': ['cpp', 'template <int N, int M> struct T { static const long v = T<N - 1, M * 2>::v + T<N - 1, M * 2 + 1>::v; };\ntemplate <int M> struct T<0, M> { static const long v = 1; };\nint main() { return T<20, 0>::v + T<60, 1>::v; }', 'CE|MLE|TLE|OLE'],
   'an endless include': ['c', '#include "/dev/zero"\nint main(void) { return 0; }', 'MLE|CE'],
   // reaching out
