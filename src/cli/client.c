@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/timefmt.h"
+#include "cli/daemon.h"
 
 #define CONNECT_MS 5000
 #define PATIENCE_MS 10000          /* beyond what the hub was asked to wait */
@@ -25,6 +26,7 @@ struct client {
     enum status status; /* of the newest call */
     int upload_fd;
     int64_t patience_ms; /* of the next call, 0: as usual */
+    char key[128];       /* "": none */
 };
 
 static size_t on_body(char *data, size_t size, size_t count, void *ctx)
@@ -63,6 +65,11 @@ struct client *client_new(const struct cli *cli)
         client->hub[len - 1] = '\0';
     }
     buf_init(&client->body, BODY_SIZE_MAX);
+    const char *key_file = cli_text(cli, "api-key-file");
+    if (key_file != NULL && daemon_read_key(cli, key_file, client->key, sizeof(client->key)) != STATUS_OK) {
+        client_free(client);
+        return NULL;
+    }
     return client;
 }
 
@@ -118,6 +125,10 @@ static void prepare(struct client *client, const char *path, int64_t patience_ms
     curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)patience_ms);
     curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(curl, CURLOPT_USERAGENT, "shoal");
+    if (client->key[0] != '\0') {
+        curl_easy_setopt(curl, CURLOPT_HTTPAUTH, CURLAUTH_BEARER);
+        curl_easy_setopt(curl, CURLOPT_XOAUTH2_BEARER, client->key);
+    }
     /* A proxy of the environment knows nothing of a hub on this machine. */
     const char *host = strstr(client->hub, "//");
     if (host != NULL && (strncmp(host, "//127.", 6) == 0 || strncmp(host, "//localhost", 11) == 0 ||
@@ -245,6 +256,11 @@ void client_tell(struct client *client)
                  client->hub, client->curl_error);
     } else if (client->status == STATUS_TIMEOUT && answer->http == 0) {
         cli_fail(client->cli, client->status, "the hub at %s does not answer: %s", client->hub, client->curl_error);
+    } else if (client->status == STATUS_UNAUTHORIZED && !cli_flag(client->cli, "json")) {
+        cli_fail(client->cli, client->status,
+                 client->key[0] == '\0' ? "the hub at %s asks for a key: --api-key-file FILE, or SHOAL_API_KEY_FILE"
+                                        : "the hub at %s asks for another key than that in the file",
+                 client->hub);
     } else if (answer->is_json && json_type_of(answer->root) == JSON_OBJECT &&
                (client_str(answer->root, "detail").len > 0 || client_str(answer->root, "title").len > 0)) {
         if (cli_flag(client->cli, "json")) {

@@ -13,8 +13,22 @@
         "json", CLI_FLAG, NULL, NULL, NULL, "Prints JSON; errors too, on standard error.", 0, 0                        \
     }
 #define OPTION_HUB                                                                                                     \
+    {"hub", CLI_TEXT, "URL", CLI_HUB_DEFAULT, "SHOAL_HUB", "Address of the hub.", 0, 0},                               \
     {                                                                                                                  \
-        "hub", CLI_TEXT, "URL", CLI_HUB_DEFAULT, "SHOAL_HUB", "Address of the hub.", 0, 0                              \
+        "api-key-file", CLI_TEXT, "FILE", NULL, "SHOAL_API_KEY_FILE",                                                  \
+            "File whose first line is the key that the hub asks for, if it does.", 0, 0                                \
+    }
+#define OPTION_ASKS_KEY                                                                                                \
+    {"api-key-file",                                                                                                   \
+     CLI_TEXT,                                                                                                         \
+     "FILE",                                                                                                           \
+     NULL,                                                                                                             \
+     NULL,                                                                                                             \
+     "File whose first line is the key that every caller must show; needed beyond loopback.",                          \
+     0,                                                                                                                \
+     0},                                                                                                               \
+    {                                                                                                                  \
+        "no-auth", CLI_FLAG, NULL, NULL, NULL, "Listens beyond loopback although nobody is asked for a key.", 0, 0     \
     }
 #define OPTION_END                                                                                                     \
     {                                                                                                                  \
@@ -69,6 +83,7 @@ static const struct cli_option hub_options[] = {
      "lose anything.",
      0, 0},
     {"node-key-file", CLI_TEXT, "FILE", NULL, NULL, "File whose first line is the key that nodes must show.", 0, 0},
+    OPTION_ASKS_KEY,
     OPTION_LOG,
     OPTION_JSON,
     OPTION_HELP,
@@ -82,7 +97,9 @@ static const struct cli_option node_options[] = {
     OPTION_SLOTS,
     {"data", CLI_TEXT, "DIR", "shoal-node", NULL, "Directory for scratch files and caches, made when missing.", 0, 0},
     OPTION_LABELS,
-    {"key-file", CLI_TEXT, "FILE", NULL, NULL, "File whose first line is the key that the hub asks for.", 0, 0},
+    {"key-file", CLI_TEXT, "FILE", NULL, NULL,
+     "File whose first line is the key that the hub asks nodes for; without it, that of --api-key-file is shown.", 0,
+     0},
     OPTION_OFFER,
     OPTION_DRAIN,
     OPTION_LOG,
@@ -102,6 +119,7 @@ static const struct cli_option up_options[] = {
     OPTION_OFFER,
     OPTION_DRAIN,
     {"node-key-file", CLI_TEXT, "FILE", NULL, NULL, "File whose first line is the key that nodes must show.", 0, 0},
+    OPTION_ASKS_KEY,
     OPTION_CONFIG,
     OPTION_SET,
     {"log-level", CLI_TEXT, "LEVEL", "warn", NULL, "Least level of log lines: debug, info, warn or error.", 0, 0},
@@ -284,7 +302,7 @@ const struct cli_command cli_commands[] = {
     {"hub", "", 0, 0, "run a hub",
      "Runs the hub: it keeps tasks durably, hands them to nodes and answers over HTTP. It prints its address when it is "
      "ready and ends on Ctrl-C or SIGTERM.",
-     "  shoal hub --data /var/lib/shoal --listen 0.0.0.0:7433\n  shoal hub --config hub.yaml --set beat_ms=250\n",
+     "  shoal hub --data /var/lib/shoal --listen 0.0.0.0:7433 --api-key-file key\n  shoal hub --config hub.yaml --set beat_ms=250\n",
      hub_options, cli_hub},
     {"node", "", 0, 0, "run a node",
      "Runs a node: it joins a hub, takes as many tasks as it has slots and runs them in sandboxes. When the hub is away it "

@@ -94,11 +94,16 @@ static enum status configure(const struct cli *cli, struct hub_config *config)
     if (durability != NULL && !durability_from_name(slice_str(durability), &config->durability)) {
         return cli_fail(cli, STATUS_USAGE, "--durability must be batch, interval or none, not \"%s\"", durability);
     }
-    const char *key_file = cli_text(cli, "node-key-file");
-    if (key_file != NULL) {
-        return daemon_read_key(cli, key_file, config->node_key, sizeof(config->node_key));
+    config->has_no_auth |= cli_flag(cli, "no-auth");
+    const char *node_key_file = cli_text(cli, "node-key-file"), *api_key_file = cli_text(cli, "api-key-file");
+    enum status status = STATUS_OK;
+    if (node_key_file != NULL) {
+        status = daemon_read_key(cli, node_key_file, config->node_key, sizeof(config->node_key));
     }
-    return STATUS_OK;
+    if (status == STATUS_OK && api_key_file != NULL) {
+        status = daemon_read_key(cli, api_key_file, config->api_key, sizeof(config->api_key));
+    }
+    return status;
 }
 
 /* What can be told before anything is made: a new hub that cannot listen leaves no data directory behind. One that starts

@@ -86,7 +86,7 @@ enum status cli_node(struct cli *cli)
     }
     options.hub_url = cli_text(cli, "hub");
     options.data_dir = cli_text(cli, "data");
-    const char *key_file = cli_text(cli, "key-file");
+    const char *key_file = cli_text(cli, cli_text(cli, "key-file") != NULL ? "key-file" : "api-key-file");
     if (key_file != NULL) {
         status = daemon_read_key(cli, key_file, key, sizeof(key));
         options.key = key;

@@ -272,6 +272,13 @@ static enum status start_hub(struct up *up)
         up->hub_args[count++] = "--node-key-file";
         up->hub_args[count++] = cli_text(cli, "node-key-file");
     }
+    if (cli_text(cli, "api-key-file") != NULL) {
+        up->hub_args[count++] = "--api-key-file";
+        up->hub_args[count++] = cli_text(cli, "api-key-file");
+    }
+    if (cli_flag(cli, "no-auth")) {
+        up->hub_args[count++] = "--no-auth";
+    }
     if (cli_text(cli, "config") != NULL) {
         up->hub_args[count++] = "--config";
         up->hub_args[count++] = cli_text(cli, "config");
@@ -287,8 +294,8 @@ static enum status start_node(struct up *up)
     size_t count = common_args(cli, up->node_args, "node", up->node_data);
     up->node_args[count++] = "--hub";
     up->node_args[count++] = up->url;
-    static const char *const texts[] = {"name", "slots", "drain", "node-key-file"};
-    static const char *const names[] = {"--name", "--slots", "--drain", "--key-file"};
+    static const char *const texts[] = {"name", "slots", "drain", "node-key-file", "api-key-file"};
+    static const char *const names[] = {"--name", "--slots", "--drain", "--key-file", "--api-key-file"};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         if (cli_text(cli, texts[i]) == NULL) {
             continue;
@@ -308,6 +315,9 @@ static void say_how(const struct up *up)
     printf("\nShoal is up. In another terminal:\n");
     if (!is_default) {
         printf("  export SHOAL_HUB=%s\n", up->url);
+    }
+    if (cli_text(up->cli, "api-key-file") != NULL) {
+        printf("  export SHOAL_API_KEY_FILE=%s\n", cli_text(up->cli, "api-key-file"));
     }
     /* An example of what was offered, if that was chosen. */
     int at = 0;

@@ -15,6 +15,11 @@ static struct command_caller caller_of(struct slice text, bool is_operator)
     return (struct command_caller){.id = id > CALLER_ANYBODY ? id : id + 2, .is_operator = is_operator};
 }
 
+struct command_caller caller_operator(void)
+{
+    return caller_of(SLICE("operator"), true);
+}
+
 struct command_caller caller_of_peer(const char *peer)
 {
     char host[80];

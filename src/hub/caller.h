@@ -7,6 +7,8 @@
 /* The caller behind a peer's address ("1.2.3.4:5678", "[2001:db8::1]:5678"): all ports of an IPv4 address are one, as is an
  * IPv6 network of 64 bits, which is what one subscriber gets. 127.0.0.1 and ::1 are the operator. */
 struct command_caller caller_of_peer(const char *peer);
+/* Whoever shows the API key is the operator too, from wherever. */
+struct command_caller caller_operator(void);
 /* Why a reply with TABLE_SHARE or TABLE_FULL was one, and what to do: a sentence in ret_text. */
 #define CALLER_TEXT_SIZE 320
 void caller_refusal(const struct core *core, const struct effect_reply *reply, char ret_text[CALLER_TEXT_SIZE]);

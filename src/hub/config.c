@@ -52,7 +52,8 @@
     KEY(beat_ms, 50, 60000, "time between two heartbeats of a node")                                                   \
     KEY(suspect_ms, 100, 600000, "silence after which a node is suspect")                                              \
     KEY(lost_ms, 200, 3600000, "silence after which a node is lost")                                                   \
-    KEY(closed_grace_ms, 0, 600000, "how long a node whose connection closed may take to come back")
+    KEY(closed_grace_ms, 0, 600000, "how long a node whose connection closed may take to come back")                   \
+    KEY(no_auth, 0, 1, "1: listens beyond loopback although nobody is asked for a key")
 
 #define TEXT_KEYS(KEY)                                                                                                 \
     KEY(listen, "HOST:PORT to listen on")                                                                              \
@@ -60,6 +61,7 @@
     KEY(durability, "batch, interval or none")                                                                         \
     KEY(node_key, "key that nodes must show")                                                                          \
     KEY(node_key_file, "file whose first line is that key")                                                            \
+    KEY(api_key_file, "file whose first line is the key that every caller must show")                                  \
     KEY(hosts, "names that the hub goes by beside its addresses, separated by commas; * is any")                       \
     KEY(origins, "pages of other sites that may use the hub, such as https://shoal.example; * is any")
 
@@ -384,6 +386,8 @@ static bool apply(const struct values *values, const struct lines *lines, const 
         return false;
     }
     if (!read_key_file("node_key_file", values->node_key_file, config->node_key, sizeof(config->node_key), lines, name,
+                       why) ||
+        !read_key_file("api_key_file", values->api_key_file, config->api_key, sizeof(config->api_key), lines, name,
                        why)) {
         return false;
     }
@@ -418,6 +422,7 @@ static bool apply(const struct values *values, const struct lines *lines, const 
     SET(lost_ms, lost_ms, 1)
     SET(closed_grace_ms, closed_grace_ms, 1)
 #undef SET
+    config->has_no_auth = values->no_auth != NULL ? *values->no_auth != 0 : config->has_no_auth;
     if (!(config->beat_ms < config->suspect_ms && config->suspect_ms < config->lost_ms)) {
         size_t line = line_of(lines, "lost_ms");
         line = line != 0 ? line : line_of(lines, "suspect_ms");

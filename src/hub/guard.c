@@ -215,6 +215,11 @@ bool guard_node_key_matches(const struct guard_config *config, struct slice key)
     return is_node || is_api;
 }
 
+bool guard_api_key_matches(const struct guard_config *config, struct slice key)
+{
+    return key_equals(config->api_key, key);
+}
+
 struct slice guard_bearer(struct slice authorization)
 {
     if (authorization.len <= 7 || strncasecmp(authorization.data, "Bearer ", 7) != 0) {

@@ -58,6 +58,8 @@ STATUS_MUST_CHECK enum status guard_check(struct guard *guard, const struct guar
 
 /* Whether `key` opens what nodes need: it is the node key or the API key. True when the hub has neither. */
 bool guard_node_key_matches(const struct guard_config *config, struct slice key);
+/* Whether `key` is the API key; false when the hub has none. */
+bool guard_api_key_matches(const struct guard_config *config, struct slice key);
 /* "Bearer KEY" as KEY; empty when it is something else. */
 struct slice guard_bearer(struct slice authorization);
 /* Whether a Content-Type names a media type that a body mode reads, whatever its parameters. */

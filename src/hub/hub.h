@@ -36,7 +36,9 @@ struct hub_config { /* from the command line, then the file, then defaults; hub/
     uint32_t connections_max;
     int64_t header_ms, body_idle_ms, idle_ms;
     int64_t beat_ms, suspect_ms, lost_ms, closed_grace_ms;
-    char node_key[128]; /* empty: nodes need none */
+    char node_key[128]; /* empty: nodes need none, or the API key when there is one */
+    char api_key[128];  /* empty: callers need none */
+    bool has_no_auth;   /* may listen beyond loopback without an API key */
     char hosts[1024];   /* guard.h */
     char origins[1024];
 };

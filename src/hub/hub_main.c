@@ -30,6 +30,7 @@
 #include "hub/blob_sweep.h"
 #include "hub/collector.h"
 #include "hub/config.h"
+#include "hub/guard.h"
 #include "hub/history_position.h"
 #include "hub/hub.h"
 #include "hub/hub_clock.h"
@@ -756,6 +757,20 @@ static void engine_close(struct engine *engine)
     disk_posix_close(TAKE(engine->disk));
 }
 
+/* Whoever reaches the address may do everything unless a key is asked for: that must be said, not happen. */
+static enum status check_exposure(struct engine *engine)
+{
+    const struct hub_config *config = &engine->hub.config;
+    if (config->api_key[0] != '\0' || config->has_no_auth || guard_is_loopback(config->host)) {
+        return STATUS_OK;
+    }
+    return sentence(
+        engine, STATUS_CONFIG,
+        "others can reach the hub on %s, so it needs a key that they must show: --api-key-file FILE (a line of "
+        "chance, such as from: openssl rand -hex 24), or --no-auth to let everybody do everything",
+        config->host);
+}
+
 enum status hub_main(const struct hub_config *config)
 {
     struct engine *engine = calloc(1, sizeof(*engine));
@@ -773,7 +788,10 @@ enum status hub_main(const struct hub_config *config)
         log_warn("hub.unsafe", "durability=%s meaning=\"a crash of the machine can lose acknowledged work\"",
                  durability_name(config->durability));
     }
-    enum status status = engine_open(engine);
+    enum status status = check_exposure(engine);
+    if (status == STATUS_OK) {
+        status = engine_open(engine);
+    }
     if (status == STATUS_OK) {
         sessions_start(hub->sessions);
         log_info("hub.start", "data=\"%s\" port=%u durability=%s seq=%llu", config->data_dir,

@@ -445,7 +445,7 @@ static struct guard_config guard_config_of(const struct hub *hub)
     return (struct guard_config){.listen_host = config->host,
                                  .hosts = config->hosts,
                                  .origins = config->origins,
-                                 .api_key = "",
+                                 .api_key = config->api_key,
                                  .node_key = config->node_key};
 }
 
@@ -457,7 +457,9 @@ bool node_key_matches(const struct hub *hub, struct slice key)
 
 struct command_caller call_caller(const struct call *call)
 {
-    return caller_of_peer(http_peer(call->request));
+    struct guard_config config = guard_config_of(call->hub);
+    struct slice key = guard_bearer(http_header(call->request, "authorization"));
+    return guard_api_key_matches(&config, key) ? caller_operator() : caller_of_peer(http_peer(call->request));
 }
 
 void call_refuse_reply(struct call *call, const struct effect_reply *reply)

@@ -319,8 +319,11 @@ enum status node_main(const struct node_options *options)
     buf_init(&launcher_facts, 65536);
     buf_init(&sentence, 4096);
     buf_init(&info, 2 * INFO_SIZE_MAX);
-    const struct node_env env = {
-        .loop = &node.loop, .data_dir = node.data_dir, .hub_url = options->hub_url, .slots = options->slots};
+    const struct node_env env = {.loop = &node.loop,
+                                 .data_dir = node.data_dir,
+                                 .hub_url = options->hub_url,
+                                 .key = options->key,
+                                 .slots = options->slots};
     status = launchers_open(&env, options->offers, options->offer_count, node.kinds, &node.kind_count, &launcher_facts,
                             &sentence);
     if (status != STATUS_OK) {

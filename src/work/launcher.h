@@ -36,6 +36,7 @@ struct node_env { /* what the agent gives to launchers */
     struct loop *loop;
     const char *data_dir; /* absolute; the launcher uses data_dir/<kind>/ */
     const char *hub_url;  /* for blobs: GET hub_url/v1/blobs/<sha256> */
+    const char *key;      /* that the hub asks nodes for; NULL: none */
     uint32_t slots;
 };
 

@@ -61,16 +61,20 @@ static int on_progress(void *ctx, curl_off_t a, curl_off_t b, curl_off_t c, curl
     return transfer->cancel != NULL && atomic_load(transfer->cancel) ? 1 : 0;
 }
 
-static CURL *curl_prepare(const char *hub_url, const char *hex, struct transfer *transfer)
+static CURL *curl_prepare(const struct code_hub *hub, const char *hex, struct transfer *transfer)
 {
     char url[1024];
-    snprintf(url, sizeof(url), "%s/v1/blobs/%s", hub_url, hex);
+    snprintf(url, sizeof(url), "%s/v1/blobs/%s", hub->url, hex);
     CURL *curl = curl_easy_init();
     if (curl == NULL) {
         return NULL;
     }
     curl_easy_setopt(curl, CURLOPT_URL, url);
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    if (hub->key != NULL) {
+        curl_easy_setopt(curl, CURLOPT_HTTPAUTH, CURLAUTH_BEARER);
+        curl_easy_setopt(curl, CURLOPT_XOAUTH2_BEARER, hub->key);
+    }
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS);
     curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
@@ -105,6 +109,10 @@ static enum status curl_run(CURL *curl, const struct transfer *transfer, const c
         buf_printf(why, "the hub cannot be reached for %s: %s", what, error[0] != 0 ? error : curl_easy_strerror(code));
         return STATUS_UNREACHABLE;
     }
+    if (http == 401) {
+        buf_printf(why, "the hub wants another key for %s", what);
+        return STATUS_UNREACHABLE;
+    }
     if (http == 404) {
         buf_append_str(why, "the hub has no such blob");
         return STATUS_NOT_FOUND;
@@ -116,11 +124,11 @@ static enum status curl_run(CURL *curl, const struct transfer *transfer, const c
     return STATUS_OK;
 }
 
-enum status code_blob_head(const char *hub_url, const char *hex, const atomic_bool *cancel, uint64_t *ret_size,
+enum status code_blob_head(const struct code_hub *hub, const char *hex, const atomic_bool *cancel, uint64_t *ret_size,
                            struct buf *ret_why)
 {
     struct transfer transfer = {.cancel = cancel, .fd = -1};
-    CURL *curl = curl_prepare(hub_url, hex, &transfer);
+    CURL *curl = curl_prepare(hub, hex, &transfer);
     if (curl == NULL) {
         return STATUS_NO_MEMORY;
     }
@@ -137,11 +145,11 @@ enum status code_blob_head(const char *hub_url, const char *hex, const atomic_bo
     return status;
 }
 
-enum status code_blob_get(const char *hub_url, const char *hex, uint64_t size_max, const atomic_bool *cancel, int fd,
-                          struct buf *ret_why)
+enum status code_blob_get(const struct code_hub *hub, const char *hex, uint64_t size_max, const atomic_bool *cancel,
+                          int fd, struct buf *ret_why)
 {
     struct transfer transfer = {.cancel = cancel, .size_max = size_max, .fd = fd, .sha = sha256_new()};
-    CURL *curl = curl_prepare(hub_url, hex, &transfer);
+    CURL *curl = curl_prepare(hub, hex, &transfer);
     enum status status = STATUS_NO_MEMORY;
     if (transfer.sha != NULL && curl != NULL) {
         curl_easy_setopt(curl, CURLOPT_FAILONERROR, 0L);
@@ -164,14 +172,14 @@ enum status code_blob_get(const char *hub_url, const char *hex, uint64_t size_ma
     return status;
 }
 
-enum status code_blob_put(const char *hub_url, struct slice content, const atomic_bool *cancel,
+enum status code_blob_put(const struct code_hub *hub, struct slice content, const atomic_bool *cancel,
                           char ret_hex[SHA256_HEX_SIZE], struct buf *ret_why)
 {
     uint8_t digest[SHA256_SIZE];
     sha256(content, digest);
     hex_encode(digest, sizeof(digest), ret_hex);
     struct transfer transfer = {.cancel = cancel, .fd = -1, .upload = content};
-    CURL *curl = curl_prepare(hub_url, ret_hex, &transfer);
+    CURL *curl = curl_prepare(hub, ret_hex, &transfer);
     if (curl == NULL) {
         return STATUS_NO_MEMORY;
     }

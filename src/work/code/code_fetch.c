@@ -79,7 +79,7 @@ static enum status content_note(const struct code_fetch *fetch, struct contents 
         return STATUS_OK;
     }
     enum status status =
-        fetch->hub_url == NULL ? no_hub(why) : code_blob_head(fetch->hub_url, hex, fetch->cancel, &content->size, why);
+        fetch->hub->url == NULL ? no_hub(why) : code_blob_head(fetch->hub, hex, fetch->cancel, &content->size, why);
     if (status != STATUS_OK) {
         say_where(why, place);
     }
@@ -116,7 +116,7 @@ static enum status content_fetch(const struct code_fetch *fetch, struct content 
     int *fd = fd_at(fetch, content->place);
     enum status status = code_store_draft(fetch->blobs, content->hex, content->size, &draft);
     if (status == STATUS_OK) {
-        status = code_blob_get(fetch->hub_url, content->hex, content->size, fetch->cancel, draft.fd, why);
+        status = code_blob_get(fetch->hub, content->hex, content->size, fetch->cancel, draft.fd, why);
         if (status == STATUS_OK) {
             status = code_store_adopt(fetch->blobs, content->hex, &draft, fd);
         } else {

@@ -4,12 +4,13 @@
 
 #include <stdatomic.h>
 
+#include "work/code/code_blob.h"
 #include "work/code/code_input.h"
 #include "work/code/code_store.h"
 
 struct code_fetch {
     struct code_store *blobs;
-    const char *hub_url;                /* NULL: none */
+    const struct code_hub *hub;
     const struct code_input *input;     /* its limits as they will hold on this node */
     const struct sandbox_limits *asked; /* as they were asked for */
     const atomic_bool *cancel;

@@ -60,8 +60,9 @@ struct state {
     struct code_budget budget;
     struct json_parser *parser;
     uv_loop_t *loop;
-    char *hub_url;
-    bool is_cache_shared; /* among queues */
+    char *hub_url, *hub_key; /* owned */
+    struct code_hub hub;     /* of both */
+    bool is_cache_shared;    /* among queues */
     uint32_t runs;
 };
 
@@ -238,12 +239,10 @@ static void upload_work(uv_work_t *work)
     struct slice out = buf_slice(&run->out), err = buf_slice(&run->err);
     run->work_status = STATUS_OK;
     if (code_inline_len(out, false, CODE_STDOUT_INLINE_MAX) < out.len) {
-        run->work_status =
-            code_blob_put(run->state->hub_url, out, &run->is_cancelled, run->result.stdout_blob, &run->why);
+        run->work_status = code_blob_put(&run->state->hub, out, &run->is_cancelled, run->result.stdout_blob, &run->why);
     }
     if (run->work_status == STATUS_OK && code_inline_len(err, false, CODE_STDERR_INLINE_MAX) < err.len) {
-        run->work_status =
-            code_blob_put(run->state->hub_url, err, &run->is_cancelled, run->result.stderr_blob, &run->why);
+        run->work_status = code_blob_put(&run->state->hub, err, &run->is_cancelled, run->result.stderr_blob, &run->why);
     }
 }
 
@@ -344,7 +343,7 @@ static void run_sandbox_done(void *ctx, const struct sandbox_result *result)
     bool is_long = code_inline_len(out, false, CODE_STDOUT_INLINE_MAX) < out.len ||
                    code_inline_len(err, false, CODE_STDERR_INLINE_MAX) < err.len;
     /* output past the limit is cut anyway and not worth a blob */
-    if (!is_long || result->is_truncated || run->state->hub_url == NULL) {
+    if (!is_long || result->is_truncated || run->state->hub.url == NULL) {
         run_succeed(run);
         return;
     }
@@ -488,7 +487,7 @@ static void run_prepared(struct work_run *run)
 static enum status run_fetch(struct work_run *run)
 {
     const struct code_fetch fetch = {.blobs = run->state->blobs,
-                                     .hub_url = run->state->hub_url,
+                                     .hub = &run->state->hub,
                                      .input = &run->input,
                                      .asked = &run->asked,
                                      .cancel = &run->is_cancelled,
@@ -664,6 +663,7 @@ static void code_run_close(void *ctx)
     code_store_close(state->blobs);
     json_parser_free(state->parser);
     free(state->hub_url);
+    free(state->hub_key);
     state->magic = 0;
     free(state);
 }
@@ -703,6 +703,8 @@ static enum status code_run_open(const struct node_env *env, void **ret_state, s
     state->is_cache_shared = sharing != NULL && strcmp(sharing, "shared") == 0;
     state->parser = json_parser_new();
     state->hub_url = env->hub_url != NULL && env->hub_url[0] != 0 ? strdup(env->hub_url) : NULL;
+    state->hub_key = env->key != NULL && env->key[0] != 0 ? strdup(env->key) : NULL;
+    state->hub = (struct code_hub){state->hub_url, state->hub_key};
     curl_global_init(CURL_GLOBAL_DEFAULT);
     /* proving blocks, so it has a loop of its own; the node's must not call back into the agent meanwhile */
     uv_loop_t own;

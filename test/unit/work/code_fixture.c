@@ -17,7 +17,8 @@ bool code_fixture_open(struct code_fixture *fixture, const char *hub_url)
     assert_int_equal(uv_loop_init(&fixture->loop.uv), 0);
     buf_init(&fixture->facts, 65536);
     buf_init(&fixture->why, 65536);
-    fixture->env = (struct node_env){&fixture->loop, fixture->data_dir, hub_url, FIXTURE_SLOTS};
+    fixture->env = (struct node_env){
+        .loop = &fixture->loop, .data_dir = fixture->data_dir, .hub_url = hub_url, .slots = FIXTURE_SLOTS};
     fixture->parser = json_parser_new();
     buf_append_char(&fixture->facts, '{');
     if (code_run_launcher.open(&fixture->env, &fixture->state, &fixture->facts, &fixture->why) != STATUS_OK) {
