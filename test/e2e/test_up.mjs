@@ -35,7 +35,7 @@ await run({
     for (let i = 0; i < 3; i++) {
       const node = await until('a node', 20000 * SLOW, () => childOf(one, 'node'));
       process.kill(node, 'SIGKILL');
-      await until('it is gone', 5000 * SLOW, () => !alive(node));
+      await until('it is gone', 20000 * SLOW, () => !alive(node));
       check((await request({ port, target: '/healthz' })).status === 200, 'the hub serves');
     }
     const { id } = await submit(port, { value: 7 });
@@ -49,7 +49,7 @@ await run({
     const port = await portOf(one);
     await one.line(/Shoal is up/);
     const { id } = await submit(port, { value: 1, sleep_ms: 4000 });
-    await until('leased', 10000 * SLOW, async () => (await get(port, `/v1/tasks/${id}`)).state === 'leased');
+    await until('leased', 20000 * SLOW, async () => (await get(port, `/v1/tasks/${id}`)).state === 'leased');
     const strangers = [1, 2].map((i) => new Process(['node', '--hub', `http://127.0.0.1:${port}`, '--name', 'mine', ...OFFER, '--data', path.join(TMP, `stranger-${i}`)], { name: `stranger ${i}` }));
     for (const stranger of strangers) await until('it waits', 20000 * SLOW, () => stranger.err.includes('already connected'));
     const task = await final(port, id, 30000);
@@ -72,7 +72,7 @@ await run({
     const port = await portOf(first);
     await first.line(/Shoal is up/);
     const { id } = await submit(port, { value: 'through', sleep_ms: 6000 });
-    await until('leased', 10000 * SLOW, async () => (await get(port, `/v1/tasks/${id}`)).state === 'leased');
+    await until('leased', 20000 * SLOW, async () => (await get(port, `/v1/tasks/${id}`)).state === 'leased');
     const children = [childOf(first, 'hub'), childOf(first, 'node')];
     first.kill('SIGKILL');
     await first.exited;
@@ -97,11 +97,14 @@ await run({
     const children = [childOf(one, 'hub'), childOf(one, 'node')];
     one.kill('SIGHUP');
     await sleep(500);
-    check(one.running && (await request({ port, target: '/healthz' })).status === 200, 'it goes on');
-    await submit(port, { value: 1, sleep_ms: 60000 });
+    const health = await request({ port, target: '/healthz' }).catch((error) => error);
+    check(one.running && health.status === 200, `it goes on: ${health.status ?? health}\n${one.out}${one.err}`);
+    check(children.every(alive), `hub and node as well: ${one.out}${one.err}`);
+    const { id } = await submit(port, { value: 1, sleep_ms: 60000 });
+    await until('leased', 20000 * SLOW, async () => (await get(port, `/v1/tasks/${id}`)).state === 'leased');
     one.kill('SIGKILL');
     await one.exited;
-    await until('hub and node have ended', 10000 * SLOW, () => !children.some(alive));
+    await until('hub and node have ended', 30000 * SLOW, () => !children.some(alive));
   },
   async 'two of them in one directory: the second says so'() {
     const one = up('shared');
