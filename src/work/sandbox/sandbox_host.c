@@ -249,6 +249,7 @@ enum status sandbox_host_open(uv_loop_t *loop, uint32_t slots, struct sandbox_ho
         return STATUS_UNSUPPORTED_HOST;
     }
     system_find(host);
+    host->has_view = host->is_root && sandbox_view_open(&host->view) && sandbox_view_try(&host->view);
     *ret_host = host;
     return STATUS_OK;
 }
@@ -306,7 +307,7 @@ void sandbox_host_facts(const struct sandbox_host *host, struct buf *out)
     } else {
         buf_printf(out, ",\"users\":\"all slots are user %u: the node is not root\"", (unsigned)host->uid_base);
     }
-    buf_append_char(out, '}');
+    buf_printf(out, ",\"locks\":\"%s\"}", host->has_view ? "each box its own" : "shared on files of the system");
 }
 
 enum cgroup_mode sandbox_host_cgroup_mode(const struct sandbox_host *host)

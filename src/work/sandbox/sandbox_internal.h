@@ -3,6 +3,7 @@
 #define SHOAL_WORK_SANDBOX_SANDBOX_INTERNAL_H
 
 #include "work/sandbox/sandbox.h"
+#include "work/sandbox/sandbox_view.h"
 
 #define SANDBOX_UID_INSIDE 1000
 #define SANDBOX_SYSTEM_PATHS_MAX 48
@@ -18,6 +19,8 @@ struct sandbox_host {
     struct cgroup_host cgroups;
     struct buf cgroup_note; /* why no better mode */
     bool is_root;
+    bool has_view; /* each box sees the system through inodes of its own */
+    struct sandbox_view view;
     uid_t uid_base;  /* slot n is uid_base + n; with !is_root the node's own */
     int uid_lock_fd; /* abstract socket that keeps the range ours on this machine */
     int filter_fd;   /* memory file: seccomp program */

@@ -216,8 +216,8 @@ static void oom_first(void)
     }
 }
 
-static _Noreturn void child_main(struct sandbox_host *host, const struct cgroup *group, uid_t uid, pid_t parent,
-                                 struct args *args, struct fd_map *map, int high)
+static _Noreturn void child_main(struct sandbox_host *host, const struct sandbox_view *view, const struct cgroup *group,
+                                 uid_t uid, pid_t parent, struct args *args, struct fd_map *map, int high)
 {
     struct sigaction plain = {.sa_handler = SIG_DFL};
     for (int signal = 1; signal < NSIG; signal++) {
@@ -249,6 +249,9 @@ static _Noreturn void child_main(struct sandbox_host *host, const struct cgroup 
         }
     }
 
+    if (host->has_view && !sandbox_view_enter(view)) {
+        child_fail("cannot make a view of the system");
+    }
     oom_first();
     struct rlimit none = {0, 0};
     setrlimit(RLIMIT_CORE, &none);
@@ -331,6 +334,10 @@ enum status sandbox_spawn(struct sandbox_host *host, const struct sandbox_spec *
         goto end;
     }
 
+    struct sandbox_view view = host->view;
+    for (size_t i = 0; host->has_view && spec->binds != NULL && spec->binds[i] != NULL; i++) {
+        (void)sandbox_view_add(&view, spec->binds[i]); /* one that cannot be covered is shown as it is */
+    }
     int high = FIRST_DATA_FD + (int)map.cap + 64;
     pid_t self = getpid();
     sigset_t all, before;
@@ -338,7 +345,7 @@ enum status sandbox_spawn(struct sandbox_host *host, const struct sandbox_spec *
     pthread_sigmask(SIG_SETMASK, &all, &before);
     pid = fork();
     if (pid == 0) {
-        child_main(host, group, uid, self, &args, &map, high);
+        child_main(host, &view, group, uid, self, &args, &map, high);
     }
     int error = errno;
     pthread_sigmask(SIG_SETMASK, &before, NULL);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -42,13 +43,14 @@ static struct code_outcome *c(const char *body, const char *members)
 {
     struct buf source;
     buf_init(&source, 65536);
-    buf_printf(&source,
-               "#define _GNU_SOURCE\n#include <errno.h>\n#include <fcntl.h>\n#include <sched.h>\n#include <signal.h>\n"
-               "#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n#include <sys/mman.h>\n"
-               "#include <sys/mount.h>\n#include <sys/ptrace.h>\n#include <sys/resource.h>\n#include <sys/socket.h>\n"
-               "#include <sys/stat.h>\n#include <sys/syscall.h>\n#include <sys/types.h>\n#include <sys/wait.h>\n"
-               "#include <unistd.h>\nint main(void) {\n%s\n}\n",
-               body);
+    buf_printf(
+        &source,
+        "#define _GNU_SOURCE\n#include <errno.h>\n#include <fcntl.h>\n#include <sched.h>\n#include <signal.h>\n"
+        "#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n#include <sys/mman.h>\n"
+        "#include <sys/mount.h>\n#include <sys/ptrace.h>\n#include <sys/resource.h>\n#include <sys/socket.h>\n"
+        "#include <sys/file.h>\n#include <sys/stat.h>\n#include <sys/syscall.h>\n#include <sys/types.h>\n#include <sys/wait.h>\n"
+        "#include <unistd.h>\nint main(void) {\n%s\n}\n",
+        body);
     struct code_outcome *outcome = code_try_source(&fixture, "c", buf_cstr(&source), members);
     buf_free(&source);
     return outcome;
@@ -267,6 +269,39 @@ static void test_forbidden_calls(void **ctx)
         assert_int_equal(outcome->signal, 31);
     }
     buf_free(&source);
+}
+
+/* A lock on a file of the system is nobody else's: what this process locks outside is free inside, and its pid unknown. */
+static void test_locks_are_its_own(void **ctx)
+{
+    (void)ctx;
+    if (memmem(fixture.facts.data, fixture.facts.len, "\"locks\":\"each box its own\"", 26) == NULL) {
+        skip(); /* no root or no overlayfs */
+    }
+    static const char *const paths[] = {"/usr/lib/os-release", "/usr/bin", "/etc/ld.so.cache", "/dev/null"};
+    int fds[4];
+    for (size_t i = 0; i < 4; i++) {
+        fds[i] = open(paths[i], O_RDONLY | O_CLOEXEC);
+        assert_true(fds[i] >= 0);
+        (void)flock(fds[i], LOCK_EX | LOCK_NB);
+    }
+    struct flock whole = {.l_type = F_RDLCK};
+    assert_int_equal(fcntl(fds[0], F_SETLK, &whole), 0);
+    struct code_outcome *outcome = c(
+        "const char *paths[] = {\"/usr/lib/os-release\", \"/usr/bin\", \"/etc/ld.so.cache\", \"/dev/null\"};\n"
+        "for (int i = 0; i < 4; i++) { int fd = open(paths[i], O_RDONLY); if (fd < 0) return 10 + i;\n"
+        "  if (flock(fd, LOCK_EX | LOCK_NB) != 0) return 20 + i;\n"
+        "  struct flock l = {.l_type = F_WRLCK}; if (i == 0 && (fcntl(fd, F_GETLK, &l) != 0 || l.l_type != F_UNLCK)) return 30; }\n"
+        "int null = open(\"/dev/null\", O_WRONLY); if (write(null, \"x\", 1) != 1) return 40;\n"
+        "char byte = 1; int zero = open(\"/dev/zero\", O_RDONLY), dice = open(\"/dev/urandom\", O_RDONLY);\n"
+        "if (read(zero, &byte, 1) != 1 || byte != 0 || read(dice, &byte, 1) != 1) return 41;\n"
+        "int own = open(\"file\", O_RDWR | O_CREAT, 0600); struct flock l = {.l_type = F_WRLCK};\n"
+        "return flock(own, LOCK_EX) != 0 || fcntl(own, F_SETLK, &l) != 0;",
+        NULL);
+    assert_verdict(outcome, "OK");
+    for (size_t i = 0; i < 4; i++) {
+        close(fds[i]);
+    }
 }
 
 /* SIGSYS is the sign of the filter: nobody else sends it. All other signals are sent as ever. */
@@ -590,25 +625,11 @@ int main(void)
     sandbox_gate();
 #define T(name) cmocka_unit_test(test_##name)
     const struct CMUnitTest tests[] = {
-        T(fork_bomb),
-        T(vfork_bomb_in_sessions),
-        T(memory_bombs),
-        T(disk_fill),
-        T(endless_output),
-        T(limits_cannot_be_raised),
-        T(network),
-        T(forbidden_calls),
-        T(own_signals),
-        T(refused_calls),
-        T(files_of_the_machine),
-        T(symlinks),
-        T(hidden_descriptors),
-        T(survivors),
-        T(kill_all),
-        T(other_slots),
-        T(long_arguments),
-        T(paths),
-        T(flags),
+        T(fork_bomb),      T(vfork_bomb_in_sessions),  T(memory_bombs),  T(disk_fill),
+        T(endless_output), T(limits_cannot_be_raised), T(network),       T(forbidden_calls),
+        T(own_signals),    T(locks_are_its_own),       T(refused_calls), T(files_of_the_machine),
+        T(symlinks),       T(hidden_descriptors),      T(survivors),     T(kill_all),
+        T(other_slots),    T(long_arguments),          T(paths),         T(flags),
         T(compiler_bombs),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
