@@ -733,6 +733,10 @@ enum status cli_submit(struct cli *cli)
     if (status == STATUS_OK) {
         char id[64];
         snprintf(id, sizeof(id), "%.*s", SLICE_ARG(client_str(answer.root, "id")));
+        if (!cli_flag(cli, "json") && client_bool(answer.root, "duplicate")) {
+            cli_say("shoal %s: the task %s exists already and has this %s; nothing new was made.\n", cli->command->name,
+                    id, cli_is_given(cli, "key") && !cli_is_given(cli, "unique") ? "idempotency key" : "key");
+        }
         bool is_wait = is_run(cli) || cli_flag(cli, "wait") || cli_is_given(cli, "wait-for");
         if (!cli_flag(cli, "json") && is_wait) {
             task_say_hint(cli, client, id);

@@ -96,6 +96,7 @@ static const char *check_unique_of(struct check *check, const struct task *task)
         const struct unique *unique = unique_at(core, side->unique);
         CHECK(unique->task_id == task->id && unique->mode == side->unique_mode &&
                   unique->queue == task_queue(core, task) &&
+                  (unique->kind == NONE || unique->kind == signature_at(core, task->signature)->kind) &&
                   slice_equal(block_slice(unique->key), block_slice(side->unique_key)),
               "task %llx holds a unique key that is not its own", id);
     }
@@ -304,15 +305,21 @@ static const char *check_nodes(struct check *check)
 static const char *check_keys(struct check *check)
 {
     struct core *core = check->core;
+    uint32_t kindless = 0;
     for (EACH(i, core->uniques)) {
         const struct unique *unique = unique_at(core, i);
         CHECK(unique->key != NULL, "a unique record has no key");
+        kindless += unique->kind == NONE;
+        if (unique->kind != NONE) {
+            check->symbol_refs[unique->kind]++;
+        }
         uint32_t task = task_find(core, unique->task_id);
         const struct task_side *side = task != NONE ? task_side(core, task_at(core, task)) : NULL;
         CHECK(task != NONE ? side != NULL && side->unique == i : unique->mode == UNIQUE_FOR_TIME,
               "a unique record is held by nobody");
         CHECK((unique->mode == UNIQUE_FOR_TIME) == (unique->position != HEAP_NONE), "a unique record has a wrong end");
     }
+    CHECK(kindless == core->unique_kindless, "T5: unique keys of any kind are counted wrong");
     CHECK(heap_is_ordered(&core->unique_ends) && heap_is_ordered(&core->timers), "a heap of times is out of order");
     uint32_t count = 0, last = NONE;
     for (uint32_t i = core->idempotency_oldest; i != NONE; i = idempotency_at(core, i)->newer) {

@@ -199,6 +199,7 @@ struct blob_ref { /* a blob that texts name */
 struct unique {
     struct block *key;
     uint32_t queue;
+    uint32_t kind;     /* symbol; NONE: of any kind, as entries of the first level took keys */
     uint32_t position; /* in the heap of ends; HEAP_NONE unless UNIQUE_FOR_TIME */
     uint64_t task_id;
     int64_t until_ns; /* UNIQUE_FOR_TIME */
@@ -288,6 +289,7 @@ struct core {
     struct map caller_map;
     struct map symbol_map, flow_map, slot_map, signature_map, retry_map, unique_map, idempotency_map;
     struct heap timers;                    /* tasks by (deadline, id) */
+    uint32_t unique_kindless;              /* unique records whose kind is NONE */
     struct heap unique_ends;               /* unique records by (until, index) */
     struct heap gone;                      /* nodes without a session by (since when, index) */
     struct bitset live;                    /* nodes with one */
@@ -510,7 +512,8 @@ void node_index(struct core *core, uint32_t node); /* into the live ones or the 
 
 /* unique.c */
 void unique_init(struct core *core);
-uint32_t unique_find(const struct core *core, uint32_t queue, struct slice key); /* held now, or NONE */
+/* The record by which the key is held now, or NONE. */
+uint32_t unique_find(const struct core *core, uint32_t queue, uint32_t kind, struct slice key);
 /* The other task that now holds the key that this one would hold when it waits again; 0: none. */
 uint64_t unique_other(const struct core *core, const struct task *task);
 bool unique_take(struct core *core, uint32_t task);                      /* false when another task holds the key */

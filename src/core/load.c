@@ -94,8 +94,8 @@ static bool are_indices_good(const struct core *core)
     }
     for (uint32_t i = slab_next(&core->uniques, 0); good && i != SLAB_NONE; i = slab_next(&core->uniques, i + 1)) {
         const struct unique *unique = unique_at(core, i);
-        good = is_index(&core->queues, unique->queue) && unique->mode >= UNIQUE_QUEUED &&
-               unique->mode <= UNIQUE_FOR_TIME && unique->state < TASK_STATE_COUNT;
+        good = is_index(&core->queues, unique->queue) && is_index_or_none(&core->symbols, unique->kind) &&
+               unique->mode >= UNIQUE_QUEUED && unique->mode <= UNIQUE_FOR_TIME && unique->state < TASK_STATE_COUNT;
     }
     for (uint32_t i = slab_next(&core->idempotencies, 0); good && i != SLAB_NONE;
          i = slab_next(&core->idempotencies, i + 1)) {

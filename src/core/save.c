@@ -377,6 +377,11 @@ static void unique_fields(struct archive *archive, void *record)
     field_i64(archive, &unique->until_ns);
     field_u8(archive, &unique->mode);
     field_u8(archive, &unique->state);
+    if (since(archive, 2)) {
+        field_u32(archive, &unique->kind);
+    } else {
+        unique->kind = NONE;
+    }
 }
 
 static void idempotency_fields(struct archive *archive, void *record)
@@ -547,7 +552,7 @@ static const struct section {
     {TAG('A', 'T', 'T', 'E'), "attempts", 1, 1, offsetof(struct core, attempts), attempt_fields},
     {TAG('S', 'I', 'D', 'E'), "sides", 1, 1, offsetof(struct core, sides), side_fields},
     {TAG('T', 'A', 'S', 'K'), "tasks", 1, 1, offsetof(struct core, tasks), task_fields},
-    {TAG('U', 'N', 'I', 'Q'), "unique keys", 1, 1, offsetof(struct core, uniques), unique_fields},
+    {TAG('U', 'N', 'I', 'Q'), "unique keys", 2, 1, offsetof(struct core, uniques), unique_fields},
     {TAG('I', 'D', 'E', 'M'), "idempotency keys", 1, 1, offsetof(struct core, idempotencies), idempotency_fields},
 };
 #define SECTION_COUNT ARRAY_COUNT(sections)

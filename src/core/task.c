@@ -297,13 +297,13 @@ static bool is_repeat(struct core *core, const struct command_submit *command, s
     return true;
 }
 
-static bool is_held_unique(struct core *core, uint32_t queue, const struct command_submit *command,
+static bool is_held_unique(struct core *core, uint32_t queue, uint32_t kind, const struct command_submit *command,
                            struct effect_reply *reply)
 {
     if (command->unique_mode == UNIQUE_NONE) {
         return false;
     }
-    uint32_t found = unique_find(core, queue, command->unique_key);
+    uint32_t found = unique_find(core, queue, kind, command->unique_key);
     if (found == NONE) {
         return false;
     }
@@ -396,7 +396,7 @@ void task_submit(struct core *core, const struct command_submit *command, struct
         reply->status = STATUS_KIND_UNKNOWN;
         return;
     }
-    if (is_held_unique(core, queue, command, reply)) {
+    if (is_held_unique(core, queue, kind, command, reply)) {
         return;
     }
     struct task parts = {0};

@@ -1,4 +1,4 @@
-/* unique.c - at most one task for each (queue, unique key), for as long as the mode of the holder says:
+/* unique.c - at most one task for each (queue, kind, unique key), for as long as the mode of the holder says:
  *
  *   queued      while it waits: scheduled, blocked, ready. It lets go when it is leased. When it is to wait again (a failed
  *               attempt, a lost or a returned lease) it takes the key again; if another task has it by then, that
@@ -10,6 +10,8 @@
  * two of them wait with one key, whatever became of their attempts. core_check() verifies it, but in a core that has tasks
  * from before there was this rule (has_keyless): those wait without.
  *
+ * Entries of the first level knew no kind here: their keys are held for every kind of the queue (kind NONE), until they end.
+ *
  * A record is in the map while its key is held. Only UNIQUE_FOR_TIME records are in the heap of ends. */
 #include "base/hash.h"
 #include "base/mutation.h"
@@ -18,7 +20,7 @@
 #define PURGE_MAX 20000u /* in one entry */
 
 struct unique_key {
-    uint32_t queue;
+    uint32_t queue, kind;
     struct slice text;
 };
 
@@ -26,14 +28,20 @@ static bool is_equal(const void *ctx, uint32_t value, const void *key)
 {
     const struct unique *unique = unique_at(ctx, value);
     const struct unique_key *wanted = key;
-    return unique->queue == wanted->queue && slice_equal(block_slice(unique->key), wanted->text);
+    return unique->queue == wanted->queue && unique->kind == wanted->kind &&
+           slice_equal(block_slice(unique->key), wanted->text);
+}
+
+static uint64_t hash_fields(const struct core *core, uint32_t queue, uint32_t kind, struct slice text)
+{
+    return hash_keyed(&core->hash_key, (uint64_t)kind << 32 | queue, text);
 }
 
 static uint64_t hash_of(const void *ctx, uint32_t value)
 {
     const struct core *core = ctx;
     const struct unique *unique = unique_at(core, value);
-    return hash_keyed(&core->hash_key, unique->queue, block_slice(unique->key));
+    return hash_fields(core, unique->queue, unique->kind, block_slice(unique->key));
 }
 
 static bool is_before(void *ctx, uint32_t a, uint32_t b)
@@ -67,14 +75,22 @@ static void drop(struct core *core, uint32_t index)
     }
     map_remove(&core->unique_map, hash_of(core, index), index, hash_of, core);
     queue_at(core, unique->queue)->refs--;
+    core->unique_kindless -= unique->kind == NONE;
+    symbol_unref(core, unique->kind);
     block_drop(core, &unique->key);
     slab_free(&core->uniques, index);
 }
 
-static uint32_t lookup(const struct core *core, uint32_t queue, struct slice text)
+static uint32_t lookup_kind(const struct core *core, uint32_t queue, uint32_t kind, struct slice text)
 {
-    struct unique_key key = {queue, text};
-    return map_find(&core->unique_map, hash_keyed(&core->hash_key, queue, text), is_equal, core, &key);
+    struct unique_key key = {queue, kind, text};
+    return map_find(&core->unique_map, hash_fields(core, queue, kind, text), is_equal, core, &key);
+}
+
+/* What a key is held for by the entry being applied. */
+static uint32_t scope_of(const struct core *core, uint32_t kind)
+{
+    return core_level(core) >= ENTRY_LEVEL_MEND ? kind : NONE;
 }
 
 static bool is_over(const struct core *core, uint32_t index)
@@ -83,9 +99,22 @@ static bool is_over(const struct core *core, uint32_t index)
     return unique->mode == UNIQUE_FOR_TIME && unique->until_ns <= core->time_ns;
 }
 
-uint32_t unique_find(const struct core *core, uint32_t queue, struct slice text)
+/* The record of that scope or of any kind, over or not. */
+static uint32_t lookup(const struct core *core, uint32_t queue, uint32_t kind, struct slice text)
 {
-    uint32_t index = lookup(core, queue, text);
+    uint32_t scope = scope_of(core, kind);
+    uint32_t index = lookup_kind(core, queue, scope, text);
+    bool is_found = index != MAP_NONE && !is_over(core, index);
+    if (is_found || scope == NONE || core->unique_kindless == 0) {
+        return index;
+    }
+    uint32_t any = lookup_kind(core, queue, NONE, text);
+    return any != MAP_NONE && !is_over(core, any) ? any : index;
+}
+
+uint32_t unique_find(const struct core *core, uint32_t queue, uint32_t kind, struct slice text)
+{
+    uint32_t index = lookup(core, queue, kind, text);
     return index != MAP_NONE && !is_over(core, index) ? index : NONE;
 }
 
@@ -95,7 +124,8 @@ uint64_t unique_other(const struct core *core, const struct task *task)
     if (side == NULL || side->unique_mode == UNIQUE_NONE) {
         return 0;
     }
-    uint32_t held = unique_find(core, task_queue(core, task), block_slice(side->unique_key));
+    uint32_t kind = signature_at(core, task->signature)->kind;
+    uint32_t held = unique_find(core, task_queue(core, task), kind, block_slice(side->unique_key));
     return held != NONE && unique_at(core, held)->task_id != task->id ? unique_at(core, held)->task_id : 0;
 }
 
@@ -106,7 +136,8 @@ bool unique_take(struct core *core, uint32_t task_index)
     ensure(side->unique == NONE);
     struct slice text = block_slice(side->unique_key);
     uint32_t queue = task_queue(core, task);
-    uint32_t held = lookup(core, queue, text);
+    uint32_t kind = signature_at(core, task->signature)->kind;
+    uint32_t held = lookup(core, queue, kind, text);
     if (held != MAP_NONE) {
         if (!is_over(core, held)) {
             return false;
@@ -119,12 +150,18 @@ bool unique_take(struct core *core, uint32_t task_index)
     }
     *unique_at(core, index) = (struct unique){.key = block_new(core, text),
                                               .queue = queue,
+                                              .kind = scope_of(core, kind),
                                               .position = HEAP_NONE,
                                               .task_id = task->id,
                                               .mode = side->unique_mode,
                                               .state = task->state};
     side->unique = index;
     queue_at(core, queue)->refs++;
+    if (unique_at(core, index)->kind != NONE) {
+        symbol_ref(core, kind);
+    } else {
+        core->unique_kindless++;
+    }
     ensure(map_add(&core->unique_map, hash_of(core, index), index, hash_of, core));
     return true;
 }
@@ -182,6 +219,7 @@ void unique_index(struct core *core, uint32_t index)
     struct unique *unique = unique_at(core, index);
     ensure(map_add(&core->unique_map, hash_of(core, index), index, hash_of, core));
     queue_at(core, unique->queue)->refs++;
+    core->unique_kindless += unique->kind == NONE;
     unique->position = HEAP_NONE;
     if (unique->mode == UNIQUE_FOR_TIME) {
         ensure(heap_push(&core->unique_ends, index));

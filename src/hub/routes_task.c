@@ -72,6 +72,10 @@ static void answer_task(struct call *call, const struct task_view *view, bool is
     const struct core *core = sequencer_core(call->hub->sequencer);
     uint64_t as = is_in_memory ? 0 : core_retried_as(core, view->task_id);
     task_json_write(out, view, false);
+    if (call->route->of == ROUTE_TASK_SUBMIT && !call->is_new && buf_status(out) == STATUS_OK) {
+        out->len--; /* the closing brace */
+        buf_append_slice(out, SLICE(",\"duplicate\":true}"));
+    }
     if (as == 0 || buf_status(out) != STATUS_OK) {
         answer_view(call, view, is_in_memory);
         return;

@@ -519,7 +519,7 @@ static uint64_t new_op(struct world *world, uint32_t index)
     op->is_plain = kind->delay.max == 0;
     op->input_size = (uint32_t)world_range(world, STREAM_CLIENT, kind->input);
     if (op->unique > 0) {
-        check_seen(world, number)->unique = (uint64_t)op->queue << 16 | op->unique;
+        check_seen(world, number)->unique = (uint64_t)op->kind << 32 | (uint64_t)op->queue << 16 | op->unique;
     }
     check_write_input(op, number, &world->aux);
     op->input_hash = hash64(buf_slice(&world->aux), 0);

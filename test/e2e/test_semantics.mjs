@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // What a task is promised besides being run: its bytes, its key, the error of its last attempt, one new life per retry.
-import { Hub, run, check, equal, until } from './lib.mjs';
+import { spawnSync } from 'node:child_process';
+import { Hub, SHOAL, run, check, equal, until } from './lib.mjs';
 
 const hub = await new Hub({ args: ['--set', 'finished_keep_ms=1'] }).start();
 await hub.ok('PUT', '/v1/kinds/test.job');
@@ -77,7 +78,17 @@ await run({
     }
     equal((await hub.ok('GET', '/v1/queues/default')).counts.ready, 1, 'one waits');
     equal(await hub.submit(body).then((r) => [r.id, r.duplicate]), [id, true], 'and is the answer to the next');
+    const cli = spawnSync(SHOAL, ['submit', 'test.job', '--hub', hub.url, '--unique', 'once'], { encoding: 'utf8' });
+    equal([cli.status, cli.stdout.trim()], [0, id], 'the command line prints the task that is there');
+    check(cli.stderr.includes(`the task ${id} exists already`), `and says so: ${cli.stderr}`);
+    await hub.ok('PUT', '/v1/kinds/test.other', {});
+    const other = await hub.submit({ ...body, kind: 'test.other' });
+    check(other.duplicate === undefined && other.kind === 'test.other', 'another kind has a key of its own');
+    await hub.ok('POST', `/v1/tasks/${other.id}:cancel`);
+    const waiting = hub.call('POST', '/v1/tasks?wait_ms=20000', body);
     await hub.ok('POST', `/v1/tasks/${id}:cancel`);
+    const whole = (await waiting).json;
+    check(whole.id === id && (whole.duplicate === true || whole.state === 'ready'), `a wait says so too: ${JSON.stringify(whole).slice(0, 200)}`);
   },
   async 'a task of history is retried once, with all it had, and says as what'() {
     const { id } = await hub.submit({ kind: 'test.job', input: [1.50], ttl_ms: 600000, priority: 7, unique: { key: 'again' }, retry: { max: 1 } });

@@ -62,6 +62,66 @@ static void test_unique_while_queued(void **state)
     assert_new(unique(UNIQUE_QUEUED, "x"));
 }
 
+static void reload(void)
+{
+    struct buf saved;
+    buf_init(&saved, 1 << 20);
+    assert_int_equal(core_save(f.core, append, &saved), STATUS_OK);
+    core_free(f.core);
+    assert_int_equal(core_load(buf_slice(&saved), &f.core), STATUS_OK);
+    buf_free(&saved);
+}
+
+/* A submit in an entry as the first format has them. */
+static void submit_of_before(struct command_submit submit)
+{
+    command_put_submit(fixture_batch(&f), &submit);
+    f.body.data[15] = ENTRY_LEVEL_FIRST; /* the top byte of the batch */
+    fixture_apply(&f);
+    assert_int_equal(f.reply.status, STATUS_OK);
+}
+
+/* A key is one of its kind: another kind of the queue has its own. */
+static void test_a_key_is_of_its_kind(void **state)
+{
+    (void)state;
+    static const enum unique_mode modes[] = {UNIQUE_QUEUED, UNIQUE_UNFINISHED, UNIQUE_FOR_TIME};
+    static const char *const keys[] = {"q", "u", "t"};
+    fixture_kind(&f, "test.other");
+    for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+        uint64_t a = assert_new(unique(modes[i], keys[i]));
+        struct command_submit other = unique(modes[i], keys[i]);
+        other.kind = SLICE("test.other");
+        uint64_t b = assert_new(other);
+        assert_duplicate_of(a, unique(modes[i], keys[i]), TASK_READY);
+        assert_duplicate_of(b, other, TASK_READY);
+        fixture_task(&f, COMMAND_CANCEL, b);
+        assert_duplicate_of(a, unique(modes[i], keys[i]), TASK_READY);
+    }
+    reload();
+    assert_true(fixture_try_submit(&f, unique(UNIQUE_UNFINISHED, "u")) == STATUS_OK && f.reply.is_duplicate);
+}
+
+/* A key that an entry of the first level took is held for every kind, until it ends. */
+static void test_old_keys_are_of_any_kind(void **state)
+{
+    (void)state;
+    fixture_kind(&f, "test.other");
+    submit_of_before(unique(UNIQUE_UNFINISHED, "x"));
+    uint64_t a = f.reply.task_id;
+    struct command_submit other = unique(UNIQUE_UNFINISHED, "x");
+    other.kind = SLICE("test.other");
+    submit_of_before(other);
+    assert_true(f.reply.is_duplicate && f.reply.task_id == a); /* as it was */
+    assert_duplicate_of(a, other, TASK_READY);
+    reload();
+    assert_duplicate_of(a, other, TASK_READY);
+    fixture_task(&f, COMMAND_CANCEL, a);
+    uint64_t b = assert_new(other);
+    assert_new(unique(UNIQUE_UNFINISHED, "x"));
+    assert_duplicate_of(b, other, TASK_READY);
+}
+
 /* However often attempts fail, are lost or come back: at most one task of a key waits (U1). */
 static void test_a_key_waits_once(void **state)
 {
@@ -111,12 +171,7 @@ static void test_old_entries_share_a_key(void **state)
     fixture_apply(&f);
     assert_int_equal(fixture_state(&f, a), TASK_SCHEDULED);
     assert_int_equal(fixture_state(&f, b), TASK_READY);
-    struct buf saved;
-    buf_init(&saved, 1 << 20);
-    assert_int_equal(core_save(f.core, append, &saved), STATUS_OK);
-    core_free(f.core);
-    assert_int_equal(core_load(buf_slice(&saved), &f.core), STATUS_OK);
-    buf_free(&saved);
+    reload();
     fixture_at_ms(&f, 5000);
     fixture_tick(&f); /* a is ready as well, without the key */
     assert_int_equal(fixture_state(&f, a), TASK_READY);
@@ -226,6 +281,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_unique_while_queued),
+        TEST(test_a_key_is_of_its_kind),
+        TEST(test_old_keys_are_of_any_kind),
         TEST(test_a_key_waits_once),
         TEST(test_old_entries_share_a_key),
         TEST(test_a_key_comes_back_when_it_is_free),

@@ -95,11 +95,11 @@ static uint32_t live_count(void)
     return count;
 }
 
-static int holder_of(int queue, int unique_key)
+static int holder_of(int queue, int kind, int unique_key)
 {
     for (int i = 0; i < t.task_count; i++) {
         const struct twin_task *task = &t.task[i];
-        if (task->holds && task->queue == queue && task->unique_key == unique_key &&
+        if (task->holds && task->queue == queue && task->kind == kind && task->unique_key == unique_key &&
             (task->unique_mode != UNIQUE_FOR_TIME || task->unique_until > t.now)) {
             return i;
         }
@@ -116,7 +116,7 @@ static void set_state(struct twin_task *task, enum task_state state)
     bool is_wanted = task->unique_mode == UNIQUE_QUEUED ? state <= TASK_READY : !task_state_is_final(state);
     if (!is_wanted) {
         task->holds = false;
-    } else if (!task->holds && holder_of(task->queue, task->unique_key) < 0) {
+    } else if (!task->holds && holder_of(task->queue, task->kind, task->unique_key) < 0) {
         task->holds = true;
     }
 }
@@ -140,7 +140,7 @@ static void finish(struct twin_task *task, enum task_state state)
 /* A task that is to wait again while another one holds its key is over. */
 static bool is_superseded(struct twin_task *task)
 {
-    int holder = task->unique_mode == UNIQUE_QUEUED ? holder_of(task->queue, task->unique_key) : -1;
+    int holder = task->unique_mode == UNIQUE_QUEUED ? holder_of(task->queue, task->kind, task->unique_key) : -1;
     if (holder < 0) {
         return false;
     }
@@ -343,7 +343,7 @@ static void twin_submit(const struct command_submit *submit, int queue, int key,
         reply->status = STATUS_KIND_UNKNOWN;
         return;
     }
-    int holder = submit->unique_mode != UNIQUE_NONE ? holder_of(queue, unique_key) : -1;
+    int holder = submit->unique_mode != UNIQUE_NONE ? holder_of(queue, kind, unique_key) : -1;
     int made = t.task_count;
     if (holder >= 0) {
         reply->task_id = t.task[holder].id;
@@ -452,7 +452,7 @@ static void random_cancel_or_retry(struct buf *out)
             finish(task, TASK_CANCELLED);
         }
     } else {
-        int holder = task->unique_mode != UNIQUE_NONE ? holder_of(task->queue, task->unique_key) : -1;
+        int holder = task->unique_mode != UNIQUE_NONE ? holder_of(task->queue, task->kind, task->unique_key) : -1;
         if (!is_final || task->state == TASK_SUCCEEDED || (holder >= 0 && holder != index)) {
             reply->status = STATUS_CONFLICT;
         } else {
