@@ -9,13 +9,18 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
+#include "base/ensure.h"
+
+#define INODE_SIZE 1024     /* of an empty file in tmpfs: about 700 bytes of inode and 200 of name */
 #define PROCESSES_MAX 65536 /* looked at in one walk; past it the rest is not counted */
 
 struct process {
@@ -136,6 +141,22 @@ void process_tree_usage(pid_t root, struct process_usage *ret_usage)
     free(list);
     usage.cpu_us = ticks * (1000000 / sysconf(_SC_CLK_TCK));
     *ret_usage = usage;
+}
+
+int64_t process_tree_files(pid_t init)
+{
+    static const char *const mounts[] = {"tmp", "dev/shm"};
+    int64_t bytes = 0;
+    for (size_t i = 0; i < ARRAY_COUNT(mounts); i++) {
+        char path[64];
+        struct statfs disk;
+        snprintf(path, sizeof(path), "/proc/%d/root/%s", (int)init, mounts[i]);
+        if (statfs(path, &disk) == 0 && disk.f_type == TMPFS_MAGIC) {
+            bytes += (int64_t)(disk.f_blocks - disk.f_bfree) * (int64_t)disk.f_bsize +
+                     (int64_t)(disk.f_files - disk.f_ffree) * INODE_SIZE;
+        }
+    }
+    return bytes;
 }
 
 uint32_t process_tree_of_users(uid_t first, uint32_t users, int signal)

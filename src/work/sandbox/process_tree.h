@@ -12,6 +12,9 @@ struct process_usage {
     uint32_t count;
 };
 
+/* RAM that the files in a box take, the empty ones too, which only the kernel's memory knows; `init` is process 1 of the box.
+ * 0 where it cannot be looked at, which takes root. */
+int64_t process_tree_files(pid_t init);
 /* Sums over `root` and all below it. */
 void process_tree_usage(pid_t root, struct process_usage *ret_usage);
 /* Processes whose real user is one of first … first + users - 1; sends each `signal` unless it is 0. Returns how many there

@@ -13,7 +13,8 @@
  * Invariants: (S1) `done` is called exactly once, after everything that runs under the slot's user for this run is
  * dead and the control group is gone, or with SANDBOX_FAULT when the kernel does not let go; (S2) the first limit that
  * was seen to be passed decides the end; (S3) at most out_kib of output is ever held; (S4) this process opens no path
- * inside the box, ever: content goes in and comes out through memory files and pipes alone. */
+ * inside the box, ever (without control groups it asks how full /tmp is, a mount that nobody inside can move): content goes
+ * in and comes out through memory files and pipes alone. */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -71,6 +72,7 @@ struct sandbox_run {
     struct cgroup group;
     struct sandbox_child child;
     int init_pid_fd; /* -1 until STARTED */
+    pid_t init_pid;
     uv_poll_t process;
     uv_poll_t record;
     uv_timer_t timer;
@@ -151,6 +153,8 @@ static void run_measure(struct sandbox_run *run)
     }
     struct process_usage usage;
     process_tree_usage(run->child.pid, &usage);
+    /* its number is nobody else's while bwrap, which would reap it, has not ended */
+    usage.memory_bytes += run->init_pid > 0 ? process_tree_files(run->init_pid) : 0;
     if (usage.cpu_us > run->cpu_us) {
         run->cpu_us = usage.cpu_us;
     }
@@ -298,6 +302,7 @@ static void record_take(struct sandbox_run *run, const struct init_record *recor
     }
     if (record->type == INIT_STARTED && run->init_pid_fd < 0) {
         run->init_pid_fd = (int)syscall(SYS_pidfd_open, pid, 0);
+        run->init_pid = pid;
         if (run->phase != PHASE_SETUP) { /* decided while it was set up: now there is somebody to kill */
             run_kill(run);
             return;

@@ -439,6 +439,32 @@ static void test_cancel_at_any_moment(void **ctx)
     assert_int_equal(open_fds(), fds);
 }
 
+/* Files take memory, empty ones too; without control groups nobody but us counts them. */
+static void test_files_are_memory(void **ctx)
+{
+    (void)ctx;
+    if (geteuid() != 0) {
+        skip();
+    }
+    static const char *const scripts[] = {"seq 300000 | xargs touch; sleep 20",
+                                          "head -c 150000000 /dev/zero > full; sleep 20", "seq 1000 | xargs touch"};
+    uv_loop_t own;
+    struct sandbox_host *polling;
+    setenv("SHOAL_CGROUP", "none", 1);
+    host_open(&own, &polling);
+    unsetenv("SHOAL_CGROUP");
+    for (size_t i = 0; i < sizeof(scripts) / sizeof(scripts[0]); i++) {
+        const char *argv[] = {"/bin/sh", "-c", scripts[i], NULL};
+        struct sandbox_spec spec = {.argv = argv, .stdin_fd = -1, .out_fd = -1, .limits = usual};
+        spec.limits.cpu_ms = spec.limits.wall_ms = 15000;
+        spec.limits.fs_mib = 256;
+        struct ended ended;
+        run(polling, &own, &spec, &ended);
+        assert_int_equal(ended.result.end, i < 2 ? SANDBOX_MEMORY : SANDBOX_EXITED);
+    }
+    host_close(&own, polling);
+}
+
 static void test_process_tree(void **ctx)
 {
     (void)ctx;
@@ -494,6 +520,7 @@ int main(void)
         cmocka_unit_test(test_proof_v1),
         cmocka_unit_test(test_proof_polling),
         cmocka_unit_test(test_process_tree),
+        cmocka_unit_test(test_files_are_memory),
         T(files_in_and_out),
         T(environment),
         T(cannot_execute),
