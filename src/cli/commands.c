@@ -163,6 +163,7 @@ static const struct cli_option submit_options[] = {
     {"cpu", CLI_NUMBER, "N", NULL, NULL, "Runs only on a node with so many cores.", 0, 1000000},
     {"memory", CLI_NUMBER, "MIB", NULL, NULL, "Runs only on a node with so much memory.", 0, INT32_MAX},
     {"gpu", CLI_NUMBER, "N", NULL, NULL, "Runs only on a node with so many GPUs.", 0, 1000},
+    {"alone", CLI_FLAG, NULL, NULL, NULL, "Runs only on a node that runs nothing else meanwhile.", 0, 0},
     OPTION_HUB,
     OPTION_JSON,
     OPTION_HELP,

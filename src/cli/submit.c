@@ -676,6 +676,9 @@ static enum status write_task(const struct cli *cli, struct client *client, stru
     write_number_member(out, cli, "cpu", "cpu");
     write_number_member(out, cli, "memory", "memory_mib");
     write_number_member(out, cli, "gpu", "gpu");
+    if (cli_flag(cli, "alone")) {
+        buf_append_str(out, ",\"alone\":true");
+    }
     buf_append_str(out, "},\"input\":");
     buf_append_slice(out, buf_slice(&input));
     buf_append_char(out, '}');

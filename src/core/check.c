@@ -235,7 +235,7 @@ static const char *check_cells(struct check *check)
             bool is_matched = node->session != 0 && signature_is_matched(signature, node);
             CHECK(is_matched == bitset_has(&signature->nodes, n) && is_matched == bitset_has(&node->match, s),
                   "a match of node %u and signature %u is wrong", n, s);
-            CHECK(!has_work || !is_matched || !bitset_has(&core->idle, n),
+            CHECK(!has_work || !is_matched || !bitset_has(signature->is_alone ? &core->empty : &core->idle, n),
                   "T6: work of signature %u is ready and node %u idle", s, n);
         }
     }
@@ -252,6 +252,7 @@ static const char *check_nodes(struct check *check)
     for (EACH(n, core->nodes)) {
         const struct node *node = node_at(core, n);
         uint32_t count = 0, prev = NONE;
+        bool is_taken = false;
         for (uint32_t i = node->lease_head; i != NONE; i = task_at(core, i)->next) {
             const struct task *task = task_at(core, i);
             CHECK(++count <= node->leases, "L3: node %u holds more leases than it counts", n);
@@ -259,6 +260,7 @@ static const char *check_nodes(struct check *check)
                   "L1: the lease list of node %u is broken", n);
             CHECK(attempt_at(core, task->attempt_newest)->node == node->symbol,
                   "L1: an attempt names another node than %u", n);
+            is_taken |= signature_at(core, task->signature)->is_alone;
             prev = i;
         }
         CHECK(count == node->leases && node->lease_tail == prev, "L3: node %u counts its leases wrong", n);
@@ -267,7 +269,11 @@ static const char *check_nodes(struct check *check)
                                      node->session >> NODE_INDEX_BITS <= core->session_number),
               "session of node %u has a wrong number", n);
         CHECK(node->credit + node->leases <= LIMIT_CREDIT, "node %u has too much credit", n);
-        bool is_idle = node->session != 0 && node->credit > 0 && !node->is_draining && !node->is_quiet;
+        CHECK(!is_taken || node->leases == 1, "A1: node %u runs something beside a task that is alone", n);
+        CHECK(is_taken == node->is_taken, "A1: node %u is wrong about being alone", n);
+        bool is_idle = node->session != 0 && node->credit > 0 && !node->is_draining && !node->is_quiet && !is_taken;
+        CHECK((is_idle && node->leases == 0) == bitset_has(&core->empty, n), "T6: the empty bit of node %u is wrong",
+              n);
         CHECK(is_idle == bitset_has(&core->idle, n), "T6: the idle bit of node %u is wrong", n);
         CHECK((node->session != 0) == bitset_has(&core->live, n), "the live bit of node %u is wrong", n);
         CHECK((node->session != 0) == (node->kind_at != NULL), "node %u is among the bearers of its names, or not", n);

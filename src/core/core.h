@@ -127,6 +127,8 @@ uint64_t core_retried_as(const struct core *core, uint64_t task_id);
 
 /* NOT_FOUND when the id is not in memory (it may be in history). */
 STATUS_MUST_CHECK enum status core_task_get(const struct core *core, uint64_t task_id, struct task_view *ret_view);
+/* Error kind of a task that is dead because nodes died while it ran. Its retry is alone on its node. */
+#define POISON "poison"
 /* Which tasks a list wants. */
 struct task_filter {
     int state;                                 /* negative: any */

@@ -96,6 +96,7 @@ struct signature {
     uint32_t kind; /* symbol */
     uint32_t refs; /* tasks */
     uint32_t cpu_milli, memory_mib, gpu;
+    bool is_alone; /* its tasks run on nodes that run nothing else meanwhile */
     uint32_t label_count;
     uint32_t *labels;                    /* symbols in ascending order; owned */
     uint32_t next_of_kind, prev_of_kind; /* derived: the signatures of its kind, in no order that anything depends on */
@@ -225,6 +226,7 @@ struct node {
     uint64_t instance;
     uint64_t owner, start; /* as the hello said */
     bool is_worker, is_draining, is_quiet;
+    bool is_taken; /* derived: holds a lease that is alone */
     uint64_t changed_seq;
     int64_t joined_ns, session_ns;
     uint32_t credit, leases;
@@ -261,6 +263,7 @@ struct core {
     bool has_secret;
     uint8_t secret[COMMAND_SECRET_SIZE]; /* random, from the first CONFIGURE that has one */
     int64_t finished_keep_ms;
+    uint32_t lost_max;       /* 0: LIMIT_ATTEMPTS_LOST */
     uint64_t task_number;    /* of the last task accepted */
     uint64_t session_number; /* of the last session opened */
     uint64_t history_seq;
@@ -294,6 +297,7 @@ struct core {
     struct heap gone;                      /* nodes without a session by (since when, index) */
     struct bitset live;                    /* nodes with one */
     struct bitset idle;                    /* nodes that can be given a task now */
+    struct bitset empty;                   /* of these, the ones without a lease */
     struct bitset backlog[PRIORITY_COUNT]; /* signatures whose cell is not empty */
     struct bitset servable;                /* signatures that may have both; empty between entries */
     uint32_t *kinds;                       /* symbols of known kinds in order of becoming known; saved */
@@ -377,6 +381,8 @@ static inline struct signature *signature_at(const struct core *core, uint32_t s
 }
 uint32_t signature_acquire(struct core *core, uint32_t kind, const struct requirement *requirement,
                            const struct command_caller *by); /* NONE: refused */
+/* The same requirements, alone on a node (+1 ref); NONE when the table is full. */
+uint32_t signature_acquire_alone(struct core *core, uint32_t signature);
 void signature_ref(struct core *core, uint32_t signature);
 void signature_unref(struct core *core, uint32_t signature);
 void signature_index(struct core *core, uint32_t signature);

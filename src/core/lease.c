@@ -150,6 +150,7 @@ void lease_grant(struct core *core, uint32_t index, uint32_t node_index)
     attempt_new(core, task, node->symbol);
     trim_attempts(core, task);
     core->leases_granted++;
+    node->is_taken = signature_at(core, task->signature)->is_alone;
     task_set_state(core, index, TASK_LEASED);
     timer_update(core, index);
     node_update_idle(core, node_index);
@@ -162,7 +163,12 @@ void lease_end(struct core *core, uint32_t index, enum attempt_outcome outcome, 
     struct task *task = task_at(core, index);
     ensure(task->state == TASK_LEASED);
     struct node *node = node_at(core, task->owner);
+    uint32_t node_index = task->owner;
     list_remove(core, node, index);
+    if (node->leases == 0) { /* it may be what a task waits for that is to run alone */
+        node->is_taken = false;
+        node_update_idle(core, node_index);
+    }
     if (MUTATION(credit_twice) && outcome == ATTEMPT_SUCCEEDED) {
         node->credit++;
     }
@@ -223,15 +229,42 @@ static bool is_superseded(struct core *core, uint32_t index)
     return true;
 }
 
+static bool is_poison(const struct core *core, const struct task *task)
+{
+    uint32_t lost_max = core->lost_max != 0 ? core->lost_max : LIMIT_ATTEMPTS_LOST;
+    if (core_level(core) < ENTRY_LEVEL_MEND) {
+        lost_max = LIMIT_ATTEMPTS_LOST_FIRST;
+    }
+    return task->attempts_lost >= lost_max && !MUTATION(poison_goes_on);
+}
+
+/* A task under which nodes die is not given to a further one: it is dead, and says under which. */
+static void hold_poison(struct core *core, uint32_t index)
+{
+    const struct task *task = task_at(core, index);
+    if (core_level(core) < ENTRY_LEVEL_MEND) {
+        task_set_end(core, index, SLICE("lost"), SLICE("Too many attempts were lost with their nodes."));
+    } else {
+        char message[LIMIT_ERROR_SIZE];
+        struct slice name = symbol_text(core, attempt_at(core, task->attempt_newest)->node);
+        int len =
+            snprintf(message, sizeof(message),
+                     "%u nodes were lost while it ran, the last one was %.*s. It is held for somebody to look at; a "
+                     "retry runs it alone on its node.",
+                     task->attempts_lost, SLICE_ARG(name));
+        task_set_end(core, index, SLICE(POISON), slice_of(message, (size_t)len));
+    }
+    task_finish(core, index, TASK_DEAD);
+}
+
 void lease_lost(struct core *core, uint32_t index, enum attempt_outcome outcome)
 {
     struct task *task = task_at(core, index);
     const struct slice none = {NULL, 0};
     lease_end(core, index, outcome, none, none);
     task->attempts_lost++;
-    if (task->attempts_lost > LIMIT_ATTEMPTS_LOST) {
-        task_set_end(core, index, SLICE("lost"), SLICE("Too many attempts were lost with their nodes."));
-        task_finish(core, index, TASK_DEAD);
+    if (is_poison(core, task)) {
+        hold_poison(core, index);
     } else if (!is_superseded(core, index)) {
         task_make_ready(core, index, true);
     }

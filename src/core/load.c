@@ -167,6 +167,10 @@ static void index_rest(struct core *core)
         core->has_keyless |=
             side != NULL && side->unique_mode == UNIQUE_QUEUED && side->unique == NONE && task->state <= TASK_READY;
         core->counts[task->state]++;
+        if (task->state == TASK_LEASED && signature_at(core, task->signature)->is_alone) {
+            node_at(core, task->owner)->is_taken = true;
+            node_update_idle(core, task->owner);
+        }
         if (!MUTATION(forget_timers)) {
             timer_update(core, i);
         }

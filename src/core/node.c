@@ -71,7 +71,12 @@ void node_index(struct core *core, uint32_t index)
 void node_update_idle(struct core *core, uint32_t index)
 {
     const struct node *node = node_at(core, index);
-    bool is_idle = node->session != 0 && node->credit > 0 && !node->is_draining && !node->is_quiet;
+    bool is_idle = node->session != 0 && node->credit > 0 && !node->is_draining && !node->is_quiet && !node->is_taken;
+    if (is_idle && node->leases == 0) {
+        bitset_set(&core->empty, index);
+    } else {
+        bitset_clear(&core->empty, index);
+    }
     if (!is_idle) {
         bitset_clear(&core->idle, index);
     } else {

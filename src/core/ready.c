@@ -429,7 +429,9 @@ void ready_dispatch(struct core *core)
         uint32_t slot;
         while ((slot = best_slot(core, priority)) != NONE) {
             uint32_t signature = slot_at(core, slot)->signature;
-            uint32_t node = bitset_next_common(&signature_at(core, signature)->nodes, &core->idle, core->node_cursor);
+            const struct signature *wanted = signature_at(core, signature);
+            const struct bitset *able = wanted->is_alone && !MUTATION(alone_among_others) ? &core->empty : &core->idle;
+            uint32_t node = bitset_next_common(&wanted->nodes, able, core->node_cursor);
             if (node == BITSET_NONE) {
                 bitset_clear(&core->servable, signature);
                 continue;

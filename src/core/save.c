@@ -274,6 +274,9 @@ static void signature_fields(struct archive *archive, void *record)
     if (since(archive, 2)) {
         field_u64(archive, &signature->owner);
     }
+    if (since(archive, 3)) {
+        field_bool(archive, &signature->is_alone);
+    }
 }
 
 static void retry_fields(struct archive *archive, void *record)
@@ -522,6 +525,9 @@ static void scalar_fields(struct archive *archive, void *record)
             field_u64(archive, dropped[i]);
         }
     }
+    if (since(archive, 4)) {
+        field_u32(archive, &core->lost_max);
+    }
 }
 
 static void kind_fields(struct archive *archive, void *record)
@@ -540,12 +546,12 @@ static const struct section {
     size_t slab_at;   /* of its slab in struct core; 0: `fields` takes the core itself */
     void (*fields)(struct archive *archive, void *record);
 } sections[] = {
-    {TAG('C', 'O', 'R', 'E'), "core", 3, 1, 0, scalar_fields},
+    {TAG('C', 'O', 'R', 'E'), "core", 4, 1, 0, scalar_fields},
     {TAG('K', 'I', 'N', 'D'), "kinds", 1, 1, 0, kind_fields},
     {TAG('S', 'Y', 'M', 'B'), "symbols", 2, 1, offsetof(struct core, symbols), symbol_fields},
     {TAG('Q', 'U', 'E', 'U'), "queues", 2, 1, offsetof(struct core, queues), queue_fields},
     {TAG('F', 'L', 'O', 'W'), "flows", 2, 1, offsetof(struct core, flows), flow_fields},
-    {TAG('S', 'I', 'G', 'N'), "signatures", 2, 1, offsetof(struct core, signatures), signature_fields},
+    {TAG('S', 'I', 'G', 'N'), "signatures", 3, 1, offsetof(struct core, signatures), signature_fields},
     {TAG('R', 'E', 'T', 'R'), "retry policies", 2, 1, offsetof(struct core, retries), retry_fields},
     {TAG('N', 'O', 'D', 'E'), "nodes", 3, 1, offsetof(struct core, nodes), node_fields},
     {TAG('S', 'L', 'O', 'T'), "slots", 1, 1, offsetof(struct core, slots), slot_fields},

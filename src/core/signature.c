@@ -15,22 +15,23 @@
 struct wanted {
     uint32_t kind, cpu_milli, memory_mib, gpu, label_count;
     uint32_t labels[LIMIT_LABELS];
+    bool is_alone;
 };
 
 static uint64_t hash_fields(const struct core *core, uint32_t kind, uint32_t cpu_milli, uint32_t memory_mib,
-                            uint32_t gpu, const uint32_t *labels, uint32_t label_count)
+                            uint32_t gpu, bool is_alone, const uint32_t *labels, uint32_t label_count)
 {
-    uint64_t numbers[2 + LIMIT_LABELS] = {(uint64_t)kind << 32 | gpu, (uint64_t)cpu_milli << 32 | memory_mib};
+    uint64_t numbers[3 + LIMIT_LABELS] = {(uint64_t)kind << 32 | gpu, (uint64_t)cpu_milli << 32 | memory_mib, is_alone};
     for (uint32_t i = 0; i < label_count; i++) {
-        numbers[2 + i] = labels[i];
+        numbers[3 + i] = labels[i];
     }
-    return hash_keyed_numbers(&core->hash_key, numbers, 2 + label_count);
+    return hash_keyed_numbers(&core->hash_key, numbers, 3 + label_count);
 }
 
 static uint64_t hash_of(const void *ctx, uint32_t value)
 {
     const struct signature *s = signature_at(ctx, value);
-    return hash_fields(ctx, s->kind, s->cpu_milli, s->memory_mib, s->gpu, s->labels, s->label_count);
+    return hash_fields(ctx, s->kind, s->cpu_milli, s->memory_mib, s->gpu, s->is_alone, s->labels, s->label_count);
 }
 
 static bool is_equal(const void *ctx, uint32_t value, const void *key)
@@ -38,13 +39,13 @@ static bool is_equal(const void *ctx, uint32_t value, const void *key)
     const struct signature *s = signature_at(ctx, value);
     const struct wanted *w = key;
     return s->kind == w->kind && s->cpu_milli == w->cpu_milli && s->memory_mib == w->memory_mib && s->gpu == w->gpu &&
-           s->label_count == w->label_count &&
+           s->is_alone == w->is_alone && s->label_count == w->label_count &&
            (w->label_count == 0 || memcmp(s->labels, w->labels, w->label_count * sizeof(w->labels[0])) == 0);
 }
 
 bool signature_is_plain(const struct signature *s)
 {
-    return s->label_count == 0 && s->cpu_milli == 0 && s->memory_mib == 0 && s->gpu == 0;
+    return s->label_count == 0 && s->cpu_milli == 0 && s->memory_mib == 0 && s->gpu == 0 && !s->is_alone;
 }
 
 void symbols_sort(uint32_t *symbols, uint32_t *count)
@@ -261,7 +262,8 @@ void signature_index(struct core *core, uint32_t index)
 /* Whether there may be one more. The plain one of a kind is outside of the count, except by the limits of before. */
 static bool may_add(struct core *core, const struct wanted *wanted, const struct command_caller *by)
 {
-    bool is_plain = wanted->label_count == 0 && wanted->cpu_milli == 0 && wanted->memory_mib == 0 && wanted->gpu == 0;
+    bool is_plain = wanted->label_count == 0 && wanted->cpu_milli == 0 && wanted->memory_mib == 0 && wanted->gpu == 0 &&
+                    !wanted->is_alone;
     if (by->id == 0) {
         core->refusal = STATUS_BUSY;
         return core->signatures.used < LIMIT_SIGNATURES;
@@ -269,11 +271,56 @@ static bool may_add(struct core *core, const struct wanted *wanted, const struct
     return is_plain || table_admits(core, by, TABLE_REQUIREMENTS, 1);
 }
 
+/* The signature that is wanted, with a reference; the references of wanted->labels become its own, or go. */
+static uint32_t acquire(struct core *core, const struct wanted *wanted, const struct command_caller *by)
+{
+    uint64_t hash = hash_fields(core, wanted->kind, wanted->cpu_milli, wanted->memory_mib, wanted->gpu,
+                                wanted->is_alone, wanted->labels, wanted->label_count);
+    uint32_t index = map_find(&core->signature_map, hash, is_equal, core, wanted);
+    if (index == MAP_NONE && may_add(core, wanted, by)) {
+        index = slab_alloc(&core->signatures);
+        ensure(index != SLAB_NONE);
+        struct signature *signature = signature_at(core, index);
+        signature->kind = wanted->kind;
+        signature->refs = 1;
+        signature->cpu_milli = wanted->cpu_milli;
+        signature->memory_mib = wanted->memory_mib;
+        signature->gpu = wanted->gpu;
+        signature->is_alone = wanted->is_alone;
+        signature->label_count = wanted->label_count;
+        if (!signature_is_plain(signature)) {
+            signature->owner = by->id;
+            table_charge(core, by->id, TABLE_REQUIREMENTS, 1);
+            table_charge(core, by->id, TABLE_NAMES, (int32_t)wanted->label_count);
+        }
+        symbol_ref(core, wanted->kind);
+        if (wanted->label_count > 0) {
+            signature->labels = malloc(wanted->label_count * sizeof(*signature->labels));
+            ensure(signature->labels != NULL);
+            memcpy(signature->labels, wanted->labels, wanted->label_count * sizeof(*signature->labels));
+        }
+        signature_index(core, index);
+        return index;
+    }
+    for (uint32_t i = 0; i < wanted->label_count; i++) {
+        symbol_unref(core, wanted->labels[i]);
+    }
+    if (index == MAP_NONE) {
+        return NONE;
+    }
+    signature_at(core, index)->refs++;
+    return index;
+}
+
 uint32_t signature_acquire(struct core *core, uint32_t kind, const struct requirement *requirement,
                            const struct command_caller *by)
 {
-    struct wanted wanted = {
-        kind, requirement->cpu_milli, requirement->memory_mib, requirement->gpu, requirement->label_count, {0}};
+    struct wanted wanted = {.kind = kind,
+                            .cpu_milli = requirement->cpu_milli,
+                            .memory_mib = requirement->memory_mib,
+                            .gpu = requirement->gpu,
+                            .is_alone = requirement->is_alone,
+                            .label_count = requirement->label_count};
     for (uint32_t i = 0; i < wanted.label_count; i++) {
         wanted.labels[i] = symbol_acquire(core, requirement->labels[i]);
         ensure(wanted.labels[i] != NONE); /* task_submit has looked that there is room */
@@ -288,42 +335,23 @@ uint32_t signature_acquire(struct core *core, uint32_t kind, const struct requir
         }
     }
     wanted.label_count = distinct;
+    return acquire(core, &wanted, by);
+}
 
-    uint64_t hash = hash_fields(core, wanted.kind, wanted.cpu_milli, wanted.memory_mib, wanted.gpu, wanted.labels,
-                                wanted.label_count);
-    uint32_t index = map_find(&core->signature_map, hash, is_equal, core, &wanted);
-    if (index == MAP_NONE && may_add(core, &wanted, by)) {
-        index = slab_alloc(&core->signatures);
-        ensure(index != SLAB_NONE);
-        struct signature *signature = signature_at(core, index);
-        signature->kind = kind;
-        signature->refs = 1;
-        signature->cpu_milli = wanted.cpu_milli;
-        signature->memory_mib = wanted.memory_mib;
-        signature->gpu = wanted.gpu;
-        signature->label_count = wanted.label_count;
-        if (!signature_is_plain(signature)) {
-            signature->owner = by->id;
-            table_charge(core, by->id, TABLE_REQUIREMENTS, 1);
-            table_charge(core, by->id, TABLE_NAMES, (int32_t)wanted.label_count);
-        }
-        symbol_ref(core, kind);
-        if (wanted.label_count > 0) {
-            signature->labels = malloc(wanted.label_count * sizeof(*signature->labels));
-            ensure(signature->labels != NULL);
-            memcpy(signature->labels, wanted.labels, wanted.label_count * sizeof(*signature->labels));
-        }
-        signature_index(core, index);
-        return index;
+uint32_t signature_acquire_alone(struct core *core, uint32_t index)
+{
+    const struct signature *like = signature_at(core, index);
+    struct wanted wanted = {.kind = like->kind,
+                            .cpu_milli = like->cpu_milli,
+                            .memory_mib = like->memory_mib,
+                            .gpu = like->gpu,
+                            .is_alone = true,
+                            .label_count = like->label_count};
+    for (uint32_t i = 0; i < like->label_count; i++) {
+        wanted.labels[i] = like->labels[i];
+        symbol_ref(core, wanted.labels[i]);
     }
-    for (uint32_t i = 0; i < wanted.label_count; i++) {
-        symbol_unref(core, wanted.labels[i]);
-    }
-    if (index == MAP_NONE) {
-        return NONE;
-    }
-    signature_at(core, index)->refs++;
-    return index;
+    return acquire(core, &wanted, &(struct command_caller){0});
 }
 
 void signature_ref(struct core *core, uint32_t index)

@@ -479,6 +479,16 @@ void task_cancel(struct core *core, const struct command_task *command, struct e
     reply_task(task, reply);
 }
 
+/* From now on it needs a node for itself. The kind, which is what indexes know it by, stays. */
+static void run_alone(struct core *core, struct task *task)
+{
+    uint32_t alone = signature_acquire_alone(core, task->signature);
+    if (alone != NONE) {
+        signature_unref(core, task->signature);
+        task->signature = alone;
+    }
+}
+
 void task_retry(struct core *core, const struct command_task *command, struct effect_reply *reply)
 {
     uint32_t index = task_find(core, command->task_id);
@@ -502,6 +512,10 @@ void task_retry(struct core *core, const struct command_task *command, struct ef
     const struct task_side *side = task_side(core, task);
     if (side != NULL && side->ttl_ms > 0) {
         task->expires_ns = time_add_ms(core->time_ns, side->ttl_ms); /* its time starts anew */
+    }
+    if (side != NULL && slice_equal_str(block_slice(side->error_kind), POISON) &&
+        core_level(core) >= ENTRY_LEVEL_MEND) {
+        run_alone(core, task);
     }
     task_set_error(core, index, (struct slice){NULL, 0}, (struct slice){NULL, 0}, (struct slice){NULL, 0});
     core->retried++;

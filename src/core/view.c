@@ -93,6 +93,7 @@ void view_fill(const struct core *core, uint32_t index, struct task_view *ret)
     ret->requirement.cpu_milli = signature->cpu_milli;
     ret->requirement.memory_mib = signature->memory_mib;
     ret->requirement.gpu = signature->gpu;
+    ret->requirement.is_alone = signature->is_alone;
     fill_retry(core, retry_at(core, task->retry), &ret->retry);
     ret->input = block_slice(task->input);
     fill_side(task_side(core, task), ret);
@@ -108,7 +109,7 @@ void view_fill(const struct core *core, uint32_t index, struct task_view *ret)
 
 /* Rows stay in history for ever, so every version is read. A new field goes to the end of a row: count ROW_VERSION up, and
  * read it `if (version >= 2)`, with what an older row has of it else. */
-#define ROW_VERSION 1
+#define ROW_VERSION 2
 
 static void put_texts(struct buf *out, const struct slice *const texts[], size_t count)
 {
@@ -178,6 +179,7 @@ void task_view_put(struct buf *out, const struct task_view *view)
         buf_append_lv(out, attempt->error_kind);
         buf_append_lv(out, attempt->message);
     }
+    buf_append_u8(out, view->requirement.is_alone); /* since version 2 */
 }
 
 static void get_numbers(struct reader *reader, struct task_view *ret)
@@ -256,6 +258,9 @@ enum status task_view_get(struct slice row, struct task_view *ret)
         attempt->error_kind = reader_lv(&reader);
         attempt->message = reader_lv(&reader);
     }
+    uint8_t is_alone = version >= 2 ? reader_u8(&reader) : 0;
+    reader.failed |= is_alone > 1;
+    ret->requirement.is_alone = is_alone == 1;
     return reader_is_done(&reader) ? STATUS_OK : STATUS_CORRUPT;
 }
 

@@ -602,7 +602,8 @@ static enum status propose_first(struct engine *engine)
         batch, &(struct command_configure){.secret = slice_of((const char *)secret, has_secret ? 0 : sizeof(secret)),
                                            .tasks_max = hub->config.tasks_max,
                                            .payload_size_max = hub->config.payload_size_max,
-                                           .finished_keep_ms = hub->config.finished_keep_ms});
+                                           .finished_keep_ms = hub->config.finished_keep_ms,
+                                           .lost_max = hub->config.lost_attempts_max});
     sequencer_commit(hub->sequencer, NULL);
     static const struct slice kinds[] = {{"code.run", 8}};
     for (size_t i = 0; i < ARRAY_COUNT(kinds); i++) {

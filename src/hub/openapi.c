@@ -41,7 +41,7 @@ static const struct {
          LIMIT_LABELS) ",'items':{'type':'string','minLength':1,'maxLength':" TEXT(LIMIT_NAME_SIZE) "}},'cpu':{'type':'number','minimum':0},"
                                                                                                     "'memory_mib':" COUNT
                                                                                                     ",'gpu':" COUNT
-                                                                                                    "}}"},
+                                                                                                    ",'alone':{'type':'boolean'}}}"},
     {"Retry",
      "{'type':'object','additionalProperties':false,'properties':{'max':{'type':'integer','minimum':1,'maximum':" TEXT(
          LIMIT_ATTEMPTS) ",'default':3},'base_ms':{'type':'integer','minimum':0,'default':1000},"

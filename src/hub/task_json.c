@@ -143,7 +143,11 @@ static void read_requires(const struct field *parent, struct requirement *requir
     struct json_iter it = json_iter_of(parent->value);
     uint64_t seen = 0;
     while (json_next(&it, &field.key, &field.value)) {
-        if (!field_requirement(&field, &seen, 0, requirement)) {
+        if (slice_equal_str(field.key, "alone")) {
+            if (field_is_first(&field, &seen, FIELD_REQUIREMENT_BITS)) {
+                field_bool(&field, &requirement->is_alone);
+            }
+        } else if (!field_requirement(&field, &seen, 0, requirement)) {
             field_unknown(&field);
         }
     }
@@ -282,6 +286,7 @@ bool task_json_decode(struct json_value value, int64_t now_ns, struct buf *input
     command->unique_ms = command->run_at_ns = command->ttl_ms = command->timeout_ms = command->lease_ms = 0;
     command->requirement.label_count = command->requirement.cpu_milli = command->requirement.memory_mib =
         command->requirement.gpu = 0;
+    command->requirement.is_alone = false;
     retry_policy_default(&command->retry);
     if (json_type_of(value) != JSON_OBJECT) {
         problem_add(problem, STATUS_INVALID, "", (struct slice){0}, "a task is an object");
@@ -320,9 +325,10 @@ void task_json_resubmit(const struct task_view *view, struct command_submit *ret
         .ttl_ms = view->expires_ns > view->created_ns ? (view->expires_ns - view->created_ns) / NS_IN_MS : 0,
         .timeout_ms = view->timeout_ms,
         .lease_ms = view->lease_ms,
-        .requirement = view->requirement,
+        .requirement = view->requirement, /* and alone, as a retry in memory would be: task_retry */
         .retry = view->retry,
     };
+    ret_command->requirement.is_alone |= slice_equal_str(view->error_kind, POISON);
 }
 
 /* --- out --- */
@@ -384,6 +390,9 @@ void write_requirement(struct buf *out, const struct requirement *requirement)
     write_milli(out, requirement->cpu_milli);
     member_int(out, ",\"memory_mib\":", requirement->memory_mib);
     member_int(out, ",\"gpu\":", requirement->gpu);
+    if (requirement->is_alone) {
+        buf_append_slice(out, SLICE(",\"alone\":true"));
+    }
 }
 
 static void write_retry(struct buf *out, const struct retry_policy *retry)
@@ -419,6 +428,9 @@ static void write_hint(struct buf *out, const struct task_view *view)
     }
     if (needs->gpu > 0) {
         buf_printf(&text, ", gpu %" PRIu32, needs->gpu);
+    }
+    if (needs->is_alone) {
+        buf_append_str(&text, ", and a node that runs nothing else");
     }
     member_str(out, ",\"hint\":", buf_slice(&text));
     buf_free(&text);

@@ -36,7 +36,8 @@ enum {
     HAS_WEIGHT = 1 << 11,
     HAS_CALLER = 1 << 12,
     HAS_ANYBODY = 1 << 13, /* CALLER_ANYBODY, in no bytes: the plain submit stays small */
-    HAS_ALL = (1 << 14) - 1
+    HAS_ALONE = 1 << 14,   /* in no bytes either */
+    HAS_ALL = (1 << 15) - 1
 };
 
 void retry_policy_default(struct retry_policy *ret_policy)
@@ -134,6 +135,8 @@ void command_put_configure(struct buf *out, const struct command_configure *comm
     put_duration(out, command->finished_keep_ms);
     ensure(command->secret.len == 0 || command->secret.len == COMMAND_SECRET_SIZE);
     buf_append_slice(out, command->secret);
+    ensure(command->lost_max <= LIMIT_ATTEMPTS_LOST_MAX);
+    buf_append_u32(out, command->lost_max);
     buf_end_part(out, start);
 }
 
@@ -153,6 +156,7 @@ static uint16_t submit_mask(const struct command_submit *command)
     mask |= command->timeout_ms != 0 ? HAS_TIMEOUT : 0;
     mask |= command->lease_ms != 0 ? HAS_LEASE : 0;
     mask |= has_requirement ? HAS_REQUIREMENT : 0;
+    mask |= requirement->is_alone ? HAS_ALONE : 0;
     mask |= !retry_policy_is_default(&command->retry) ? HAS_RETRY : 0;
     mask |= command->weight != 1 ? HAS_WEIGHT : 0;
     if (command->by.id != 0) {
@@ -507,6 +511,7 @@ static void get_submit(struct reader *reader, struct command_submit *ret)
         ret->requirement.label_count = 0;
         ret->requirement.cpu_milli = ret->requirement.memory_mib = ret->requirement.gpu = 0;
     }
+    ret->requirement.is_alone = (mask & HAS_ALONE) != 0;
     if (mask & HAS_RETRY) {
         get_retry(reader, &ret->retry);
     } else {
@@ -528,7 +533,9 @@ static void get_configure(struct reader *reader, struct command_configure *ret)
     ret->tasks_max = get_count(reader, reader_u32(reader), LIMIT_TASKS);
     ret->payload_size_max = reader_u64(reader);
     ret->finished_keep_ms = get_duration(reader);
-    ret->secret = has_tail(reader) ? reader_bytes(reader, COMMAND_SECRET_SIZE) : (struct slice){NULL, 0};
+    bool has_secret = reader_left(reader) >= COMMAND_SECRET_SIZE;
+    ret->secret = has_secret ? reader_bytes(reader, COMMAND_SECRET_SIZE) : (struct slice){NULL, 0};
+    ret->lost_max = has_tail(reader) ? get_count(reader, reader_u32(reader), LIMIT_ATTEMPTS_LOST_MAX) : 0;
 }
 
 static void get_task(struct reader *reader, struct command_task *ret)

@@ -71,7 +71,8 @@ struct requirement {
     uint32_t label_count;
     uint32_t cpu_milli; /* thousandths of a core */
     uint32_t memory_mib;
-    uint32_t gpu; /* whole devices */
+    uint32_t gpu;  /* whole devices */
+    bool is_alone; /* of a task: on a node that runs nothing else meanwhile */
 };
 
 enum unique_mode {
@@ -125,6 +126,7 @@ struct command_configure { /* 0: the default of limits.h */
     uint64_t payload_size_max;
     int64_t finished_keep_ms;
     struct slice secret; /* COMMAND_SECRET_SIZE bytes for a data directory that has none yet, or empty */
+    uint32_t lost_max;   /* attempts lost with their nodes before a task is held as poison */
 };
 
 struct command_queue_set {

@@ -243,6 +243,16 @@ void check_answer(struct world *world, uint64_t number, const struct answer *ans
 
 /* --- leases and outcomes --- */
 
+/* The core may be ahead of the lease by the loss of this very attempt, but by no more. */
+static void check_poison(struct world *world, const struct lease_token *token)
+{
+    static struct task_view view; /* too large for a stack */
+    if (core_task_get(sequencer_core(world->hub.hub.sequencer), token->task_id, &view) == STATUS_OK) {
+        CHECK_THAT(world, view.attempts_lost <= LIMIT_ATTEMPTS_LOST, "poison",
+                   "task %llx is leased although %u nodes were lost under it", (ull)token->task_id, view.attempts_lost);
+    }
+}
+
 void check_lease(struct world *world, const struct effect_lease *lease, uint64_t seq)
 {
     const struct lease_token *token = &lease->offer.token;
@@ -258,6 +268,7 @@ void check_lease(struct world *world, const struct effect_lease *lease, uint64_t
                (ull)token->seq);
     CHECK_THAT(world, hash64(lease->offer.input, 0) == op->input_hash, "T4", "task %llx is leased with another input",
                (ull)token->task_id);
+    check_poison(world, token);
     has_turn(world, op);
     if (token->attempt == 1 && op->is_plain) {
         uint64_t *line = &world->checks.first_leased[line_number(op, op->key)];

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // What a task is promised besides being run: its bytes, its key, the error of its last attempt, one new life per retry.
 import { spawnSync } from 'node:child_process';
-import { Hub, SHOAL, run, check, equal, until } from './lib.mjs';
+import { FakeNode, Hub, SHOAL, SLOW, run, check, equal, until } from './lib.mjs';
 
 const hub = await new Hub({ args: ['--set', 'finished_keep_ms=1'] }).start();
 await hub.ok('PUT', '/v1/kinds/test.job');
@@ -89,6 +89,39 @@ await run({
     await hub.ok('POST', `/v1/tasks/${id}:cancel`);
     const whole = (await waiting).json;
     check(whole.id === id && (whole.duplicate === true || whole.state === 'ready'), `a wait says so too: ${JSON.stringify(whole).slice(0, 200)}`);
+  },
+  async 'a task under which two nodes die is held; tried again, it is alone'() {
+    await hub.ok('PUT', '/v1/kinds/test.bomb', {});
+    const { id } = await hub.submit({ kind: 'test.bomb' });
+    for (let i = 0; i < 2; i++) {
+      const node = await new FakeNode(hub.port, { name: `victim-${i}`, kinds: ['test.bomb'], credit: 3 }).connect();
+      await until('it is leased', 20000 * SLOW, () => node.leases[0]);
+      node.cut();
+    }
+    const dead = await hub.final(id);
+    equal([dead.state, dead.error.kind, dead.attempts_lost], ['dead', 'poison', 2], 'held');
+    check(/^2 nodes were lost while it ran, the last one was victim-1/.test(dead.error.message), dead.error.message);
+    const node = await new FakeNode(hub.port, { name: 'third', kinds: ['test.bomb'], credit: 3 }).connect();
+    const beside = await hub.submit({ kind: 'test.bomb' });
+    await until('another runs', 20000 * SLOW, () => node.leases[0]);
+    const { state, id: again } = await hub.ok('POST', `/v1/tasks/${id}:retry`, {});
+    equal(state, 'ready', 'it waits: the node has work');
+    const third = await hub.submit({ kind: 'test.bomb' });
+    await until('a plain one goes on', 20000 * SLOW, () => node.leases[1]);
+    equal(node.leases.map((l) => l.task), [beside.id, third.id], 'but not the held one');
+    equal((await hub.ok('GET', `/v1/tasks/${again}`)).requires.alone, true, 'it says what it needs');
+    node.complete(node.leases[0].token, 1, 1);
+    node.complete(node.leases[1].token, 1, 1);
+    await until('now it runs', 20000 * SLOW, () => node.leases[2]);
+    equal(node.leases[2].task, again, 'alone');
+    const fourth = await hub.submit({ kind: 'test.bomb' });
+    await hub.ok('GET', `/v1/tasks/${fourth.id}?wait_ms=300`);
+    equal(node.leases.length, 3, 'nothing joins it, though there is room');
+    node.complete(node.leases[2].token, 1, 1);
+    await until('afterwards others do', 20000 * SLOW, () => node.leases[3]);
+    node.complete(node.leases[3].token, 1, 1);
+    equal((await hub.final(again)).state, 'succeeded', 'it was no poison after all');
+    await node.close();
   },
   async 'a task of history is retried once, with all it had, and says as what'() {
     const { id } = await hub.submit({ kind: 'test.job', input: [1.50], ttl_ms: 600000, priority: 7, unique: { key: 'again' }, retry: { max: 1 } });

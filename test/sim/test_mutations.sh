@@ -8,7 +8,7 @@ shift
 here=$(dirname "$0")
 seeds=100
 # The numbered invariants of journal and core, and what else clients are promised (docs/simulator.md).
-rules=(J1 J2 J3 J4 J5 T1 T2 T3 T4 T5 T6 T7 U1 C1 alone answers due fifo kept liveness once promise gone proto rest silence wait)
+rules=(J1 J2 J3 J4 J5 T1 T2 T3 T4 T5 T6 T7 U1 C1 A1 poison alone answers due fifo kept liveness once promise gone proto rest silence wait)
 
 # Some need conditions that the usual mix of faults makes rare.
 arguments() {

@@ -239,15 +239,61 @@ static void test_a_task_that_kills_its_nodes_is_dead(void **state)
 {
     (void)state;
     uint64_t id = fixture_submit(&f, submit_default());
-    for (uint32_t i = 0; i <= LIMIT_ATTEMPTS_LOST; i++) {
+    for (uint32_t i = 0; i < LIMIT_ATTEMPTS_LOST; i++) {
         uint64_t session = fixture_node(&f, "n", 1);
         assert_int_equal(fixture_lease(&f).task_id, id);
         assert_int_equal(fixture_lost(&f, session), STATUS_OK);
     }
     struct task_view view = fixture_view(&f, id);
     assert_int_equal(view.state, TASK_DEAD);
-    assert_true(slice_equal_str(view.error_kind, "lost"));
-    assert_int_equal(view.attempts_lost, LIMIT_ATTEMPTS_LOST + 1);
+    assert_true(slice_equal_str(view.error_kind, POISON));
+    assert_non_null(memmem(view.error_message.data, view.error_message.len,
+                           "2 nodes were lost while it ran, the last one was n", 48));
+    assert_int_equal(view.attempts_lost, LIMIT_ATTEMPTS_LOST);
+}
+
+/* What killed two nodes and is tried again has a node for itself, and that node nothing beside it. */
+static void test_poison_is_tried_again_alone(void **state)
+{
+    (void)state;
+    uint64_t id = fixture_submit(&f, submit_default());
+    for (uint32_t i = 0; i < LIMIT_ATTEMPTS_LOST; i++) {
+        assert_int_equal(fixture_lost(&f, fixture_node(&f, "n", 1)), STATUS_OK);
+    }
+    uint64_t busy = fixture_node(&f, "busy", 4);
+    fixture_submit(&f, submit_default());
+    struct lease_token other = fixture_lease(&f);
+    assert_int_equal(fixture_task(&f, COMMAND_RETRY, id), STATUS_OK);
+    assert_int_equal(fixture_state(&f, id), TASK_READY); /* not beside the other */
+    assert_true(fixture_view(&f, id).requirement.is_alone);
+    uint64_t third = fixture_submit(&f, submit_default());
+    assert_int_equal(fixture_lease(&f).task_id, third); /* others go on */
+    assert_int_equal(fixture_complete(&f, busy, other), STATUS_OK);
+    assert_int_equal(fixture_effects(&f, EFFECT_LEASE), 0);
+    assert_int_equal(fixture_complete(&f, busy, (struct lease_token){third, 1, fixture_view(&f, third).token.seq}),
+                     STATUS_OK);
+    assert_int_equal(fixture_lease(&f).task_id, id); /* nothing else is there any more */
+    struct lease_token alone = fixture_view(&f, id).token;
+    uint64_t fourth = fixture_submit(&f, submit_default());
+    assert_int_equal(fixture_effects(&f, EFFECT_LEASE), 0); /* though there is credit */
+    assert_int_equal(fixture_complete(&f, busy, alone), STATUS_OK);
+    assert_int_equal(fixture_lease(&f).task_id, fourth);
+}
+
+/* Entries of the first level went on ten times. */
+static void test_old_entries_lose_ten_nodes(void **state)
+{
+    (void)state;
+    uint64_t id = fixture_submit(&f, submit_default());
+    for (uint32_t i = 0; i < LIMIT_ATTEMPTS_LOST_FIRST; i++) {
+        assert_int_equal(fixture_state(&f, id), TASK_READY);
+        uint64_t session = fixture_node(&f, "n", 1);
+        command_put_node_lost(fixture_batch(&f),
+                              &(struct command_node_lost){.session = session, .reason = LOST_SILENT});
+        f.body.data[15] = ENTRY_LEVEL_FIRST; /* the top byte of the batch */
+        fixture_apply(&f);
+    }
+    assert_true(slice_equal_str(fixture_view(&f, id).error_kind, "lost"));
 }
 
 static void test_only_the_newest_attempts_are_kept(void **state)
@@ -281,6 +327,8 @@ int main(void)
         TEST(test_extend_and_progress_move_the_end),
         TEST(test_time_out_counts_as_failure),
         TEST(test_a_task_that_kills_its_nodes_is_dead),
+        TEST(test_poison_is_tried_again_alone),
+        TEST(test_old_entries_lose_ten_nodes),
         TEST(test_only_the_newest_attempts_are_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

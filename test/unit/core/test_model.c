@@ -19,6 +19,7 @@
 #define MS INT64_C(1000000)
 #define KEEP_MS 300
 #define TASKS_MAX 40
+#define LOST_MAX 3
 
 struct twin_task {
     uint64_t id;
@@ -32,6 +33,7 @@ struct twin_task {
     uint32_t retry_max;
     int64_t retry_base_ms;
     uint32_t attempts, failed, lost;
+    bool is_poison, is_alone;
     int node;
     uint64_t lease_seq;
     int64_t started, lease_end;
@@ -71,7 +73,7 @@ struct twin {
 };
 
 static struct twin t;
-static uint64_t superseded_ever; /* over all seeds: proves that it happens */
+static uint64_t superseded_ever, poison_ever, alone_ever; /* over all seeds: prove that they happen */
 static const char *const queue_names[QUEUES] = {"default", "q"};
 static const char *const kind_names[] = {"k", "k1", "k2"};
 static const char *const key_names[KEYS] = {"", "alice", "bob"};
@@ -129,6 +131,7 @@ static void make_ready(struct twin_task *task, bool is_first)
 
 static void finish(struct twin_task *task, enum task_state state)
 {
+    task->is_poison = false;
     task->node = -1;
     task->finished_seq = t.seq;
     task->finished_at = t.now;
@@ -154,8 +157,10 @@ static void lost(struct twin_task *task, bool is_expired)
     t.node[task->node].lost++;
     *(is_expired ? &t.expired_leases : &t.lost_leases) += 1;
     task->node = -1;
-    if (++task->lost > LIMIT_ATTEMPTS_LOST) {
+    if (++task->lost >= LOST_MAX) {
         finish(task, TASK_DEAD);
+        task->is_poison = true;
+        poison_ever++;
     } else if (!is_superseded(task)) {
         make_ready(task, true);
     }
@@ -368,6 +373,7 @@ static void twin_submit(const struct command_submit *submit, int queue, int key,
                                    .key = key,
                                    .kind = kind,
                                    .gpu = (int)submit->requirement.gpu,
+                                   .is_alone = submit->requirement.is_alone,
                                    .priority = submit->priority,
                                    .unique_mode = (int)submit->unique_mode,
                                    .unique_key = unique_key,
@@ -414,6 +420,7 @@ static void random_submit(struct buf *out)
     submit.timeout_ms = below(4) == 0 ? 1 + below(3000) : 0;
     submit.retry = (struct retry_policy){
         .attempts_max = 1 + below(3), .factor_milli = 2000, .base_ms = (int64_t)below(3) * 200, .cap_ms = 700};
+    submit.requirement.is_alone = below(10) == 0;
     if (below(3) == 0) {
         submit.unique_mode = (enum unique_mode)(1 + below(3));
         submit.unique_key = slice_str(unique_names[unique_key]);
@@ -457,6 +464,8 @@ static void random_cancel_or_retry(struct buf *out)
             reply->status = STATUS_CONFLICT;
         } else {
             task->failed = task->lost = 0;
+            task->is_alone |= task->is_poison;
+            task->is_poison = false;
             task->expires = task->ttl_ms != 0 ? t.now + task->ttl_ms * MS : 0;
             t.retried++;
             make_ready(task, false);
@@ -724,8 +733,15 @@ static void random_command(struct buf *out)
 
 static bool can_run(const struct twin_node *node, const struct twin_task *task)
 {
+    int leases = 0;
+    bool is_taken = false;
+    for (int i = 0; i < t.task_count; i++) {
+        bool is_here = t.task[i].state == TASK_LEASED && &t.node[t.task[i].node] == node;
+        leases += is_here;
+        is_taken |= is_here && t.task[i].is_alone;
+    }
     return node->is_live && node->credit > 0 && !node->drain && !node->quiet && (node->kinds >> task->kind & 1) != 0 &&
-           node->gpu >= task->gpu;
+           node->gpu >= task->gpu && !is_taken && (!task->is_alone || leases == 0);
 }
 
 /* Whether the task could be handed out now. */
@@ -791,10 +807,11 @@ static void compare_lease(const struct effect_lease *lease)
         }
         assert_true(other->priority <= task->priority);
         if (other->priority == task->priority && other->queue == task->queue && other->key == task->key &&
-            other->kind == task->kind && other->gpu == task->gpu) {
+            other->kind == task->kind && other->gpu == task->gpu && other->is_alone == task->is_alone) {
             assert_true(other->order > task->order);
         }
     }
+    alone_ever += task->is_alone;
     t.node[n].credit--;
     task->attempts++;
     task->node = n;
@@ -894,7 +911,8 @@ static void run_seed(uint64_t seed)
     fixture_kind(&f, "k1");
     fixture_kind(&f, "k2");
     fixture_queue(&f, "q", -1);
-    fixture_configure(&f, (struct command_configure){.tasks_max = TASKS_MAX, .finished_keep_ms = KEEP_MS});
+    fixture_configure(
+        &f, (struct command_configure){.tasks_max = TASKS_MAX, .finished_keep_ms = KEEP_MS, .lost_max = LOST_MAX});
     struct core *shadow = copy_of(f.core);
     struct buf shadow_effects;
     buf_init(&shadow_effects, 64u << 20);
@@ -947,12 +965,12 @@ static void test_random_commands_against_the_twin(void **state)
         run_seed(strtoull(only, NULL, 10));
         return;
     }
-    superseded_ever = 0;
+    superseded_ever = poison_ever = alone_ever = 0;
     for (uint64_t seed = 1; seed <= SEEDS; seed++) {
         fprintf(stderr, "seed %llu\n", (unsigned long long)seed);
         run_seed(seed);
     }
-    assert_true(superseded_ever > 0);
+    assert_true(superseded_ever > 0 && poison_ever > 0 && alone_ever > 0);
 }
 
 int main(void)

@@ -246,7 +246,7 @@ static void test_keys_are_listed(void **state)
         assert_true(key.name[0] != '\0' && key.help[0] != '\0');
         assert_true(!key.is_number || key.min < key.max);
     }
-    assert_int_equal(count, 35);
+    assert_int_equal(count, 36);
 }
 
 int main(void)
