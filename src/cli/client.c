@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/limits.h"
 #include "base/timefmt.h"
 #include "cli/daemon.h"
 
@@ -288,20 +289,91 @@ enum status client_call(struct client *client, const char *method, const char *p
     return status;
 }
 
-enum status client_call_thing(struct client *client, const char *collection, const char *query, const char *verb,
-                              const char *name, struct client_answer *ret_answer)
+/* The items of the page that is the newest answer. */
+static void write_items(const struct client_list *list, struct json_value root, uint64_t *written, struct buf *out)
+{
+    struct json_value items, item;
+    struct slice key;
+    if (!json_member(root, "items", &items)) {
+        return;
+    }
+    for (struct json_iter it = json_iter_of(items); json_next(&it, &key, &item); (*written)++) {
+        if (!list->is_json) {
+            buf_append_str(out, *written == 0 ? list->header : "");
+            list->write_row(out, item);
+            continue;
+        }
+        buf_append_str(out, *written > 0 ? "," : "");
+        json_print(out, item);
+    }
+}
+
+static void write_list_end(const struct client_list *list, uint64_t written, struct slice cursor, struct buf *out)
+{
+    if (!list->is_json) {
+        bool is_none = written == 0 && cursor.len == 0;
+        buf_append_str(out, !is_none ? "" : list->none != NULL ? list->none : list->header);
+        return;
+    }
+    buf_append_str(out, "],\"next_cursor\":");
+    if (cursor.len > 0) {
+        json_write_str(out, cursor);
+    } else {
+        buf_append_str(out, "null");
+    }
+    buf_append_str(out, "}\n");
+}
+
+enum status client_list(struct client *client, const struct client_list *list)
+{
+    struct buf path, out, from_start;
+    buf_init(&path, 16384);
+    buf_init(&out, 2 * (size_t)BODY_SIZE_MAX);
+    buf_init(&from_start, 4096);
+    struct buf *cursor = list->cursor != NULL ? list->cursor : &from_start;
+    enum status status = STATUS_OK;
+    uint64_t written = 0;
+    buf_append_str(&out, list->is_json ? "{\"items\":[" : "");
+    do {
+        struct client_answer answer;
+        uint64_t left = list->wanted - written;
+        buf_reset(&path);
+        buf_printf(&path, "%s?limit=%" PRIu64, list->path, left < LIMIT_PAGE_MAX ? left : LIMIT_PAGE_MAX);
+        buf_append_slice(&path, list->filters);
+        if (cursor->len > 0) {
+            buf_append_str(&path, "&cursor=");
+            client_escape(&path, buf_slice(cursor));
+        }
+        status = client_call(client, "GET", buf_cstr(&path), NULL, (struct slice){NULL, 0}, 0, &answer);
+        if (status != STATUS_OK) {
+            break;
+        }
+        write_items(list, answer.root, &written, &out);
+        buf_reset(cursor);
+        buf_append_slice(cursor, client_str(answer.root, "next_cursor"));
+        bool is_last = written >= list->wanted || cursor->len == 0;
+        if (is_last) {
+            write_list_end(list, written, buf_slice(cursor), &out);
+        }
+        status = buf_status(&out) == STATUS_OK ? cli_print(buf_slice(&out)) : STATUS_NO_MEMORY;
+        buf_reset(&out);
+    } while (status == STATUS_OK && written < list->wanted && cursor->len > 0);
+    buf_free(&path);
+    buf_free(&out);
+    buf_free(&from_start);
+    return status;
+}
+
+enum status client_call_thing(struct client *client, const char *collection, const char *verb, const char *name,
+                              struct client_answer *ret_answer)
 {
     struct buf path;
     bool is_add = verb != NULL && strcmp(verb, "add") == 0;
     bool is_rm = verb != NULL && strcmp(verb, "rm") == 0;
     buf_init(&path, 4096);
     buf_append_str(&path, collection);
-    if (name != NULL) {
-        buf_append_char(&path, '/');
-        client_escape(&path, slice_str(name));
-    } else {
-        buf_append_str(&path, query);
-    }
+    buf_append_char(&path, '/');
+    client_escape(&path, slice_str(name));
     if (verb != NULL && !is_add && !is_rm) {
         buf_printf(&path, ":%s", verb);
     }

@@ -25,10 +25,24 @@ void client_free(struct client *client);
  * the user and its status is returned: UNREACHABLE, or what the problem+json says. */
 STATUS_MUST_CHECK enum status client_call(struct client *client, const char *method, const char *path, const char *type,
                                           struct slice body, int64_t wait_ms, struct client_answer *ret_answer);
-/* `shoal THINGS [VERB] [NAME]`: GET of the collection (with `query`, "" or "?…") or of one thing; "add" is a PUT of it, "rm" a
- * DELETE, which answers nothing, any other verb a POST of name:verb. `verb` and `name` as cli_verb gives them. */
-STATUS_MUST_CHECK enum status client_call_thing(struct client *client, const char *collection, const char *query,
-                                                const char *verb, const char *name, struct client_answer *ret_answer);
+/* `shoal THINGS [VERB] NAME`: GET of one thing of the collection; "add" is a PUT of it, "rm" a DELETE, which answers nothing, any
+ * other verb a POST of name:verb. `verb` and `name` as cli_verb gives them. */
+STATUS_MUST_CHECK enum status client_call_thing(struct client *client, const char *collection, const char *verb,
+                                                const char *name, struct client_answer *ret_answer);
+/* Prints a list, page by page as they come, until `wanted` items are printed or there are no more: no command says less than
+ * there is. With is_json it is one object like the hub's own pages. `cursor` is where to begin, empty for the start, and becomes
+ * that of what follows, empty at the end; NULL: from start to end. Failures are told. */
+struct client_list {
+    const char *path;     /* "/v1/tasks" */
+    struct slice filters; /* "&state=dead…", escaped, or empty */
+    uint64_t wanted;      /* UINT64_MAX: all */
+    struct buf *cursor;
+    bool is_json;
+    const char *header; /* a line above the items, "" for none */
+    const char *none;   /* what is said instead when there are none; NULL: the header alone */
+    void (*write_row)(struct buf *out, struct json_value item);
+};
+STATUS_MUST_CHECK enum status client_list(struct client *client, const struct client_list *list);
 /* The same as client_call without telling: for callers that know what to do about it. client_tell says what the newest call met. */
 STATUS_MUST_CHECK enum status client_try(struct client *client, const char *method, const char *path, const char *type,
                                          struct slice body, int64_t wait_ms, struct client_answer *ret_answer);

@@ -108,82 +108,9 @@ static enum status write_filters(struct buf *path, const struct cli *cli)
     return status;
 }
 
-static uint64_t write_items(struct buf *out, struct json_value root, bool is_json, uint64_t shown)
-{
-    struct json_value items, item;
-    struct slice key;
-    if (!json_member(root, "items", &items)) {
-        return shown;
-    }
-    for (struct json_iter it = json_iter_of(items); json_next(&it, &key, &item); shown++) {
-        if (!is_json) {
-            write_row(out, item);
-            continue;
-        }
-        if (shown > 0) {
-            buf_append_char(out, ',');
-        }
-        json_print(out, item);
-    }
-    return shown;
-}
-
-static void write_end(struct buf *out, bool is_json, uint64_t shown, struct slice cursor)
-{
-    if (is_json) {
-        buf_append_str(out, "],\"next_cursor\":");
-        if (cursor.len > 0) {
-            json_write_str(out, cursor);
-        } else {
-            buf_append_str(out, "null");
-        }
-        buf_append_str(out, "}\n");
-    } else if (shown == 0 && cursor.len == 0) {
-        buf_reset(out);
-        buf_append_str(out, "There are no such tasks.\n");
-    } else if (cursor.len > 0) {
-        buf_printf(out, "… more: --all, or --cursor %.*s\n", SLICE_ARG(cursor));
-    }
-}
-
-/* Asks page by page until `wanted` are written or there are no more; `cursor` becomes that of the next page. */
-static enum status list(const struct cli *cli, struct client *client, struct slice filters, uint64_t wanted,
-                        struct buf *cursor, struct buf *out)
-{
-    bool is_json = cli_flag(cli, "json");
-    struct buf path;
-    buf_init(&path, 8000);
-    enum status status = STATUS_OK;
-    uint64_t shown = 0;
-    do {
-        struct client_answer answer;
-        uint64_t limit = wanted - shown < LIMIT_PAGE_MAX ? wanted - shown : LIMIT_PAGE_MAX;
-        buf_reset(&path);
-        buf_printf(&path, "/v1/tasks?limit=%" PRIu64, limit);
-        buf_append_slice(&path, filters);
-        if (cursor->len > 0) {
-            buf_append_str(&path, "&cursor=");
-            client_escape(&path, buf_slice(cursor));
-        }
-        status = client_call(client, "GET", buf_cstr(&path), NULL, (struct slice){NULL, 0}, 0, &answer);
-        if (status != STATUS_OK) {
-            break;
-        }
-        shown = write_items(out, answer.root, is_json, shown);
-        buf_reset(cursor);
-        buf_append_slice(cursor, client_str(answer.root, "next_cursor"));
-    } while (shown < wanted && cursor->len > 0);
-    if (status == STATUS_OK) {
-        write_end(out, is_json, shown, buf_slice(cursor));
-    }
-    buf_free(&path);
-    return status;
-}
-
 enum status cli_ls(struct cli *cli)
 {
-    struct buf out, filters, cursor;
-    buf_init(&out, 1u << 30);
+    struct buf filters, cursor;
     buf_init(&filters, 8000);
     buf_init(&cursor, 4096);
     struct client *client = NULL;
@@ -194,16 +121,24 @@ enum status cli_ls(struct cli *cli)
     }
     if (status == STATUS_OK) {
         buf_append_str(&cursor, cli_text(cli, "cursor") != NULL ? cli_text(cli, "cursor") : "");
-        buf_append_str(&out, cli_flag(cli, "json")
-                                 ? "{\"items\":["
-                                 : "ID             STATE      KIND              QUEUE         TRYS       AGE\n");
-        uint64_t wanted = cli_flag(cli, "all") ? UINT64_MAX : (uint64_t)cli_number(cli, "limit");
-        status = list(cli, client, buf_slice(&filters), wanted, &cursor, &out);
+        struct client_list list = {.path = "/v1/tasks",
+                                   .filters = buf_slice(&filters),
+                                   .wanted = cli_flag(cli, "all") ? UINT64_MAX : (uint64_t)cli_number(cli, "limit"),
+                                   .cursor = &cursor,
+                                   .is_json = cli_flag(cli, "json"),
+                                   .header =
+                                       "ID             STATE      KIND              QUEUE         TRYS       AGE\n",
+                                   .none = "There are no such tasks.\n",
+                                   .write_row = write_row};
+        status = client_list(client, &list);
+        if (status == STATUS_OK && cursor.len > 0 && !list.is_json) {
+            struct buf more;
+            buf_init(&more, 8192);
+            buf_printf(&more, "… more: --all, or --cursor %.*s\n", SLICE_ARG(buf_slice(&cursor)));
+            status = cli_print(buf_slice(&more));
+            buf_free(&more);
+        }
     }
-    if (status == STATUS_OK) {
-        status = cli_print(buf_slice(&out));
-    }
-    buf_free(&out);
     buf_free(&filters);
     buf_free(&cursor);
     if (client != NULL) {

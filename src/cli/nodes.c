@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/limits.h"
 #include "cli/client.h"
 
 static void write_list(struct buf *out, struct json_value object, const char *name)
@@ -90,6 +89,41 @@ static void write_node(struct buf *out, struct json_value node)
     }
 }
 
+static enum status show_all(const struct cli *cli, struct client *client)
+{
+    return client_list(
+        client, &(struct client_list){
+                    .path = "/v1/nodes",
+                    .wanted = UINT64_MAX,
+                    .is_json = cli_flag(cli, "json"),
+                    .header = "NODE                STATE     RUNNING  FREE  SUCCEEDED  FAILED   LOST    CPU  KINDS\n",
+                    .none = "No node has joined yet; start one with: shoal node\n",
+                    .write_row = write_row});
+}
+
+/* One node, as it is after what `verb` did to it. */
+static enum status show_one(const struct cli *cli, struct client *client, const char *verb, const char *name)
+{
+    struct client_answer answer;
+    enum status status = client_call_thing(client, "/v1/nodes", verb, name, &answer);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    struct buf out;
+    buf_init(&out, 1u << 20);
+    if (verb != NULL && strcmp(verb, "rm") == 0) {
+        buf_printf(&out, cli_flag(cli, "json") ? "{}\n" : "%s is forgotten.\n", name);
+    } else if (cli_flag(cli, "json")) {
+        json_print(&out, answer.root);
+        buf_append_char(&out, '\n');
+    } else {
+        write_node(&out, answer.root);
+    }
+    status = cli_print(buf_slice(&out));
+    buf_free(&out);
+    return status;
+}
+
 enum status cli_nodes(struct cli *cli)
 {
     static const char *const verbs[] = {"drain", "undrain", "quiet", "unquiet", "rm", NULL};
@@ -103,36 +137,7 @@ enum status cli_nodes(struct cli *cli)
     if (client == NULL) {
         return STATUS_USAGE;
     }
-    struct buf out;
-    buf_init(&out, 64u << 20);
-    char query[32];
-    snprintf(query, sizeof(query), "?limit=%d", LIMIT_PAGE_MAX);
-    struct client_answer answer;
-    status = client_call_thing(client, "/v1/nodes", query, verb, name, &answer);
-    if (status == STATUS_OK) {
-        struct json_value items, item;
-        struct slice key;
-        if (verb != NULL && strcmp(verb, "rm") == 0) {
-            buf_printf(&out, cli_flag(cli, "json") ? "{}\n" : "%s is forgotten.\n", name);
-        } else if (cli_flag(cli, "json")) {
-            json_print(&out, answer.root);
-            buf_append_char(&out, '\n');
-        } else if (json_member(answer.root, "items", &items)) {
-            if (json_count(items) == 0) {
-                buf_append_str(&out, "No node has joined yet; start one with: shoal node\n");
-            } else {
-                buf_append_str(&out,
-                               "NODE                STATE     RUNNING  FREE  SUCCEEDED  FAILED   LOST    CPU  KINDS\n");
-            }
-            for (struct json_iter it = json_iter_of(items); json_next(&it, &key, &item);) {
-                write_row(&out, item);
-            }
-        } else {
-            write_node(&out, answer.root);
-        }
-        status = cli_print(buf_slice(&out));
-    }
-    buf_free(&out);
+    status = name != NULL ? show_one(cli, client, verb, name) : show_all(cli, client);
     client_free(client);
     return status;
 }

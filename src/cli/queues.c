@@ -23,6 +23,41 @@ static void write_row(struct buf *out, struct json_value queue)
                has_totals ? client_i64(totals, "succeeded", 0) : 0, has_totals ? client_i64(totals, "dead", 0) : 0);
 }
 
+#define HEADER "QUEUE                 STATE      WAITING   RUNNING   SUCCEEDED      DEAD\n"
+
+static enum status show_all(const struct cli *cli, struct client *client)
+{
+    return client_list(client, &(struct client_list){.path = "/v1/queues",
+                                                     .wanted = UINT64_MAX,
+                                                     .is_json = cli_flag(cli, "json"),
+                                                     .header = HEADER,
+                                                     .write_row = write_row});
+}
+
+/* One queue, as it is after what `verb` did to it. */
+static enum status show_one(const struct cli *cli, struct client *client, const char *verb, const char *name)
+{
+    struct client_answer answer;
+    enum status status = client_call_thing(client, "/v1/queues", verb, name, &answer);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    struct buf out;
+    buf_init(&out, 1u << 20);
+    if (verb != NULL && strcmp(verb, "rm") == 0) {
+        buf_printf(&out, cli_flag(cli, "json") ? "{}\n" : "%s is forgotten.\n", name);
+    } else if (cli_flag(cli, "json")) {
+        json_print(&out, answer.root);
+        buf_append_char(&out, '\n');
+    } else {
+        buf_append_str(&out, HEADER);
+        write_row(&out, answer.root);
+    }
+    status = cli_print(buf_slice(&out));
+    buf_free(&out);
+    return status;
+}
+
 enum status cli_queues(struct cli *cli)
 {
     static const char *const verbs[] = {"pause", "resume", "add", "rm", NULL};
@@ -35,31 +70,7 @@ enum status cli_queues(struct cli *cli)
     if (client == NULL) {
         return STATUS_USAGE;
     }
-    struct buf out;
-    buf_init(&out, 64u << 20);
-    struct client_answer answer;
-    status = client_call_thing(client, "/v1/queues", "", verb, name, &answer);
-    if (status == STATUS_OK) {
-        if (verb != NULL && strcmp(verb, "rm") == 0) {
-            buf_printf(&out, cli_flag(cli, "json") ? "{}\n" : "%s is forgotten.\n", name);
-        } else if (cli_flag(cli, "json")) {
-            json_print(&out, answer.root);
-            buf_append_char(&out, '\n');
-        } else {
-            struct json_value items, item;
-            struct slice key;
-            buf_append_str(&out, "QUEUE                 STATE      WAITING   RUNNING   SUCCEEDED      DEAD\n");
-            if (json_member(answer.root, "items", &items)) {
-                for (struct json_iter it = json_iter_of(items); json_next(&it, &key, &item);) {
-                    write_row(&out, item);
-                }
-            } else {
-                write_row(&out, answer.root);
-            }
-        }
-        status = cli_print(buf_slice(&out));
-    }
-    buf_free(&out);
+    status = name != NULL ? show_one(cli, client, verb, name) : show_all(cli, client);
     client_free(client);
     return status;
 }

@@ -101,6 +101,25 @@ await run({
       }
     }
   },
+  async 'the command line shows all queues, kinds and nodes, however many pages they are'() {
+    const names = Array.from({ length: 1010 }, (_, i) => `page-${i}`);
+    for (let at = 0; at < names.length; at += 50) {
+      await Promise.all(names.slice(at, at + 50).map(async (name) => {
+        await hub.ok('PUT', `/v1/queues/${name}`);
+        await hub.ok('PUT', `/v1/kinds/${name}`);
+        await hub.ok('POST', '/v1/leases', { node: name, kinds: ['l.rare'], max: 1, wait_ms: 0 });
+      }));
+    }
+    for (const things of ['queues', 'kinds', 'nodes']) {
+      const lines = cli(things).split('\n').map((line) => line.split(/\s/)[0]);
+      const json = JSON.parse(cli(things, '--json'));
+      equal(json.next_cursor, null, `${things} --json is the whole list`);
+      for (const shown of [lines, json.items.map((item) => item.name)]) {
+        equal(names.filter((name) => !shown.includes(name)), [], `none of ${things} is left out`);
+        equal(new Set(shown.filter((name) => name !== '')).size, shown.filter((name) => name !== '').length, `none of ${things} is shown twice`);
+      }
+    }
+  },
   async 'a finished task is deleted for good'() {
     const [open, gone] = await batch([{ kind: 'l.wait' }, { kind: 'l.rare' }]);
     await drain('l.rare', () => ({ outcome: 'complete', result: 1 }));
