@@ -175,6 +175,8 @@ void core_rekey(struct core *core, bool moves)
         ready_rehash(core);
         unique_rehash(core);
         idempotency_rehash(core);
+        refs_rehash(core);
+        roll_rehash(core);
     }
 }
 

@@ -481,11 +481,13 @@ void roll_set_state(struct core *core, uint32_t task, uint8_t state); /* before 
 void roll_error_begin(struct core *core, uint32_t task);              /* around a change of its error's kind */
 void roll_error_end(struct core *core, uint32_t task);
 void roll_free(struct core *core);
+void roll_rehash(struct core *core);
 bool roll_is_right(const struct core *core); /* V1, V2 */
 
 /* refs.c */
 bool refs_add(struct core *core, struct slice text); /* whether it names any blob */
 void refs_remove(struct core *core, struct slice text);
+void refs_rehash(struct core *core);
 
 /* lease.c */
 void attempt_free(struct core *core, uint32_t attempt);

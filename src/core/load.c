@@ -189,6 +189,7 @@ static enum status load(struct core *core, struct slice body, struct buf *why)
     enum status status = archive_load(core, body, why);
     core->kinds_cap = core->kind_count;
     core_rekey(core, false);
+    refs_rehash(core); /* what came before the secret */
     if (status != STATUS_OK) {
         return status;
     }

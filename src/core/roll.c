@@ -28,9 +28,10 @@
 
 /* --- classes of a block: open addressing; a class whose tasks are gone keeps its place until the table grows --- */
 
-static uint32_t error_hash(struct slice error_kind)
+/* Kinds of errors, queues and kinds are chosen by clients: keyed, so that nobody can make walks look in vain. */
+static uint32_t error_hash(const struct core *core, struct slice error_kind)
 {
-    return error_kind.len > 0 ? (uint32_t)hash64(error_kind, 0) | 1u : 0;
+    return error_kind.len > 0 ? (uint32_t)hash_keyed(&core->hash_key, 0, error_kind) | 1u : 0;
 }
 
 static struct roll_class class_of(const struct core *core, const struct task *task)
@@ -38,20 +39,20 @@ static struct roll_class class_of(const struct core *core, const struct task *ta
     const struct task_side *side = task_side(core, task);
     return (struct roll_class){.queue = task_queue(core, task),
                                .kind = signature_at(core, task->signature)->kind,
-                               .error = side != NULL ? error_hash(block_slice(side->error_kind)) : 0};
+                               .error = side != NULL ? error_hash(core, block_slice(side->error_kind)) : 0};
 }
 
-static uint32_t class_slot(const struct roll_class *class)
+static uint32_t class_slot(const struct core *core, const struct roll_class *class)
 {
-    uint64_t mix = (class->queue * UINT64_C(0x9E3779B97F4A7C15)) ^ (class->kind * UINT64_C(0xC2B2AE3D27D4EB4F)) ^
-                   (class->error * UINT64_C(0x165667B19E3779F9));
-    return (uint32_t)(mix >> 32);
+    const uint64_t numbers[] = {(uint64_t) class->queue << 32 | class->kind, class->error};
+    return (uint32_t)hash_keyed_numbers(&core->hash_key, numbers, ARRAY_COUNT(numbers));
 }
 
 /* The place of the class, or the free one where it would be. */
-static struct roll_class *class_find(const struct roll_block *block, const struct roll_class *class)
+static struct roll_class *class_find(const struct core *core, const struct roll_block *block,
+                                     const struct roll_class *class)
 {
-    for (uint32_t at = class_slot(class);; at++) {
+    for (uint32_t at = class_slot(core, class);; at++) {
         struct roll_class *found = &block->classes[at & (block->class_cap - 1)];
         if (found->queue == NONE ||
             (found->queue == class->queue && found->kind == class->kind && found->error == class->error)) {
@@ -60,7 +61,7 @@ static struct roll_class *class_find(const struct roll_block *block, const struc
     }
 }
 
-static void classes_grow(struct roll_block *block)
+static void classes_grow(const struct core *core, struct roll_block *block)
 {
     struct roll_class *old = block->classes;
     uint32_t old_cap = block->class_cap, live = 0;
@@ -78,23 +79,23 @@ static void classes_grow(struct roll_block *block)
     }
     for (uint32_t i = 0; i < old_cap; i++) {
         if (old[i].queue != NONE && old[i].total > 0) {
-            *class_find(block, &old[i]) = old[i];
+            *class_find(core, block, &old[i]) = old[i];
         }
     }
     block->class_used = live;
     free(old);
 }
 
-static struct roll_class *class_take(struct roll_block *block, const struct roll_class *class)
+static struct roll_class *class_take(const struct core *core, struct roll_block *block, const struct roll_class *class)
 {
     if (block->class_cap == 0) {
-        classes_grow(block);
+        classes_grow(core, block);
     }
-    struct roll_class *found = class_find(block, class);
+    struct roll_class *found = class_find(core, block, class);
     if (found->queue == NONE) {
         if (4 * (block->class_used + 1) > 3 * block->class_cap) {
-            classes_grow(block);
-            found = class_find(block, class);
+            classes_grow(core, block);
+            found = class_find(core, block, class);
         }
         *found = *class;
         block->class_used++;
@@ -113,7 +114,7 @@ static void block_add(struct core *core, uint32_t block_index, const struct task
 {
     struct roll_block *block = block_at(core, block_index);
     struct roll_class class = class_of(core, task);
-    struct roll_class *found = class_take(block, &class);
+    struct roll_class *found = class_take(core, block, &class);
     found->total++;
     found->counts[task->state]++;
     block->counts[task->state]++;
@@ -124,7 +125,7 @@ static void block_subtract(struct core *core, const struct task *task)
 {
     struct roll_block *block = block_at(core, task->block);
     struct roll_class class = class_of(core, task);
-    struct roll_class *found = class_find(block, &class);
+    struct roll_class *found = class_find(core, block, &class);
     ensure(found->queue != NONE && found->counts[task->state] > 0 && block->counts[task->state] > 0);
     found->total--;
     found->counts[task->state]--;
@@ -236,7 +237,7 @@ void roll_set_state(struct core *core, uint32_t index, uint8_t state)
     const struct task *task = task_at(core, index);
     struct roll_block *block = block_at(core, task->block);
     struct roll_class class = class_of(core, task);
-    struct roll_class *found = class_find(block, &class);
+    struct roll_class *found = class_find(core, block, &class);
     ensure(found->queue != NONE && found->counts[task->state] > 0 && block->counts[task->state] > 0);
     found->counts[task->state]--;
     block->counts[task->state]--;
@@ -252,6 +253,21 @@ void roll_error_begin(struct core *core, uint32_t index)
 void roll_error_end(struct core *core, uint32_t index)
 {
     block_add(core, task_at(core, index)->block, task_at(core, index));
+}
+
+void roll_rehash(struct core *core)
+{
+    for (uint32_t i = slab_next(&core->blocks, 0); i != SLAB_NONE; i = slab_next(&core->blocks, i + 1)) {
+        struct roll_block *block = block_at(core, i);
+        uint32_t count = block->count;
+        block->count = 0;
+        free(TAKE(block->classes));
+        block->class_used = block->class_cap = 0;
+        memset(block->counts, 0, sizeof(block->counts));
+        for (uint32_t at = block->first; block->count < count; at = task_at(core, at)->newer) {
+            block_add(core, i, task_at(core, at));
+        }
+    }
 }
 
 void roll_free(struct core *core)
@@ -277,7 +293,7 @@ static struct wanted wanted_of(const struct core *core, const struct task_filter
     struct wanted wanted = {.state = filter->state,
                             .queue = NONE,
                             .kind = NONE,
-                            .error = error_hash(filter->error_kind),
+                            .error = error_hash(core, filter->error_kind),
                             .error_kind = filter->error_kind,
                             .from_ns = filter->created_from_ns,
                             .until_ns = filter->created_until_ns};
@@ -426,7 +442,7 @@ static bool is_block_right(const struct core *core, uint32_t index, uint32_t *at
     for (uint32_t n = 0; is_right && n < block->count; n++) {
         const struct task *task = *at != NONE ? task_at(core, *at) : NULL;
         struct roll_class class = task != NULL ? class_of(core, task) : (struct roll_class){.queue = NONE};
-        struct roll_class *found = class_find(&copy, &class);
+        struct roll_class *found = class_find(core, &copy, &class);
         is_right = task != NULL && task->block == index && found->queue != NONE && found->total > 0 &&
                    found->counts[task->state] > 0 && (n + 1 < block->count || block->last == *at);
         if (is_right) {

@@ -517,6 +517,9 @@ static void scalar_fields(struct archive *archive, void *record)
         for (size_t i = 0; i < sizeof(core->secret); i++) {
             field_u8(archive, &core->secret[i]);
         }
+        if (archive->is_loading) {
+            core_rekey(core, false); /* texts that come behind name blobs, whose map is filled as they come */
+        }
     }
     if (since(archive, 3)) {
         uint64_t *const dropped[] = {&core->dropped.submitted, &core->dropped.succeeded, &core->dropped.dead,
