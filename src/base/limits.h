@@ -20,12 +20,11 @@
 #define LIMIT_BATCH_TASKS 1000                       /* tasks in one tasks:batch */
 #define LIMIT_PRIORITY_MAX 9
 #define LIMIT_WEIGHT_MAX 1000
-#define LIMIT_ATTEMPTS 1000 /* retry.max at most */
-/* An attempt lost with its node counts apart. A task under which two nodes died is more likely their murderer than unlucky: it is held
- * for somebody to look at. Entries of the first level gave it ten. */
-#define LIMIT_ATTEMPTS_LOST 2
-#define LIMIT_ATTEMPTS_LOST_MAX 1000 /* that a hub can be set to */
-#define LIMIT_ATTEMPTS_LOST_FIRST 11
+#define LIMIT_ATTEMPTS 1000    /* retry.max at most */
+#define LIMIT_ATTEMPTS_LOST 10 /* an attempt lost with its node counts apart from those that failed */
+/* A task under which two nodes died is more likely their murderer than unlucky: it is held for somebody to look at. */
+#define LIMIT_DEATHS 2
+#define LIMIT_DEATHS_MAX 1000                           /* that a hub can be set to */
 #define LIMIT_ATTEMPTS_KEPT 16                          /* attempts remembered for each task, the newest ones */
 #define LIMIT_DURATION_MS (INT64_C(366) * 86400 * 1000) /* any *_ms field */
 #define LIMIT_IDEMPOTENCY_KEYS 4000000

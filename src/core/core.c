@@ -190,7 +190,7 @@ static void configure(struct core *core, const struct command_configure *command
     core->tasks_max = command->tasks_max != 0 ? command->tasks_max : LIMIT_TASKS;
     core->payload_size_max = command->payload_size_max != 0 ? command->payload_size_max : LIMIT_PAYLOAD_TOTAL_SIZE;
     core->finished_keep_ms = command->finished_keep_ms != 0 ? command->finished_keep_ms : LIMIT_FINISHED_KEEP_MS;
-    core->lost_max = command->lost_max;
+    core->deaths_max = command->deaths_max;
 }
 
 static void apply_command(struct core *core, const struct command *command, uint32_t ordinal)

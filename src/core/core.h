@@ -97,8 +97,11 @@ struct task_view {
     uint32_t weight;
     int64_t created_ns, run_at_ns, started_ns, finished_ns; /* 0: not yet */
     int64_t expires_ns;                                     /* end of ttl; 0: none */
-    int64_t timeout_ms, lease_ms;
+    int64_t timeout_ms, lease_ms, ttl_ms;
+    uint64_t retry_of; /* the task that this one is another try of; 0: none */
+    enum unique_mode unique_mode;
     uint32_t attempts, attempts_failed, attempts_lost;
+    uint32_t deaths;    /* nodes that died while it ran; not in a row */
     bool is_unservable; /* it waits, and no node with a session could run it; not in a row */
     struct requirement requirement;
     struct retry_policy retry;

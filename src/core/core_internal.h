@@ -124,13 +124,16 @@ struct attempt { /* one that was made; a task keeps the newest LIMIT_ATTEMPTS_KE
     uint32_t node; /* symbol */
     uint32_t older;
     uint8_t outcome;
+    bool is_death; /* counted in its task's deaths */
 };
 
 struct task_side { /* what few tasks have */
     struct block *unique_key, *traceparent, *checkpoint, *result;
     struct block *error_kind, *error_message, *error_detail, *progress_note;
     int64_t ttl_ms, timeout_ms;
-    uint32_t unique; /* the record that it holds its key by, or NONE */
+    bool is_retried;   /* it was final once, and tried again */
+    uint64_t retry_of; /* the task of history that this one is another try of; 0: none */
+    uint32_t unique;   /* the record that it holds its key by, or NONE */
     uint16_t progress_permille;
     uint8_t unique_mode;
 };
@@ -168,6 +171,7 @@ struct task {
     uint8_t priority : 7;
     uint8_t is_held : 1; /* only inside node_hello */
     uint8_t state;       /* enum task_state */
+    uint16_t deaths;     /* of attempts_lost: its node died, as far as is known */
 };
 static_assert(sizeof(struct task) <= 200, "DESIGN section 6: a task record is at most about 200 bytes");
 static_assert(LIMIT_TASKS < 1 << TASK_ID_INDEX_BITS, "an index fits into an id");
@@ -263,7 +267,7 @@ struct core {
     bool has_secret;
     uint8_t secret[COMMAND_SECRET_SIZE]; /* random, from the first CONFIGURE that has one */
     int64_t finished_keep_ms;
-    uint32_t lost_max;       /* 0: LIMIT_ATTEMPTS_LOST */
+    uint32_t deaths_max;     /* 0: LIMIT_DEATHS */
     uint64_t task_number;    /* of the last task accepted */
     uint64_t session_number; /* of the last session opened */
     uint64_t history_seq;
@@ -496,7 +500,10 @@ void lease_grant(struct core *core, uint32_t task, uint32_t node);
 void lease_end(struct core *core, uint32_t task, enum attempt_outcome outcome, struct slice error_kind,
                struct slice message);
 void lease_put_stop(struct core *core, uint32_t task, enum stop_reason reason);
-void lease_lost(struct core *core, uint32_t task, enum attempt_outcome outcome); /* LOST or EXPIRED */
+/* `has_died`: its node, and not only the way to it or this lease. */
+void lease_lost(struct core *core, uint32_t task, enum attempt_outcome outcome, bool has_died);
+/* The node shows that it works on an attempt that was taken for lost with its death: it was none. */
+void lease_survived(struct core *core, const struct lease_token *token, uint32_t node_symbol);
 void lease_timed_out(struct core *core, uint32_t task);
 enum status lease_apply_outcome(struct core *core, uint32_t node, const struct outcome *outcome);
 uint32_t lease_find(const struct core *core, uint32_t node, const struct lease_token *token); /* task or NONE */
@@ -524,6 +531,8 @@ void unique_init(struct core *core);
 uint32_t unique_find(const struct core *core, uint32_t queue, uint32_t kind, struct slice key);
 /* The other task that now holds the key that this one would hold when it waits again; 0: none. */
 uint64_t unique_other(const struct core *core, const struct task *task);
+/* Hands the record of a task that has left memory to the one that is another try of it. */
+void unique_hand_over(struct core *core, uint32_t unique, uint32_t task);
 bool unique_take(struct core *core, uint32_t task);                      /* false when another task holds the key */
 void unique_set_end(struct core *core, uint32_t task, int64_t until_ns); /* of a UNIQUE_FOR_TIME key just taken */
 void unique_on_state(struct core *core, uint32_t task);                  /* lets go of the key when the mode says so */

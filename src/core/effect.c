@@ -171,6 +171,7 @@ void effect_put_finished(struct buf *out, const struct effect_finished *finished
     buf_append_lv(out, finished->queue);
     buf_append_lv(out, finished->kind);
     buf_append_lv(out, finished->error_kind);
+    buf_append_u64(out, finished->retry_of);
     buf_append_lv(out, finished->row);
     buf_end_part(out, start);
 }
@@ -184,6 +185,7 @@ static void get_finished(struct reader *reader, struct effect_finished *ret)
     ret->queue = reader_lv(reader);
     ret->kind = reader_lv(reader);
     ret->error_kind = reader_lv(reader);
+    ret->retry_of = reader_u64(reader);
     ret->row = reader_lv(reader);
 }
 

@@ -104,6 +104,7 @@ struct effect_finished {
     struct slice queue;
     struct slice kind;
     struct slice error_kind; /* of the last error; empty: none */
+    uint64_t retry_of;       /* the task of history that this one was another try of; 0: none */
     struct slice row;        /* the task record in the encoding of task_view_put (core.h), attempts included */
 };
 

@@ -3,12 +3,15 @@
  * A key remembers the hash of the body it came with and the task it made, for LIMIT_IDEMPOTENCY_MS and while there are
  * fewer than LIMIT_IDEMPOTENCY_KEYS; the oldest goes first. It outlives its task, whose last state it then answers
  * with. Keys of one task (a key can also arrive at a task through the task's unique key) are chained, so that its end
- * reaches all of them. */
+ * reaches all of them.
+ *
+ * The retry of a task that only history has is a submit with a key of its own (core_retry_key), so that there is one. */
 #include "base/hash.h"
 #include "base/mutation.h"
 #include "core/core_internal.h"
 
-#define PURGE_MAX 20000u /* in one entry */
+#define PURGE_MAX 20000u      /* in one entry */
+#define RETRY_KEY_MARK '\x01' /* clients' keys are visible characters */
 
 static bool is_equal(const void *ctx, uint32_t value, const void *key)
 {
@@ -45,10 +48,37 @@ static void drop_oldest(struct core *core)
     slab_free(&core->idempotencies, index);
 }
 
-static bool is_over(const struct core *core, uint32_t index)
+static bool is_expired(const struct core *core, uint32_t index)
 {
     int64_t keep_ms = MUTATION(forget_idempotency) ? 5 : LIMIT_IDEMPOTENCY_MS;
     return time_add_ms(idempotency_at(core, index)->created_ns, keep_ms) <= core->time_ns;
+}
+
+/* The key of a retry is known as long as the task that it made is in memory; from then on history knows the two. */
+static bool is_kept(const struct core *core, uint32_t index)
+{
+    const struct idempotency *known = idempotency_at(core, index);
+    return known->key->len == RETRY_KEY_SIZE && known->key->data[0] == RETRY_KEY_MARK &&
+           task_find(core, known->task_id) != NONE;
+}
+
+/* Takes the oldest key, whose time is over, off the front: it goes, or begins anew. */
+static void retire_oldest(struct core *core)
+{
+    uint32_t index = core->idempotency_oldest;
+    if (!is_kept(core, index)) {
+        drop_oldest(core);
+        return;
+    }
+    struct idempotency *kept = idempotency_at(core, index);
+    kept->created_ns = core->time_ns;
+    if (kept->newer != NONE) {
+        core->idempotency_oldest = kept->newer;
+        idempotency_at(core, core->idempotency_newest)->newer = index;
+        core->idempotency_newest = index;
+        kept->newer = NONE;
+    }
+    core->steps++;
 }
 
 static uint32_t lookup(const struct core *core, struct slice key)
@@ -59,12 +89,12 @@ static uint32_t lookup(const struct core *core, struct slice key)
 uint32_t idempotency_find(const struct core *core, struct slice key)
 {
     uint32_t index = lookup(core, key);
-    return index != MAP_NONE && !is_over(core, index) ? index : NONE;
+    return index != MAP_NONE && (!is_expired(core, index) || is_kept(core, index)) ? index : NONE;
 }
 
 struct slice core_retry_key(uint64_t task_id, char ret[RETRY_KEY_SIZE])
 {
-    ret[0] = '\x01'; /* clients' keys are visible characters */
+    ret[0] = RETRY_KEY_MARK;
     for (int i = 0; i < RETRY_KEY_SIZE - 1; i++) {
         ret[i + 1] = "0123456789abcdef"[task_id >> (60 - 4 * i) & 15];
     }
@@ -81,8 +111,8 @@ uint64_t core_retried_as(const struct core *core, uint64_t task_id)
 void idempotency_add(struct core *core, struct slice key, uint64_t body_hash, uint32_t task_index)
 {
     while (lookup(core, key) != MAP_NONE) { /* over, and so is all that is older */
-        ensure(is_over(core, core->idempotency_oldest));
-        drop_oldest(core);
+        ensure(is_expired(core, core->idempotency_oldest));
+        retire_oldest(core);
     }
     while (core->idempotencies.used >= LIMIT_IDEMPOTENCY_KEYS) {
         drop_oldest(core);
@@ -135,10 +165,10 @@ void idempotency_forget(struct core *core, uint32_t task_index)
 void idempotency_purge(struct core *core)
 {
     for (uint32_t i = 0; i < PURGE_MAX; i++) {
-        if (core->idempotency_oldest == NONE || !is_over(core, core->idempotency_oldest)) {
+        if (core->idempotency_oldest == NONE || !is_expired(core, core->idempotency_oldest)) {
             return;
         }
-        drop_oldest(core);
+        retire_oldest(core);
     }
 }
 

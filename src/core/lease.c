@@ -231,42 +231,58 @@ static bool is_superseded(struct core *core, uint32_t index)
 
 static bool is_poison(const struct core *core, const struct task *task)
 {
-    uint32_t lost_max = core->lost_max != 0 ? core->lost_max : LIMIT_ATTEMPTS_LOST;
-    if (core_level(core) < ENTRY_LEVEL_MEND) {
-        lost_max = LIMIT_ATTEMPTS_LOST_FIRST;
-    }
-    return task->attempts_lost >= lost_max && !MUTATION(poison_goes_on);
+    uint32_t deaths_max = core->deaths_max != 0 ? core->deaths_max : LIMIT_DEATHS;
+    return task->deaths >= deaths_max && !MUTATION(poison_goes_on);
 }
 
 /* A task under which nodes die is not given to a further one: it is dead, and says under which. */
 static void hold_poison(struct core *core, uint32_t index)
 {
     const struct task *task = task_at(core, index);
-    if (core_level(core) < ENTRY_LEVEL_MEND) {
-        task_set_end(core, index, SLICE("lost"), SLICE("Too many attempts were lost with their nodes."));
-    } else {
-        char message[LIMIT_ERROR_SIZE];
-        struct slice name = symbol_text(core, attempt_at(core, task->attempt_newest)->node);
-        int len =
-            snprintf(message, sizeof(message),
-                     "%u nodes were lost while it ran, the last one was %.*s. It is held for somebody to look at; a "
-                     "retry runs it alone on its node.",
-                     task->attempts_lost, SLICE_ARG(name));
-        task_set_end(core, index, SLICE(POISON), slice_of(message, (size_t)len));
-    }
+    char message[LIMIT_ERROR_SIZE];
+    struct slice name = symbol_text(core, attempt_at(core, task->attempt_newest)->node);
+    int len =
+        snprintf(message, sizeof(message),
+                 "%u nodes died while it ran, the last one was %.*s. It is held for somebody to look at; a retry runs "
+                 "it alone on its node.",
+                 task->deaths, SLICE_ARG(name));
+    task_set_end(core, index, SLICE(POISON), slice_of(message, (size_t)len));
     task_finish(core, index, TASK_DEAD);
 }
 
-void lease_lost(struct core *core, uint32_t index, enum attempt_outcome outcome)
+void lease_lost(struct core *core, uint32_t index, enum attempt_outcome outcome, bool has_died)
 {
     struct task *task = task_at(core, index);
     const struct slice none = {NULL, 0};
     lease_end(core, index, outcome, none, none);
     task->attempts_lost++;
+    if (has_died && core_level(core) >= ENTRY_LEVEL_MEND) {
+        attempt_at(core, task->attempt_newest)->is_death = true;
+        task->deaths++;
+    }
     if (is_poison(core, task)) {
         hold_poison(core, index);
+    } else if (task->attempts_lost > LIMIT_ATTEMPTS_LOST) {
+        task_set_end(core, index, SLICE("lost"), SLICE("Too many attempts were lost with their nodes."));
+        task_finish(core, index, TASK_DEAD);
     } else if (!is_superseded(core, index)) {
         task_make_ready(core, index, true);
+    }
+}
+
+void lease_survived(struct core *core, const struct lease_token *token, uint32_t node_symbol)
+{
+    uint32_t index = task_find(core, token->task_id);
+    if (index == NONE || task_state_is_final((enum task_state)task_at(core, index)->state)) {
+        return;
+    }
+    struct task *task = task_at(core, index);
+    for (uint32_t i = task->attempt_newest; i != NONE; i = attempt_at(core, i)->older) {
+        struct attempt *attempt = attempt_at(core, i);
+        if (attempt->number == token->attempt && attempt->node == node_symbol && attempt->is_death) {
+            attempt->is_death = false;
+            task->deaths -= task->deaths > 0;
+        }
     }
 }
 

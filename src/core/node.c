@@ -185,7 +185,7 @@ static void set_facts(struct core *core, uint32_t index, const struct command_no
 /* --- sessions --- */
 
 /* All leases for which `is_held` is not set are lost. From the last to the first, as each goes to the front of its line. */
-static void lose_leases(struct core *core, uint32_t index)
+static void lose_leases(struct core *core, uint32_t index, bool has_died)
 {
     for (uint32_t i = node_at(core, index)->lease_tail; i != NONE;) {
         struct task *task = task_at(core, i);
@@ -195,7 +195,7 @@ static void lose_leases(struct core *core, uint32_t index)
             continue;
         }
         if (!task->is_held || MUTATION(ignore_held)) {
-            lease_lost(core, i, ATTEMPT_LOST);
+            lease_lost(core, i, ATTEMPT_LOST, has_died);
         }
         task->is_held = 0;
         i = prev;
@@ -213,7 +213,7 @@ static void end_session(struct core *core, uint32_t index, enum lost_reason reas
     struct node *node = node_at(core, index);
     ensure(node->session != 0 && core->sessions > 0);
     put_ended(core, node, reason);
-    lose_leases(core, index);
+    lose_leases(core, index, reason != LOST_LEFT);
     ensure(node->leases == 0 || MUTATION(leak_lease));
     node->session = 0;
     node->credit = 0;
@@ -325,6 +325,9 @@ static void check_held(struct core *core, uint32_t index, const struct command_n
         uint32_t task = is_resumed ? lease_find(core, index, &token) : NONE;
         if (task == NONE) {
             refuse(core, i, STATUS_LEASE_LOST);
+            if (node_at(core, index)->instance == hello->instance) {
+                lease_survived(core, &token, node_at(core, index)->symbol);
+            }
         } else {
             task_at(core, task)->is_held = 1;
         }
@@ -394,7 +397,7 @@ void node_hello(struct core *core, const struct command_node_hello *hello, struc
         check_held(core, index, hello, is_resumed);
         if (is_resumed) {
             put_ended(core, node, LOST_REPLACED); /* its old connection, if that is still there */
-            lose_leases(core, index);
+            lose_leases(core, index, false);      /* it is the same process: it never got them, or let them go */
         } else {
             core->sessions++;
             table_charge(core, node->caller, TABLE_SESSIONS, 1);

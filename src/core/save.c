@@ -313,6 +313,9 @@ static void attempt_fields(struct archive *archive, void *record)
     field_i64(archive, &attempt->ended_ns);
     field_block(archive, &attempt->error_kind);
     field_block(archive, &attempt->message);
+    if (since(archive, 2)) {
+        field_bool(archive, &attempt->is_death);
+    }
     if (archive->is_loading) {
         archive->core->payload_size += sizeof(struct attempt);
     }
@@ -334,6 +337,10 @@ static void side_fields(struct archive *archive, void *record)
     field_u32(archive, &side->unique);
     field_u16(archive, &side->progress_permille);
     field_u8(archive, &side->unique_mode);
+    if (since(archive, 2)) {
+        field_u64(archive, &side->retry_of);
+        field_bool(archive, &side->is_retried);
+    }
 }
 
 static void task_fields(struct archive *archive, void *record)
@@ -369,6 +376,9 @@ static void task_fields(struct archive *archive, void *record)
     field_u8(archive, &task->state);
     archive->failed |= priority > LIMIT_PRIORITY_MAX;
     task->priority = priority & 0x7F;
+    if (since(archive, 2)) {
+        field_u16(archive, &task->deaths);
+    }
 }
 
 static void unique_fields(struct archive *archive, void *record)
@@ -529,7 +539,7 @@ static void scalar_fields(struct archive *archive, void *record)
         }
     }
     if (since(archive, 4)) {
-        field_u32(archive, &core->lost_max);
+        field_u32(archive, &core->deaths_max);
     }
 }
 
@@ -558,9 +568,9 @@ static const struct section {
     {TAG('R', 'E', 'T', 'R'), "retry policies", 2, 1, offsetof(struct core, retries), retry_fields},
     {TAG('N', 'O', 'D', 'E'), "nodes", 3, 1, offsetof(struct core, nodes), node_fields},
     {TAG('S', 'L', 'O', 'T'), "slots", 1, 1, offsetof(struct core, slots), slot_fields},
-    {TAG('A', 'T', 'T', 'E'), "attempts", 1, 1, offsetof(struct core, attempts), attempt_fields},
-    {TAG('S', 'I', 'D', 'E'), "sides", 1, 1, offsetof(struct core, sides), side_fields},
-    {TAG('T', 'A', 'S', 'K'), "tasks", 1, 1, offsetof(struct core, tasks), task_fields},
+    {TAG('A', 'T', 'T', 'E'), "attempts", 2, 1, offsetof(struct core, attempts), attempt_fields},
+    {TAG('S', 'I', 'D', 'E'), "sides", 2, 1, offsetof(struct core, sides), side_fields},
+    {TAG('T', 'A', 'S', 'K'), "tasks", 2, 1, offsetof(struct core, tasks), task_fields},
     {TAG('U', 'N', 'I', 'Q'), "unique keys", 2, 1, offsetof(struct core, uniques), unique_fields},
     {TAG('I', 'D', 'E', 'M'), "idempotency keys", 1, 1, offsetof(struct core, idempotencies), idempotency_fields},
 };

@@ -149,6 +149,7 @@ static void put_finished(struct core *core, uint32_t index)
                                      .queue = view.queue,
                                      .kind = view.kind,
                                      .error_kind = view.error_kind,
+                                     .retry_of = view.retry_of,
                                      .row = buf_slice(&core->row)};
     effect_put_finished(core->effects, &effect);
 }
@@ -308,6 +309,15 @@ static bool is_held_unique(struct core *core, uint32_t queue, uint32_t kind, con
         return false;
     }
     const struct unique *unique = unique_at(core, found);
+    if (command->retry_of != 0) { /* another try of a task is no duplicate of a third one */
+        if (unique->task_id == command->retry_of) {
+            return false;
+        }
+        reply->status = STATUS_CONFLICT;
+        reply->task_id = unique->task_id;
+        reply->state = known_state(core, unique->task_id, unique->state);
+        return true;
+    }
     core->duplicates++;
     reply->task_id = unique->task_id;
     reply->state = known_state(core, unique->task_id, unique->state);
@@ -347,7 +357,7 @@ static bool acquire_parts(struct core *core, const struct command_submit *comman
 static void fill_side(struct core *core, struct task *task, const struct command_submit *command)
 {
     if (command->unique_mode == UNIQUE_NONE && command->traceparent.len == 0 && command->ttl_ms == 0 &&
-        command->timeout_ms == 0) {
+        command->timeout_ms == 0 && command->retry_of == 0) {
         return;
     }
     struct task_side *side = task_side_make(core, task);
@@ -356,6 +366,22 @@ static void fill_side(struct core *core, struct task *task, const struct command
     side->traceparent = block_new(core, command->traceparent);
     side->ttl_ms = command->ttl_ms;
     side->timeout_ms = command->timeout_ms;
+    side->retry_of = command->retry_of;
+}
+
+/* The key of another try is that of the first one, if that is still held by its name. The time of a timed one does not begin anew. */
+static void take_key(struct core *core, uint32_t index, uint32_t queue, uint32_t kind,
+                     const struct command_submit *command)
+{
+    uint32_t held = command->retry_of != 0 ? unique_find(core, queue, kind, command->unique_key) : NONE;
+    if (held != NONE) {
+        unique_hand_over(core, held, index);
+    } else if (command->unique_mode != UNIQUE_FOR_TIME || command->unique_ms > 0) {
+        ensure(unique_take(core, index));
+        if (command->unique_mode == UNIQUE_FOR_TIME) {
+            unique_set_end(core, index, time_add_ms(core->time_ns, command->unique_ms));
+        }
+    }
 }
 
 static uint32_t clamp_lease_ms(int64_t lease_ms)
@@ -441,10 +467,7 @@ void task_submit(struct core *core, const struct command_submit *command, struct
     }
     timer_update(core, index);
     if (command->unique_mode != UNIQUE_NONE) {
-        ensure(unique_take(core, index));
-        if (command->unique_mode == UNIQUE_FOR_TIME) {
-            unique_set_end(core, index, time_add_ms(core->time_ns, command->unique_ms));
-        }
+        take_key(core, index, queue, kind, command);
     }
     if (command->idempotency_key.len > 0) {
         idempotency_add(core, command->idempotency_key, command->body_hash, index);
@@ -489,6 +512,23 @@ static void run_alone(struct core *core, struct task *task)
     }
 }
 
+/* A task that a retry woke is not woken twice: it is as was asked for. Else the reply names the task that is in the way, which is
+ * the task itself, or the one that has its unique key by now. */
+static void refuse_retry(struct core *core, const struct task *task, bool is_open, struct effect_reply *reply)
+{
+    const struct task_side *side = task_side(core, task);
+    bool is_new_level = core_level(core) >= ENTRY_LEVEL_MEND;
+    reply_task(task, reply);
+    if (!is_open && side != NULL && side->is_retried && is_new_level) {
+        reply->is_duplicate = true;
+        return;
+    }
+    reply->status = STATUS_CONFLICT;
+    if (is_open && is_new_level) {
+        reply->task_id = unique_other(core, task);
+    }
+}
+
 void task_retry(struct core *core, const struct command_task *command, struct effect_reply *reply)
 {
     uint32_t index = task_find(core, command->task_id);
@@ -501,14 +541,14 @@ void task_retry(struct core *core, const struct command_task *command, struct ef
     bool is_open = task->state == TASK_DEAD || task->state == TASK_CANCELLED || task->state == TASK_EXPIRED ||
                    (MUTATION(retry_done) && task->state == TASK_SUCCEEDED);
     if (!is_open || unique_other(core, task) != 0) {
-        reply_task(task, reply);
-        reply->status = STATUS_CONFLICT;
+        refuse_retry(core, task, is_open, reply);
         return;
     }
     leave_finished(core, task);
     task->finished_seq = 0;
     task->finished_ns = 0;
     task->attempts_failed = task->attempts_lost = 0;
+    task->deaths = 0;
     const struct task_side *side = task_side(core, task);
     if (side != NULL && side->ttl_ms > 0) {
         task->expires_ns = time_add_ms(core->time_ns, side->ttl_ms); /* its time starts anew */
@@ -518,6 +558,7 @@ void task_retry(struct core *core, const struct command_task *command, struct ef
         run_alone(core, task);
     }
     task_set_error(core, index, (struct slice){NULL, 0}, (struct slice){NULL, 0}, (struct slice){NULL, 0});
+    side_at(core, task->side)->is_retried = core_level(core) >= ENTRY_LEVEL_MEND;
     core->retried++;
     queue_at(core, task_queue(core, task))->retried++;
     task_make_ready(core, index, false);

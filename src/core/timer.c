@@ -102,7 +102,7 @@ static void fire(struct core *core, uint32_t index)
         } else {
             ensure(task->lease_expires_ns == deadline_ns);
             lease_put_stop(core, index, STOP_EXPIRED);
-            lease_lost(core, index, ATTEMPT_EXPIRED);
+            lease_lost(core, index, ATTEMPT_EXPIRED, node_at(core, task->owner)->is_worker); /* it is how those die */
         }
     }
 }

@@ -166,6 +166,16 @@ bool unique_take(struct core *core, uint32_t task_index)
     return true;
 }
 
+void unique_hand_over(struct core *core, uint32_t index, uint32_t task_index)
+{
+    struct unique *unique = unique_at(core, index);
+    struct task_side *side = side_at(core, task_at(core, task_index)->side);
+    ensure(task_find(core, unique->task_id) == NONE && side->unique == NONE && unique->mode == side->unique_mode);
+    unique->task_id = task_at(core, task_index)->id;
+    unique->state = task_at(core, task_index)->state;
+    side->unique = index;
+}
+
 void unique_set_end(struct core *core, uint32_t task_index, int64_t until_ns)
 {
     uint32_t index = side_at(core, task_at(core, task_index)->side)->unique;

@@ -54,6 +54,9 @@ static void fill_side(const struct task_side *side, struct task_view *ret)
     ret->unique_key = block_slice(side->unique_key);
     ret->traceparent = block_slice(side->traceparent);
     ret->timeout_ms = side->timeout_ms;
+    ret->ttl_ms = side->ttl_ms;
+    ret->retry_of = side->retry_of;
+    ret->unique_mode = (enum unique_mode)side->unique_mode;
     ret->result = block_slice(side->result);
     ret->checkpoint = block_slice(side->checkpoint);
     ret->error_kind = block_slice(side->error_kind);
@@ -87,6 +90,7 @@ void view_fill(const struct core *core, uint32_t index, struct task_view *ret)
     ret->attempts = task->attempts;
     ret->attempts_failed = task->attempts_failed;
     ret->attempts_lost = task->attempts_lost;
+    ret->deaths = task->deaths;
     ret->is_unservable =
         (task->state == TASK_READY || task->state == TASK_SCHEDULED) && bitset_is_empty(&signature->nodes);
     fill_labels(core, signature->labels, signature->label_count, &ret->requirement);
@@ -180,6 +184,9 @@ void task_view_put(struct buf *out, const struct task_view *view)
         buf_append_lv(out, attempt->message);
     }
     buf_append_u8(out, view->requirement.is_alone); /* since version 2 */
+    buf_append_u8(out, (uint8_t)view->unique_mode);
+    buf_append_u64(out, (uint64_t)view->ttl_ms);
+    buf_append_u64(out, view->retry_of);
 }
 
 static void get_numbers(struct reader *reader, struct task_view *ret)
@@ -212,6 +219,24 @@ static void get_numbers(struct reader *reader, struct task_view *ret)
     ret->attempt_count = reader_u32(reader);
 }
 
+/* What rows have since version 2. */
+static void get_newer(struct reader *reader, uint8_t version, struct task_view *ret)
+{
+    uint8_t is_alone = 0, mode = ret->unique_key.len > 0 ? UNIQUE_UNFINISHED : UNIQUE_NONE; /* the usual one */
+    ret->ttl_ms = ret->expires_ns > ret->created_ns ? (ret->expires_ns - ret->created_ns) / NS_PER_MS : 0;
+    ret->retry_of = 0;
+    if (version >= 2) {
+        is_alone = reader_u8(reader);
+        mode = reader_u8(reader);
+        ret->ttl_ms = (int64_t)reader_u64(reader);
+        ret->retry_of = reader_u64(reader);
+    }
+    reader->failed |= is_alone > 1 || mode > UNIQUE_FOR_TIME || (mode == UNIQUE_NONE) != (ret->unique_key.len == 0) ||
+                      ret->ttl_ms < 0 || ret->ttl_ms > LIMIT_DURATION_MS;
+    ret->requirement.is_alone = is_alone == 1;
+    ret->unique_mode = (enum unique_mode)mode;
+}
+
 enum status task_view_get(struct slice row, struct task_view *ret)
 {
     struct reader reader = reader_of(row);
@@ -219,6 +244,7 @@ enum status task_view_get(struct slice row, struct task_view *ret)
     uint8_t state = reader_u8(&reader);
     ret->state = (enum task_state)state;
     ret->is_unservable = false;
+    ret->deaths = 0;
     ret->priority = reader_u8(&reader);
     ret->retry.jitter_percent = reader_u8(&reader);
     ret->weight = reader_u16(&reader);
@@ -258,9 +284,7 @@ enum status task_view_get(struct slice row, struct task_view *ret)
         attempt->error_kind = reader_lv(&reader);
         attempt->message = reader_lv(&reader);
     }
-    uint8_t is_alone = version >= 2 ? reader_u8(&reader) : 0;
-    reader.failed |= is_alone > 1;
-    ret->requirement.is_alone = is_alone == 1;
+    get_newer(&reader, version, ret);
     return reader_is_done(&reader) ? STATUS_OK : STATUS_CORRUPT;
 }
 

@@ -53,7 +53,7 @@
     KEY(suspect_ms, 100, 600000, "silence after which a node is suspect")                                              \
     KEY(lost_ms, 200, 3600000, "silence after which a node is lost")                                                   \
     KEY(closed_grace_ms, 0, 600000, "how long a node whose connection closed may take to come back")                   \
-    KEY(lost_attempts_max, 1, LIMIT_ATTEMPTS_LOST_MAX, "nodes that may die under a task before it is held as poison")  \
+    KEY(deaths_max, 1, LIMIT_DEATHS_MAX, "nodes that may die under a task before it is held as poison")                \
     KEY(no_auth, 0, 1, "1: listens beyond loopback although nobody is asked for a key")
 
 #define TEXT_KEYS(KEY)                                                                                                 \
@@ -125,7 +125,7 @@ void hub_config_default(struct hub_config *ret_config)
         .tasks_max = LIMIT_TASKS,
         .payload_size_max = LIMIT_PAYLOAD_TOTAL_SIZE,
         .finished_keep_ms = LIMIT_FINISHED_KEEP_MS,
-        .lost_attempts_max = LIMIT_ATTEMPTS_LOST,
+        .deaths_max = LIMIT_DEATHS,
         .blob_size_max = LIMIT_BLOB_SIZE,
         .memory_budget = default_budget(),
         .blob_keep_ms = LIMIT_BLOB_KEEP_MS,
@@ -423,7 +423,7 @@ static bool apply(const struct values *values, const struct lines *lines, const 
     SET(suspect_ms, suspect_ms, 1)
     SET(lost_ms, lost_ms, 1)
     SET(closed_grace_ms, closed_grace_ms, 1)
-    SET(lost_attempts_max, lost_attempts_max, 1)
+    SET(deaths_max, deaths_max, 1)
 #undef SET
     config->has_no_auth = values->no_auth != NULL ? *values->no_auth != 0 : config->has_no_auth;
     if (!(config->beat_ms < config->suspect_ms && config->suspect_ms < config->lost_ms)) {

@@ -38,6 +38,8 @@
 /* Pages of 8 KiB: a row with a small input and result is some hundred bytes. A checkpoint every 64 MiB of log: one per
  * thousand pages, as SQLite does by itself, would sync the file after every large transaction. auto_vacuum is heard only
  * where no table is yet: an older file keeps its size, and uses its free pages again. */
+/* What became of a task that was tried again from here. */
+#define RETRIED_SCHEMA "CREATE TABLE retried(id INTEGER PRIMARY KEY, as_id INTEGER NOT NULL);"
 #define PRAGMAS_WRITER                                                                                                 \
     "PRAGMA page_size=8192; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"         \
     "PRAGMA wal_autocheckpoint=8192;"                                                                                  \
@@ -90,6 +92,7 @@ struct row {
     uint64_t task_id;
     int state;
     int64_t created_ns, finished_ns;
+    uint64_t retry_of;
     struct slice queue, kind, error_kind, row;
 };
 
@@ -103,6 +106,7 @@ static struct row row_get(struct reader *reader)
     row.queue = reader_lv(reader);
     row.kind = reader_lv(reader);
     row.error_kind = reader_lv(reader);
+    row.retry_of = reader_u64(reader);
     row.row = reader_lv(reader);
     ensure(!reader->failed);
     return row;
@@ -147,6 +151,11 @@ static int write_row(struct history *history, const struct row *row, int64_t *ne
     if (code == SQLITE_OK) {
         code = index_add(history, &(struct row_key){row->state, row->queue, row->kind, row->error_kind, row->row},
                          row->task_id);
+    }
+    if (code == SQLITE_OK && row->retry_of != 0) {
+        (void)sqlite3_bind_int64(history->set_retried, 1, id_to_sql(row->retry_of));
+        (void)sqlite3_bind_int64(history->set_retried, 2, id_to_sql(row->task_id));
+        code = history_step(history->set_retried);
     }
     return code;
 }
@@ -458,18 +467,23 @@ static int make_tables(sqlite3 *db)
         db, "CREATE TABLE task(id INTEGER PRIMARY KEY, state INTEGER NOT NULL, created_ns INTEGER NOT NULL,"
             " finished_ns INTEGER NOT NULL, queue TEXT NOT NULL, kind TEXT NOT NULL, row BLOB NOT NULL);"
             "CREATE TABLE meta(position INTEGER NOT NULL, rows INTEGER NOT NULL);"
-            "INSERT INTO meta VALUES(0, 0);" INDEX_SCHEMA BLOB_SCHEMA
+            "INSERT INTO meta VALUES(0, 0);" INDEX_SCHEMA BLOB_SCHEMA RETRIED_SCHEMA
             "INSERT INTO unplaced VALUES(-9223372036854775807-1);");
 }
 
-/* Schema 1 had no index, schema 2 did not know which rows name blobs: both get that later, in the background. */
+/* Schema 1 had no index, schema 2 did not know which rows name blobs: both get that later, in the background. Schema 3 did not
+ * know what was tried again. */
 static int upgrade_tables(sqlite3 *db, int64_t schema)
 {
     static const char all_unplaced[] =
         "DELETE FROM unplaced;"
         "INSERT INTO unplaced SELECT coalesce(max(id)+1, -9223372036854775807-1) FROM task;";
     char sql[1536];
-    int len = snprintf(sql, sizeof(sql), "%s" BLOB_SCHEMA "%s", schema < 2 ? INDEX_SCHEMA : "", all_unplaced);
+    if (schema == 3) {
+        return exec_with_schema(db, RETRIED_SCHEMA);
+    }
+    int len =
+        snprintf(sql, sizeof(sql), "%s" BLOB_SCHEMA RETRIED_SCHEMA "%s", schema < 2 ? INDEX_SCHEMA : "", all_unplaced);
     ensure(len > 0 && (size_t)len < sizeof(sql));
     return exec_with_schema(db, sql);
 }
@@ -594,6 +608,8 @@ static enum status open_connections(struct history *history, const char *path, s
         {history->writer, "DELETE FROM blob_name WHERE digest=?1 AND id=?2", &history->unname_blob},
         {history->writer, SQL_OLDEST, &history->oldest},
         {history->writer, "UPDATE meta SET rows=?1", &history->set_rows},
+        {history->writer, "INSERT OR REPLACE INTO retried VALUES(?1,?2)", &history->set_retried},
+        {history->reader, "SELECT as_id FROM retried WHERE id=?1", &history->retried},
         {history->reader, SQL_NAMES_BLOB, &history->names_blob},
         {history->reader, SQL_GET, &history->get},
         {history->reader, SQL_CREATED, &history->created},
@@ -739,6 +755,7 @@ void history_add(struct history *history, const struct effect_finished *finished
     buf_append_lv(rows, finished->queue);
     buf_append_lv(rows, finished->kind);
     buf_append_lv(rows, finished->error_kind);
+    buf_append_u64(rows, finished->retry_of);
     buf_append_lv(rows, finished->row);
     ensure(buf_status(rows) == STATUS_OK);
     history->making->count++;
@@ -811,6 +828,16 @@ enum status history_get(struct history *history, uint64_t task_id, struct buf *r
     }
     (void)sqlite3_reset(get);
     return status;
+}
+
+uint64_t history_retried_as(struct history *history, uint64_t task_id)
+{
+    ensure_magic(history, HISTORY_MAGIC);
+    sqlite3_stmt *retried = history->retried;
+    (void)sqlite3_bind_int64(retried, 1, id_to_sql(task_id));
+    uint64_t as = sqlite3_step(retried) == SQLITE_ROW ? id_from_sql(sqlite3_column_int64(retried, 0)) : 0;
+    (void)sqlite3_reset(retried);
+    return as;
 }
 
 uint64_t history_count(struct history *history)

@@ -62,6 +62,8 @@ void history_close(struct history *history);
 /* --- reads --- */
 /* The row of a task (for task_view_get) into `row`; NOT_FOUND. */
 STATUS_MUST_CHECK enum status history_get(struct history *history, uint64_t task_id, struct buf *row);
+/* The task that was another try of this one, once it is final itself; 0: none. */
+uint64_t history_retried_as(struct history *history, uint64_t task_id);
 /* The rows that `filter` wants, beyond the id `at` (to start: UINT64_MAX, or 0 oldest first), until visit returns false.
  * Answered by index: no row is read that is not visited, except where an older file is not indexed yet (see
  * history_is_indexed); there at most `scan_max` rows are looked at. *ret_last is the last id looked at, from where to go

@@ -10,7 +10,7 @@
 #include "hub/history.h"
 
 #define HISTORY_APPLICATION_ID 0x53484f4c /* "SHOL" */
-#define HISTORY_SCHEMA 3
+#define HISTORY_SCHEMA 4
 #define CHUNK_SIZE (1u << 20)
 /* --- history_index.c: which rows a filter wants --- */
 
@@ -75,10 +75,12 @@ struct history {
     sqlite3_stmt *place, *unplace, *put_bucket;
     sqlite3_stmt *name_blob, *unname_blob;
     sqlite3_stmt *oldest, *set_rows;
+    sqlite3_stmt *set_retried;
     sqlite3_stmt *unplaced_rows, *set_unplaced;
     sqlite3 *reader; /* of the owner */
     sqlite3_stmt *get;
     sqlite3_stmt *names_blob;
+    sqlite3_stmt *retried;
     sqlite3_stmt *list[2]; /* by enum list_order, as the next ones */
     sqlite3_stmt *next[2]; /* the next place of a bucket */
     sqlite3_stmt *created; /* the first row from an id on, and when its task was created */

@@ -36,11 +36,11 @@ struct hub_config { /* from the command line, then the file, then defaults; hub/
     uint32_t connections_max;
     int64_t header_ms, body_idle_ms, idle_ms;
     int64_t beat_ms, suspect_ms, lost_ms, closed_grace_ms;
-    char node_key[128];         /* empty: nodes need none, or the API key when there is one */
-    char api_key[128];          /* empty: callers need none */
-    uint32_t lost_attempts_max; /* attempts lost with their nodes before a task is held */
-    bool has_no_auth;           /* may listen beyond loopback without an API key */
-    char hosts[1024];           /* guard.h */
+    char node_key[128];  /* empty: nodes need none, or the API key when there is one */
+    char api_key[128];   /* empty: callers need none */
+    uint32_t deaths_max; /* nodes that may die under a task before it is held */
+    bool has_no_auth;    /* may listen beyond loopback without an API key */
+    char hosts[1024];    /* guard.h */
     char origins[1024];
 };
 

@@ -603,7 +603,7 @@ static enum status propose_first(struct engine *engine)
                                            .tasks_max = hub->config.tasks_max,
                                            .payload_size_max = hub->config.payload_size_max,
                                            .finished_keep_ms = hub->config.finished_keep_ms,
-                                           .lost_max = hub->config.lost_attempts_max});
+                                           .deaths_max = hub->config.deaths_max});
     sequencer_commit(hub->sequencer, NULL);
     static const struct slice kinds[] = {{"code.run", 8}};
     for (size_t i = 0; i < ARRAY_COUNT(kinds); i++) {

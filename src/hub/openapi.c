@@ -93,7 +93,7 @@ static const struct {
                                         ",'started_at':" TIME ",'finished_at':" TIME ",'expires_at':" TIME
                                         ",'timeout_ms':" COUNT ",'lease_ms':" COUNT ",'attempts':" COUNT
                                         ",'attempts_failed':" COUNT ",'attempts_lost':" COUNT ",'retry':" REF(
-                                            "Retry") ",'unique':{'type':'object','properties':{'key':{'type':'string'}}},"
+                                            "Retry") ",'unique':{'type':'object','properties':{'key':{'type':'string'},'mode':{'type':'string'}}},'retry_of':{'type':'string'},"
                                                      "'requires':" REF(
                                                          "Requirement") ",'traceparent':{'type':'string'},'progress':{'type':'object','properties':"
                                                                         "{'permille':{'type':'integer'},'note':{'type':'string'}}},'lease':{'type':'object','properties':{'node':{'type':"

@@ -65,12 +65,19 @@ static void answer_view(struct call *call, const struct task_view *view, bool is
     call_answer_durable(call, 200, is_in_memory ? view->changed_seq : 0);
 }
 
+/* The task that is another try of one of history; 0: none. The core knows it until it is final itself, and history from then on. */
+static uint64_t retried_as(const struct hub *hub, uint64_t task_id)
+{
+    uint64_t as = core_retried_as(sequencer_core(hub->sequencer), task_id);
+    return as != 0 ? as : history_retried_as(hub->history, task_id);
+}
+
 /* Answers with the whole task; one of history says what its retry became, which the core knows. */
 static void answer_task(struct call *call, const struct task_view *view, bool is_in_memory)
 {
     struct buf *out = &call->routes->out;
     const struct core *core = sequencer_core(call->hub->sequencer);
-    uint64_t as = is_in_memory ? 0 : core_retried_as(core, view->task_id);
+    uint64_t as = is_in_memory ? 0 : retried_as(call->hub, view->task_id);
     task_json_write(out, view, false);
     if (call->route->of == ROUTE_TASK_SUBMIT && !call->is_new && buf_status(out) == STATUS_OK) {
         out->len--; /* the closing brace */
@@ -411,15 +418,43 @@ void handle_task_cancel(struct call *call)
     call_commit(call, on_cancelled);
 }
 
+static void refuse_key_taken(struct call *call, uint64_t holder)
+{
+    char id[BASE32_TEXT_SIZE];
+    base32_format(holder, id);
+    call_refuse_status(call, STATUS_CONFLICT,
+                       "task %s has the unique key of this one by now; when it is final this one can be retried", id);
+}
+
 static void on_resubmitted(struct call *call, const struct effect_reply *reply, uint64_t seq)
 {
     buf_reset(&call->routes->out);
     if (reply->status == STATUS_OK) {
         call->is_new = !reply->is_duplicate; /* else an earlier retry made it, or it holds the unique key */
         answer_state(call, reply, true, seq);
-        return;
+    } else if (reply->status == STATUS_CONFLICT) {
+        refuse_key_taken(call, reply->task_id);
+    } else {
+        call_refuse_reply(call, reply);
     }
-    call_refuse_status(call, reply->status, NULL);
+}
+
+static void refuse_retry(struct call *call, enum task_state state)
+{
+    call_refuse_status(call, STATUS_CONFLICT, "the task is %s; only dead, cancelled and expired tasks can be retried",
+                       task_state_name(state));
+}
+
+static void answer_earlier_retry(struct call *call, uint64_t as, uint64_t seq)
+{
+    static struct task_view view; /* too large for a stack; the loop's thread alone */
+    bool is_in_memory;
+    struct effect_reply reply = {.task_id = as, .state = TASK_SUCCEEDED};
+    if (find_task(call, as, &view, &is_in_memory) == STATUS_OK) {
+        reply.state = view.state;
+    }
+    call->is_new = false;
+    answer_state(call, &reply, true, seq);
 }
 
 static void on_retried(struct call *call, const struct effect_reply *reply, uint64_t seq)
@@ -432,8 +467,12 @@ static void on_retried(struct call *call, const struct effect_reply *reply, uint
         answer_state(call, reply, false, seq);
         return;
     }
+    if (status == STATUS_CONFLICT && reply->task_id != call->task_id) {
+        refuse_key_taken(call, reply->task_id);
+        return;
+    }
     if (status == STATUS_CONFLICT) {
-        refuse_transition(call, "retried", reply->state);
+        refuse_retry(call, reply->state);
         return;
     }
     if (status == STATUS_NOT_FOUND) {
@@ -444,7 +483,12 @@ static void on_retried(struct call *call, const struct effect_reply *reply, uint
         return;
     }
     if (view.state != TASK_DEAD && view.state != TASK_CANCELLED && view.state != TASK_EXPIRED) {
-        refuse_transition(call, "retried", view.state);
+        refuse_retry(call, view.state);
+        return;
+    }
+    uint64_t as = history_retried_as(call->hub->history, call->task_id);
+    if (as != 0) { /* it is final itself: what the core knew of the two may be gone */
+        answer_earlier_retry(call, as, seq);
         return;
     }
     struct command_submit command;

@@ -278,7 +278,7 @@ bool task_json_decode(struct json_value value, int64_t now_ns, struct buf *input
     command->kind = (struct slice){0};
     command->input = SLICE("null");
     command->fairness_key = command->unique_key = command->idempotency_key = command->traceparent = (struct slice){0};
-    command->body_hash = 0;
+    command->body_hash = command->retry_of = 0;
     command->priority = 5;
     command->weight = 1;
     command->by = (struct command_caller){0};
@@ -321,8 +321,9 @@ void task_json_resubmit(const struct task_view *view, struct command_submit *ret
         .priority = view->priority,
         .weight = view->weight,
         .unique_key = view->unique_key,
-        .unique_mode = view->unique_key.len > 0 ? UNIQUE_UNFINISHED : UNIQUE_NONE, /* a row does not keep the mode */
-        .ttl_ms = view->expires_ns > view->created_ns ? (view->expires_ns - view->created_ns) / NS_IN_MS : 0,
+        .unique_mode = view->unique_mode, /* a timed key that nobody holds any more is not taken anew: unique_ms is 0 */
+        .retry_of = view->task_id,
+        .ttl_ms = view->ttl_ms,
         .timeout_ms = view->timeout_ms,
         .lease_ms = view->lease_ms,
         .requirement = view->requirement, /* and alone, as a retry in memory would be: task_retry */
@@ -522,8 +523,15 @@ void task_json_write(struct buf *out, const struct task_view *view, bool is_brie
     member_int(out, ",\"attempts_failed\":", view->attempts_failed);
     member_int(out, ",\"attempts_lost\":", view->attempts_lost);
     write_retry(out, &view->retry);
+    if (view->retry_of != 0) {
+        buf_append_slice(out, SLICE(",\"retry_of\":\""));
+        write_id(out, view->retry_of);
+        buf_append_char(out, '"');
+    }
     if (view->unique_key.len > 0) {
+        static const char *const modes[] = {"", "queued", "unfinished", "time"};
         member_str(out, ",\"unique\":{\"key\":", view->unique_key);
+        member_str(out, ",\"mode\":", slice_str(modes[view->unique_mode]));
         buf_append_char(out, '}');
     }
     buf_append_slice(out, SLICE(",\"requires\":{"));

@@ -37,7 +37,8 @@ enum {
     HAS_CALLER = 1 << 12,
     HAS_ANYBODY = 1 << 13, /* CALLER_ANYBODY, in no bytes: the plain submit stays small */
     HAS_ALONE = 1 << 14,   /* in no bytes either */
-    HAS_ALL = (1 << 15) - 1
+    HAS_RETRY_OF = 1 << 15,
+    HAS_ALL = (1 << 16) - 1
 };
 
 void retry_policy_default(struct retry_policy *ret_policy)
@@ -135,8 +136,8 @@ void command_put_configure(struct buf *out, const struct command_configure *comm
     put_duration(out, command->finished_keep_ms);
     ensure(command->secret.len == 0 || command->secret.len == COMMAND_SECRET_SIZE);
     buf_append_slice(out, command->secret);
-    ensure(command->lost_max <= LIMIT_ATTEMPTS_LOST_MAX);
-    buf_append_u32(out, command->lost_max);
+    ensure(command->deaths_max <= LIMIT_DEATHS_MAX);
+    buf_append_u32(out, command->deaths_max);
     buf_end_part(out, start);
 }
 
@@ -157,6 +158,7 @@ static uint16_t submit_mask(const struct command_submit *command)
     mask |= command->lease_ms != 0 ? HAS_LEASE : 0;
     mask |= has_requirement ? HAS_REQUIREMENT : 0;
     mask |= requirement->is_alone ? HAS_ALONE : 0;
+    mask |= command->retry_of != 0 ? HAS_RETRY_OF : 0;
     mask |= !retry_policy_is_default(&command->retry) ? HAS_RETRY : 0;
     mask |= command->weight != 1 ? HAS_WEIGHT : 0;
     if (command->by.id != 0) {
@@ -209,6 +211,9 @@ void command_put_submit(struct buf *out, const struct command_submit *command)
     }
     if (mask & HAS_REQUIREMENT) {
         put_requirement(out, &command->requirement);
+    }
+    if (mask & HAS_RETRY_OF) {
+        buf_append_u64(out, command->retry_of);
     }
     if (mask & HAS_RETRY) {
         put_retry(out, &command->retry);
@@ -512,6 +517,8 @@ static void get_submit(struct reader *reader, struct command_submit *ret)
         ret->requirement.cpu_milli = ret->requirement.memory_mib = ret->requirement.gpu = 0;
     }
     ret->requirement.is_alone = (mask & HAS_ALONE) != 0;
+    ret->retry_of = mask & HAS_RETRY_OF ? reader_u64(reader) : 0;
+    reader->failed |= (mask & HAS_RETRY_OF) != 0 && ret->retry_of == 0;
     if (mask & HAS_RETRY) {
         get_retry(reader, &ret->retry);
     } else {
@@ -535,7 +542,7 @@ static void get_configure(struct reader *reader, struct command_configure *ret)
     ret->finished_keep_ms = get_duration(reader);
     bool has_secret = reader_left(reader) >= COMMAND_SECRET_SIZE;
     ret->secret = has_secret ? reader_bytes(reader, COMMAND_SECRET_SIZE) : (struct slice){NULL, 0};
-    ret->lost_max = has_tail(reader) ? get_count(reader, reader_u32(reader), LIMIT_ATTEMPTS_LOST_MAX) : 0;
+    ret->deaths_max = has_tail(reader) ? get_count(reader, reader_u32(reader), LIMIT_DEATHS_MAX) : 0;
 }
 
 static void get_task(struct reader *reader, struct command_task *ret)

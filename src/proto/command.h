@@ -101,6 +101,7 @@ struct command_submit {
     struct slice unique_key;      /* may be empty */
     struct slice idempotency_key; /* may be empty */
     uint64_t body_hash;           /* of the whole request body; tells a repeat from a misuse of an idempotency key */
+    uint64_t retry_of;            /* 0, or the finished task, no longer in memory, that this one is another try of */
     struct slice traceparent;     /* W3C trace context of the submitter, may be empty; handed to workers */
     uint8_t priority;             /* 0..9, 9 first; default 5 */
     uint32_t weight;              /* 1..LIMIT_WEIGHT_MAX, of its fairness key; default 1 */
@@ -126,7 +127,7 @@ struct command_configure { /* 0: the default of limits.h */
     uint64_t payload_size_max;
     int64_t finished_keep_ms;
     struct slice secret; /* COMMAND_SECRET_SIZE bytes for a data directory that has none yet, or empty */
-    uint32_t lost_max;   /* attempts lost with their nodes before a task is held as poison */
+    uint32_t deaths_max; /* nodes that die under a task before it is held as poison */
 };
 
 struct command_queue_set {

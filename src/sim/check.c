@@ -234,6 +234,9 @@ void check_answer(struct world *world, uint64_t number, const struct answer *ans
         CHECK_THAT(world, answer->state == TASK_CANCELLED, "answers", "a cancelled task is %s",
                    task_state_name(answer->state));
         history_see_cancel(seen, number, answer->seq);
+    } else if (answer->status == STATUS_OK && answer->is_duplicate) {
+        CHECK_THAT(world, !task_state_is_final(answer->state) || answer->state == TASK_SUCCEEDED, "answers",
+                   "a second retry leaves a task %s", task_state_name(answer->state));
     } else if (answer->status == STATUS_OK) {
         history_see_retry(seen, number, answer->seq);
     } else if (answer->status == STATUS_NOT_FOUND && !check_seen(world, number)->has_row) {
@@ -248,8 +251,8 @@ static void check_poison(struct world *world, const struct lease_token *token)
 {
     static struct task_view view; /* too large for a stack */
     if (core_task_get(sequencer_core(world->hub.hub.sequencer), token->task_id, &view) == STATUS_OK) {
-        CHECK_THAT(world, view.attempts_lost <= LIMIT_ATTEMPTS_LOST, "poison",
-                   "task %llx is leased although %u nodes were lost under it", (ull)token->task_id, view.attempts_lost);
+        CHECK_THAT(world, view.deaths <= LIMIT_DEATHS, "poison", "task %llx is leased although %u nodes died under it",
+                   (ull)token->task_id, view.deaths);
     }
 }
 

@@ -88,7 +88,7 @@ const disk = await smallDisk();
 if (!disk) console.log('     no small file system can be made here: the disk never gets full');
 const hub = await new Hub({ ...(disk ? { data: disk.data, through: disk.through } : {}),
   args: ['--set', 'segment_size_mib=1', '--set', 'snapshot_every_mib=1', '--set', 'finished_keep_ms=2000',
-    '--set', 'lost_attempts_max=1000'] }).start(); // nodes die at random here: no task is to blame
+    '--set', 'deaths_max=1000'] }).start(); // nodes die at random here: no task is to blame
 await hub.ok('PUT', '/v1/kinds/test.job');
 const proxies = { clients: [], nodes: [] };
 for (let i = 0; i < 3; i++) proxies.clients.push(await new Proxy(hub.port).start());

@@ -100,7 +100,7 @@ await run({
     }
     const dead = await hub.final(id);
     equal([dead.state, dead.error.kind, dead.attempts_lost], ['dead', 'poison', 2], 'held');
-    check(/^2 nodes were lost while it ran, the last one was victim-1/.test(dead.error.message), dead.error.message);
+    check(/^2 nodes died while it ran, the last one was victim-1/.test(dead.error.message), dead.error.message);
     const node = await new FakeNode(hub.port, { name: 'third', kinds: ['test.bomb'], credit: 3 }).connect();
     const beside = await hub.submit({ kind: 'test.bomb' });
     await until('another runs', 20000 * SLOW, () => node.leases[0]);
@@ -147,6 +147,34 @@ await run({
     equal((await hub.submit({ kind: 'test.job', unique: { key: 'again' } })).id, first.json.id, 'its key');
     equal((await hub.ok('GET', '/v1/queues/default')).counts.ready, 1, 'one waits');
     await hub.ok('POST', `/v1/tasks/${first.json.id}:cancel`);
+    const left = () => until('it has left memory', 60000, async () => {
+      await hub.ok('PUT', '/v1/kinds/test.job');
+      const { live, counts } = (await hub.ok('GET', '/v1/stats')).tasks;
+      return live === counts.ready + counts.leased + counts.scheduled;
+    });
+    await left();
+    await hub.crash(); // history alone knows now what became of the first one, and still does after a restart
+    await hub.start();
+    const late = await hub.post(`/v1/tasks/${id}:retry`);
+    equal([late.status, late.json.id, late.json.state], [200, first.json.id, 'cancelled'], 'the same one, now that it is over');
+    equal((await hub.ok('GET', `/v1/tasks/${id}`)).retried_as, first.json.id, 'and the old one still says so');
+  },
+  async 'a retry in memory is asked for twice and done once; a refused one says why'() {
+    const { id } = await hub.submit({ kind: 'test.job', unique: { key: 'mine', mode: 'queued' }, retry: { max: 1 } });
+    const early = await hub.post(`/v1/tasks/${id}:retry`);
+    check(early.status === 409 && early.json.detail.includes('ready; only dead, cancelled and expired tasks can be retried'), early.text);
+    await hub.ok('POST', `/v1/tasks/${id}:cancel`);
+    const other = await hub.submit({ kind: 'test.job', unique: { key: 'mine', mode: 'queued' } });
+    const taken = await hub.post(`/v1/tasks/${id}:retry`);
+    check(taken.status === 409 && taken.json.detail.includes(other.id), `names who has the key: ${taken.text}`);
+    await hub.ok('POST', `/v1/tasks/${other.id}:cancel`);
+    const list = [id, id, id];
+    const answers = [];
+    for (const one of list) answers.push(await hub.post(`/v1/tasks/${one}:retry`));
+    check([200, 201].includes(answers[0].status), answers[0].text); // 201: it had left memory by then
+    equal(answers.slice(1).map((a) => a.status), [200, 200], 'a list redriven thrice');
+    equal(new Set(answers.map((a) => a.json.id)).size, 1, 'is one task');
+    await hub.ok('POST', `/v1/tasks/${answers[0].json.id}:cancel`);
   },
 });
 await hub.stop();

@@ -122,6 +122,71 @@ static void test_old_keys_are_of_any_kind(void **state)
     assert_duplicate_of(b, other, TASK_READY);
 }
 
+static void evict_all(void)
+{
+    f.time_ns += INT64_C(120000) * 1000000;
+    fixture_history(&f, core_seq(f.core));
+    f.time_ns += INT64_C(120000) * 1000000;
+    fixture_tick(&f);
+}
+
+static struct command_submit another_try(uint64_t id, struct command_submit submit)
+{
+    static char key[RETRY_KEY_SIZE];
+    submit.retry_of = id;
+    submit.unique_ms = 0;
+    submit.idempotency_key = core_retry_key(id, key);
+    return submit;
+}
+
+/* A task that only history has is tried again once, whenever and however often that is asked for, and keeps its key. */
+static void test_another_try_of_history(void **state)
+{
+    (void)state;
+    struct command_submit submit = unique(UNIQUE_FOR_TIME, "x");
+    submit.unique_ms = INT64_C(4) * 24 * 3600 * 1000;
+    submit.ttl_ms = 1000000000;
+    uint64_t a = assert_new(submit);
+    fixture_task(&f, COMMAND_CANCEL, a);
+    evict_all();
+    struct task_view view;
+    assert_int_equal(core_task_get(f.core, a, &view), STATUS_NOT_FOUND);
+    uint64_t b = assert_new(another_try(a, submit));
+    assert_true(fixture_view(&f, b).retry_of == a && fixture_view(&f, b).unique_mode == UNIQUE_FOR_TIME);
+    assert_int_equal(core_retried_as(f.core, a), b);
+    assert_duplicate_of(b, unique(UNIQUE_FOR_TIME, "x"), TASK_READY); /* the key is its now */
+    for (int day = 0; day < 3; day++) {
+        f.time_ns += INT64_C(25) * 3600 * 1000 * 1000000;
+        fixture_tick(&f);
+        reload();
+        assert_duplicate_of(b, another_try(a, submit), TASK_READY);
+    }
+    fixture_task(&f, COMMAND_CANCEL, b);
+    const struct effect *finished = fixture_effect(&f, EFFECT_FINISHED, 0);
+    assert_non_null(finished);
+    assert_true(finished->as.finished.retry_of == a); /* so that history knows the two */
+    evict_all();
+    f.time_ns += INT64_C(25) * 3600 * 1000 * 1000000;
+    fixture_tick(&f);
+    assert_int_equal(core_retried_as(f.core, a), 0);
+}
+
+/* Another task has the key by now: that is no answer to who wants this one, but in its way. */
+static void test_another_try_while_the_key_is_taken(void **state)
+{
+    (void)state;
+    uint64_t a = assert_new(unique(UNIQUE_UNFINISHED, "x"));
+    fixture_task(&f, COMMAND_CANCEL, a);
+    uint64_t b = assert_new(unique(UNIQUE_UNFINISHED, "x"));
+    assert_int_equal(fixture_task(&f, COMMAND_RETRY, a), STATUS_CONFLICT);
+    assert_int_equal(f.reply.task_id, b);
+    evict_all();
+    assert_int_equal(fixture_try_submit(&f, another_try(a, unique(UNIQUE_UNFINISHED, "x"))), STATUS_CONFLICT);
+    assert_int_equal(f.reply.task_id, b);
+    fixture_task(&f, COMMAND_CANCEL, b);
+    assert_new(another_try(a, unique(UNIQUE_UNFINISHED, "x")));
+}
+
 /* However often attempts fail, are lost or come back: at most one task of a key waits (U1). */
 static void test_a_key_waits_once(void **state)
 {
@@ -281,6 +346,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_unique_while_queued),
+        TEST(test_another_try_of_history),
+        TEST(test_another_try_while_the_key_is_taken),
         TEST(test_a_key_is_of_its_kind),
         TEST(test_old_keys_are_of_any_kind),
         TEST(test_a_key_waits_once),

@@ -239,7 +239,7 @@ static void test_a_task_that_kills_its_nodes_is_dead(void **state)
 {
     (void)state;
     uint64_t id = fixture_submit(&f, submit_default());
-    for (uint32_t i = 0; i < LIMIT_ATTEMPTS_LOST; i++) {
+    for (uint32_t i = 0; i < LIMIT_DEATHS; i++) {
         uint64_t session = fixture_node(&f, "n", 1);
         assert_int_equal(fixture_lease(&f).task_id, id);
         assert_int_equal(fixture_lost(&f, session), STATUS_OK);
@@ -247,9 +247,9 @@ static void test_a_task_that_kills_its_nodes_is_dead(void **state)
     struct task_view view = fixture_view(&f, id);
     assert_int_equal(view.state, TASK_DEAD);
     assert_true(slice_equal_str(view.error_kind, POISON));
-    assert_non_null(memmem(view.error_message.data, view.error_message.len,
-                           "2 nodes were lost while it ran, the last one was n", 48));
-    assert_int_equal(view.attempts_lost, LIMIT_ATTEMPTS_LOST);
+    assert_non_null(
+        memmem(view.error_message.data, view.error_message.len, "2 nodes died while it ran, the last one was n", 43));
+    assert_int_equal(view.attempts_lost, LIMIT_DEATHS);
 }
 
 /* What killed two nodes and is tried again has a node for itself, and that node nothing beside it. */
@@ -257,7 +257,7 @@ static void test_poison_is_tried_again_alone(void **state)
 {
     (void)state;
     uint64_t id = fixture_submit(&f, submit_default());
-    for (uint32_t i = 0; i < LIMIT_ATTEMPTS_LOST; i++) {
+    for (uint32_t i = 0; i < LIMIT_DEATHS; i++) {
         assert_int_equal(fixture_lost(&f, fixture_node(&f, "n", 1)), STATUS_OK);
     }
     uint64_t busy = fixture_node(&f, "busy", 4);
@@ -280,12 +280,42 @@ static void test_poison_is_tried_again_alone(void **state)
     assert_int_equal(fixture_lease(&f).task_id, fourth);
 }
 
+/* A node that was cut off, and comes back with what it worked on, did not die; nor one whose hub forgot to tell it of a lease. */
+static void test_who_comes_back_did_not_die(void **state)
+{
+    (void)state;
+    uint64_t id = fixture_submit(&f, submit_default());
+    for (uint32_t i = 0; i < 2 * LIMIT_DEATHS; i++) {
+        struct command_node_hello hello = hello_default("n", 1);
+        uint64_t session = fixture_hello(&f, hello);
+        struct lease_token token = fixture_lease(&f);
+        assert_int_equal(fixture_lost(&f, session), STATUS_OK);
+        assert_int_equal(fixture_view(&f, id).deaths, 1);
+        struct buf held;
+        buf_init(&held, 4096);
+        lease_token_put(&held, &token);
+        hello.held = held.data;
+        hello.held_count = 1;
+        hello.credit = 0;
+        session = fixture_hello(&f, hello);
+        buf_free(&held);
+        assert_int_equal(fixture_view(&f, id).deaths, 0);
+        assert_int_equal(fixture_view(&f, id).attempts_lost, 2 * i + 1);
+        assert_int_equal(fixture_credit(&f, session, 1), STATUS_OK);
+        assert_int_equal(fixture_state(&f, id), TASK_LEASED);
+        fixture_hello(&f, hello_default("n", 0)); /* the same process, which never heard of that lease */
+        assert_int_equal(fixture_view(&f, id).deaths, 0);
+        assert_int_equal(fixture_lost(&f, f.reply.session), STATUS_OK);
+    }
+    assert_int_equal(fixture_state(&f, id), TASK_READY);
+}
+
 /* Entries of the first level went on ten times. */
 static void test_old_entries_lose_ten_nodes(void **state)
 {
     (void)state;
     uint64_t id = fixture_submit(&f, submit_default());
-    for (uint32_t i = 0; i < LIMIT_ATTEMPTS_LOST_FIRST; i++) {
+    for (uint32_t i = 0; i < (LIMIT_ATTEMPTS_LOST + 1); i++) {
         assert_int_equal(fixture_state(&f, id), TASK_READY);
         uint64_t session = fixture_node(&f, "n", 1);
         command_put_node_lost(fixture_batch(&f),
@@ -328,6 +358,7 @@ int main(void)
         TEST(test_time_out_counts_as_failure),
         TEST(test_a_task_that_kills_its_nodes_is_dead),
         TEST(test_poison_is_tried_again_alone),
+        TEST(test_who_comes_back_did_not_die),
         TEST(test_old_entries_lose_ten_nodes),
         TEST(test_only_the_newest_attempts_are_kept),
     };

@@ -19,7 +19,7 @@
 #define MS INT64_C(1000000)
 #define KEEP_MS 300
 #define TASKS_MAX 40
-#define LOST_MAX 3
+#define DEATHS_MAX 2
 
 struct twin_task {
     uint64_t id;
@@ -33,7 +33,9 @@ struct twin_task {
     uint32_t retry_max;
     int64_t retry_base_ms;
     uint32_t attempts, failed, lost;
-    bool is_poison, is_alone;
+    bool is_poison, is_alone, is_retried;
+    uint32_t deaths;
+    int death_node; /* of the newest attempt, if its node died; -1 */
     int node;
     uint64_t lease_seq;
     int64_t started, lease_end;
@@ -73,7 +75,7 @@ struct twin {
 };
 
 static struct twin t;
-static uint64_t superseded_ever, poison_ever, alone_ever; /* over all seeds: prove that they happen */
+static uint64_t superseded_ever, poison_ever, alone_ever, survived_ever; /* over all seeds: prove that they happen */
 static const char *const queue_names[QUEUES] = {"default", "q"};
 static const char *const kind_names[] = {"k", "k1", "k2"};
 static const char *const key_names[KEYS] = {"", "alice", "bob"};
@@ -152,15 +154,21 @@ static bool is_superseded(struct twin_task *task)
     return true;
 }
 
-static void lost(struct twin_task *task, bool is_expired)
+static void lost(struct twin_task *task, bool is_expired, bool has_died)
 {
+    has_died |= is_expired && t.node[task->node].is_worker;
+    task->death_node = has_died ? task->node : -1;
+    task->deaths += has_died;
     t.node[task->node].lost++;
     *(is_expired ? &t.expired_leases : &t.lost_leases) += 1;
     task->node = -1;
-    if (++task->lost >= LOST_MAX) {
+    task->lost++;
+    if (task->deaths >= DEATHS_MAX) {
         finish(task, TASK_DEAD);
         task->is_poison = true;
         poison_ever++;
+    } else if (task->lost > LIMIT_ATTEMPTS_LOST) {
+        finish(task, TASK_DEAD);
     } else if (!is_superseded(task)) {
         make_ready(task, true);
     }
@@ -231,7 +239,7 @@ static void fire(void)
         } else if (first->timeout_ms != 0 && first->started + first->timeout_ms * MS == deadline) {
             fail_attempt(first, false);
         } else {
-            lost(first, true);
+            lost(first, true, false);
         }
     }
 }
@@ -285,7 +293,7 @@ static int find_task(uint64_t id)
     return -1;
 }
 
-static void lose_leases(int node, const bool *is_held)
+static void lose_leases(int node, const bool *is_held, bool has_died)
 {
     for (;;) {
         struct twin_task *last = NULL;
@@ -299,7 +307,7 @@ static void lose_leases(int node, const bool *is_held)
         if (last == NULL) {
             return;
         }
-        lost(last, false);
+        lost(last, false, has_died);
     }
 }
 
@@ -384,6 +392,7 @@ static void twin_submit(const struct command_submit *submit, int queue, int key,
                                    .lease_ms = submit->lease_ms,
                                    .retry_max = submit->retry.attempts_max,
                                    .retry_base_ms = submit->retry.base_ms,
+                                   .death_node = -1,
                                    .node = -1};
         t.accepted++;
         if (submit->unique_mode != UNIQUE_NONE) {
@@ -460,10 +469,15 @@ static void random_cancel_or_retry(struct buf *out)
         }
     } else {
         int holder = task->unique_mode != UNIQUE_NONE ? holder_of(task->queue, task->kind, task->unique_key) : -1;
-        if (!is_final || task->state == TASK_SUCCEEDED || (holder >= 0 && holder != index)) {
+        bool is_open = is_final && task->state != TASK_SUCCEEDED;
+        if (!is_open && task->is_retried) {
+            reply->is_duplicate = true;
+        } else if (!is_open || (holder >= 0 && holder != index)) {
             reply->status = STATUS_CONFLICT;
+            expected[expected_count - 1].new_task = is_open ? holder : -1; /* which is in the way */
         } else {
-            task->failed = task->lost = 0;
+            task->is_retried = true;
+            task->failed = task->lost = task->deaths = 0;
             task->is_alone |= task->is_poison;
             task->is_poison = false;
             task->expires = task->ttl_ms != 0 ? t.now + task->ttl_ms * MS : 0;
@@ -503,6 +517,12 @@ static void random_hello(struct buf *out)
             struct lease_token token = {task->id, task->attempts, task->lease_seq};
             lease_token_put(&held, &token);
             is_held[i] = is_resumed && is_its;
+            if (!is_held[i] && node->is_known && node->instance == hello.instance && task->death_node == index &&
+                !task->is_evicted && !task_state_is_final(task->state) && (!is_resumed || !hello.is_worker)) {
+                task->death_node = -1; /* it comes back with it */
+                task->deaths--;
+                survived_ever++;
+            }
             if (!is_held[i]) {
                 buf_append_u32(&refused, hello.held_count);
                 buf_append_u8(&refused, STATUS_LEASE_LOST);
@@ -517,7 +537,7 @@ static void random_hello(struct buf *out)
     expected[expected_count - 1].hello = index;
     reply->is_resumed = is_resumed;
     if (node->is_live && !is_resumed) {
-        lose_leases(index, NULL);
+        lose_leases(index, NULL, true);
     }
     if (is_resumed && hello.is_worker) {
         expected[expected_count - 1].is_same_session = true;
@@ -529,7 +549,7 @@ static void random_hello(struct buf *out)
         }
         reply->refused = slice_of(refusals[reply->ordinal], refused.len);
         if (is_resumed) {
-            lose_leases(index, is_held);
+            lose_leases(index, is_held, false);
         }
     }
     node->is_known = node->is_live = true;
@@ -648,7 +668,7 @@ static void random_lost(struct buf *out)
     reply->session = node->session;
     reply->status = is_live ? STATUS_OK : STATUS_SESSION_LOST;
     if (is_live) {
-        lose_leases(index, NULL);
+        lose_leases(index, NULL, command.reason != LOST_LEFT);
         node->is_live = false;
         node->credit = 0;
     }
@@ -812,6 +832,7 @@ static void compare_lease(const struct effect_lease *lease)
         }
     }
     alone_ever += task->is_alone;
+    task->death_node = -1;
     t.node[n].credit--;
     task->attempts++;
     task->node = n;
@@ -838,6 +859,7 @@ static void compare_task(const struct core *core, const struct twin_task *task)
     assert_int_equal(view.attempts, task->attempts);
     assert_int_equal(view.attempts_failed, task->failed);
     assert_int_equal(view.attempts_lost, task->lost);
+    assert_int_equal(view.deaths, task->deaths);
     assert_int_equal(view.expires_ns, task->expires);
     if (task->state == TASK_SCHEDULED) {
         assert_int_equal(view.run_at_ns, task->run_at);
@@ -912,7 +934,7 @@ static void run_seed(uint64_t seed)
     fixture_kind(&f, "k2");
     fixture_queue(&f, "q", -1);
     fixture_configure(
-        &f, (struct command_configure){.tasks_max = TASKS_MAX, .finished_keep_ms = KEEP_MS, .lost_max = LOST_MAX});
+        &f, (struct command_configure){.tasks_max = TASKS_MAX, .finished_keep_ms = KEEP_MS, .deaths_max = DEATHS_MAX});
     struct core *shadow = copy_of(f.core);
     struct buf shadow_effects;
     buf_init(&shadow_effects, 64u << 20);
@@ -965,12 +987,12 @@ static void test_random_commands_against_the_twin(void **state)
         run_seed(strtoull(only, NULL, 10));
         return;
     }
-    superseded_ever = poison_ever = alone_ever = 0;
+    superseded_ever = poison_ever = alone_ever = survived_ever = 0;
     for (uint64_t seed = 1; seed <= SEEDS; seed++) {
         fprintf(stderr, "seed %llu\n", (unsigned long long)seed);
         run_seed(seed);
     }
-    assert_true(superseded_ever > 0 && poison_ever > 0 && alone_ever > 0);
+    assert_true(superseded_ever > 0 && poison_ever > 0 && alone_ever > 0 && survived_ever > 0);
 }
 
 int main(void)

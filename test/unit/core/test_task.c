@@ -246,7 +246,11 @@ static void test_retry_of_a_final_task(void **state)
     fixture_credit(&f, session, 1);
     assert_int_equal(fixture_lease(&f).attempt, 2); /* numbering goes on */
     assert_int_equal(fixture_complete(&f, session, fixture_lease(&f)), STATUS_OK);
-    assert_int_equal(fixture_task(&f, COMMAND_RETRY, id), STATUS_CONFLICT); /* succeeded */
+    assert_int_equal(fixture_task(&f, COMMAND_RETRY, id), STATUS_OK); /* as was asked for: nothing happens again */
+    assert_true(f.reply.is_duplicate && f.reply.state == TASK_SUCCEEDED);
+    uint64_t never = fixture_submit(&f, submit_default());
+    assert_int_equal(fixture_task(&f, COMMAND_RETRY, never), STATUS_CONFLICT); /* it was never final */
+    fixture_task(&f, COMMAND_CANCEL, never);
     struct queue_view queue;
     assert_true(core_queue_find(f.core, SLICE("default"), &queue));
     assert_int_equal(queue.retried, 1);

@@ -444,11 +444,13 @@ static void test_lists_against_a_recount(void **state)
     fixture->history = NULL;
     sqlite3 *db = NULL;
     assert_int_equal(sqlite3_open(fixture->path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db,
-                                  "DROP TABLE bucket; DROP TABLE place; DROP TABLE unplaced; DROP TABLE blob_name;"
-                                  "PRAGMA user_version=1",
-                                  NULL, NULL, NULL),
-                     SQLITE_OK);
+    assert_int_equal(
+        sqlite3_exec(
+            db,
+            "DROP TABLE bucket; DROP TABLE place; DROP TABLE unplaced; DROP TABLE blob_name; DROP TABLE retried;"
+            "PRAGMA user_version=1",
+            NULL, NULL, NULL),
+        SQLITE_OK);
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
     assert_int_equal(reopen(fixture), STATUS_OK);
     int64_t until_ns = clock_mono_ns() + NS_WAIT_MAX;
